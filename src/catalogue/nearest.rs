@@ -1,0 +1,68 @@
+//! The known word that a mistyped one probably meant.
+
+use strsim::{damerau_levenshtein, jaro_winkler};
+
+/// The candidate nearest to `word`, or none when nothing is near enough to be
+/// what was meant. Upper and lower case, `_`, `-` and spaces make no difference:
+/// `prompt_image` means `promptImage`.
+pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let wanted = plain(word);
+    let mut best: Option<(usize, &'a str)> = None;
+    for candidate in candidates {
+        let known = plain(candidate);
+        let distance = damerau_levenshtein(&wanted, &known);
+        let longest = wanted.chars().count().max(known.chars().count());
+        // One slip in four letters, or the same beginning and nearly the same word.
+        let near = distance <= longest.div_ceil(4)
+            || (distance <= longest.div_ceil(2) && jaro_winkler(&wanted, &known) >= 0.88);
+        if near && best.is_none_or(|(least, _)| distance < least) {
+            best = Some((distance, candidate));
+        }
+    }
+    best.map(|(_, candidate)| candidate)
+}
+
+fn plain(word: &str) -> String {
+    word.chars()
+        .filter(|c| !matches!(c, '_' | '-' | ' '))
+        .flat_map(char::to_lowercase)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    fn among(word: &str) -> Option<&'static str> {
+        let known = [
+            "promptText",
+            "promptImage",
+            "ratio",
+            "duration",
+            "seed",
+            "model",
+        ];
+        nearest(word, known.into_iter())
+    }
+
+    #[test]
+    fn a_slip_finds_the_word_that_was_meant() {
+        for (typed, meant) in [
+            ("promtText", "promptText"),
+            ("prompt_image", "promptImage"),
+            ("Ratio", "ratio"),
+            ("ratoi", "ratio"),
+            ("duraton", "duration"),
+            ("modle", "model"),
+        ] {
+            assert_eq!(among(typed), Some(meant), "{typed}");
+        }
+    }
+
+    #[test]
+    fn a_word_that_is_near_to_nothing_finds_nothing() {
+        assert_eq!(among("colour"), None);
+        assert_eq!(among("fps"), None);
+        assert_eq!(among(""), None);
+    }
+}

@@ -1,0 +1,89 @@
+//! Writing to stdout, where a reader that has gone away (`| head`) is no failure.
+
+use std::io::{self, IsTerminal, Write};
+
+use super::CommandError;
+
+/// Prints text as it is.
+pub fn text(text: &str) -> Result<(), CommandError> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(failed)
+}
+
+/// Prints a line.
+pub fn line(line: &str) -> Result<(), CommandError> {
+    text(&format!("{line}\n"))
+}
+
+fn failed(error: io::Error) -> CommandError {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => CommandError::ReaderGone,
+        _ => CommandError::Failed(format!("nothing can be printed: {error}")),
+    }
+}
+
+/// Whether a stream may be coloured and redrawn: a terminal, and nobody said NO_COLOR.
+pub fn colours(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Rows as aligned columns, two spaces apart; the last column is not padded. Control characters are shown as `?`, so that a
+/// file's name cannot play with the terminal.
+pub fn table(rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| row.iter().map(|cell| plain(cell)).collect())
+        .collect();
+    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| {
+            rows.iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or_default()
+        })
+        .collect();
+    let mut text = String::new();
+    for row in &rows {
+        let mut out = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            out.push_str(cell);
+            if column.saturating_add(1) < row.len() {
+                let width = widths.get(column).copied().unwrap_or_default();
+                let padding = width.saturating_sub(cell.chars().count()).saturating_add(2);
+                out.extend(std::iter::repeat_n(' ', padding));
+            }
+        }
+        text.push_str(out.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// Text with control characters shown as `?`.
+pub fn plain(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect()
+}
+
+/// Text cut to `width` characters, with an ellipsis where something is left out.
+pub fn fit(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(width.saturating_sub(1)).collect();
+    short.push('…');
+    short
+}
+
+/// Credits for people: `25`, `12.5`, `?` where not known.
+pub fn credits(credits: Option<f64>) -> String {
+    match credits {
+        Some(credits) => format!("{credits}"),
+        None => "?".to_owned(),
+    }
+}

@@ -1,0 +1,106 @@
+//! `taxiway run`: the daemon in the foreground.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook_tokio::Signals;
+
+use super::{CommandError, Global, load};
+use crate::config::Config;
+use crate::daemon::{Daemon, Notifier, find_key};
+
+/// How often the one-line status is renewed.
+const STATUS_EVERY: Duration = Duration::from_secs(1);
+
+/// Runs the daemon until a signal ends it.
+pub async fn run(global: &Global) -> Result<(), CommandError> {
+    let config = load(global)?;
+    // Signals are caught before anything is touched, so that none is missed.
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
+        .map_err(|error| CommandError::Failed(format!("signals cannot be caught: {error}")))?;
+    let mut notifier = Notifier::default();
+    let key = find_key(&config);
+    warn_about(&config);
+    let daemon = Daemon::start(config, key).await?;
+    let mut told_ready = false;
+    let mut tick = tokio::time::interval(Duration::from_millis(20));
+    let mut status = tokio::time::interval(STATUS_EVERY);
+    let watchdog = Notifier::watchdog_interval();
+    let mut alive = tokio::time::interval(watchdog.unwrap_or(Duration::from_secs(3600)));
+    loop {
+        tokio::select! {
+            _ = tick.tick(), if !told_ready => {
+                if daemon.is_ready() {
+                    told_ready = true;
+                    notifier.status(daemon.summary());
+                    notifier.ready();
+                    tracing::info!("ready: {}", daemon.summary());
+                }
+            }
+            _ = status.tick() => notifier.status(daemon.summary()),
+            _ = alive.tick() => if watchdog.is_some() { notifier.alive() },
+            signal = signals.next() => match signal {
+                Some(SIGHUP) => {
+                    notifier.reloading();
+                    reload(global, &daemon);
+                    notifier.ready();
+                }
+                Some(signal) => {
+                    tracing::info!(signal, "stopping");
+                    break;
+                }
+                None => break,
+            },
+        }
+    }
+    notifier.stopping();
+    signals.handle().close();
+    let late = daemon.stop().await;
+    if late.is_empty() {
+        tracing::info!("stopped");
+    } else {
+        tracing::warn!(
+            "stopped without waiting longer for {}; the journal knows where it stood",
+            late.join(", ")
+        );
+    }
+    Ok(())
+}
+
+fn warn_about(config: &Config) {
+    if config.web.is_some() {
+        tracing::warn!(
+            "`web.listen` is set, and this version has no status page yet: use `taxiway status`"
+        );
+    }
+}
+
+/// Reads the configuration again. A bad one is refused, and the old one stays.
+fn reload(global: &Global, daemon: &Daemon) {
+    let new = match load(global) {
+        Ok(new) => new,
+        Err(error) => {
+            tracing::error!("the new configuration is refused, and the old one stays:\n{error}");
+            return;
+        }
+    };
+    let key = find_key(&new);
+    match daemon.reload(new, key) {
+        Ok(changes) => {
+            if !changes.needs_restart.is_empty() {
+                tracing::warn!(
+                    "these changes need a restart: {}",
+                    changes.needs_restart.join(", ")
+                );
+            }
+            tracing::info!(
+                applied = ?changes.applied, added = ?changes.added, removed = ?changes.removed, changed = ?changes.changed,
+                "configuration and key read again"
+            );
+        }
+        Err(error) => {
+            tracing::error!("the new configuration is refused, and the old one stays: {error}")
+        }
+    }
+}

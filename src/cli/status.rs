@@ -1,0 +1,284 @@
+//! `taxiway status`: jobs and their states, or one in full.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{CommandError, Global, load, output};
+use crate::config::Config;
+use crate::daemon::{ControlError, Request, ask};
+use crate::journal::{Journal, SqliteJournal};
+use crate::status::{Line, details};
+
+/// How many ended jobs people are shown.
+const ENDED_SHOWN: u32 = 20;
+/// How many ended jobs programs are told.
+const ENDED_TOLD: u32 = 1_000_000;
+/// How often `--watch` looks.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+/// Shows jobs.
+pub async fn run(global: &Global, job: Option<&str>, watch: bool) -> Result<(), CommandError> {
+    let config = load(global)?;
+    loop {
+        let text = match job {
+            Some(job) => one(global, &config, job).await?,
+            None => all(global, &config).await?,
+        };
+        if watch && output::colours(&std::io::stdout()) {
+            // Home, draw, and clear what is left of the picture before.
+            output::text(&format!("\x1b[H\x1b[2J{text}"))?;
+        } else {
+            output::text(&text)?;
+        }
+        if !watch {
+            return Ok(());
+        }
+        tokio::time::sleep(WATCH_EVERY).await;
+    }
+}
+
+async fn all(global: &Global, config: &Config) -> Result<String, CommandError> {
+    let ended = if global.json { ENDED_TOLD } else { ENDED_SHOWN };
+    let (values, running) = match ask(&config.state_dir, &Request::Status { ended }).await {
+        Ok(values) => (values, true),
+        Err(ControlError::NotRunning(_)) => (from_journal(config, ended).await?, false),
+        Err(error) => return Err(error.into()),
+    };
+    if global.json {
+        return Ok(values.iter().map(|value| format!("{value}\n")).collect());
+    }
+    let lines: Vec<Line> = values
+        .into_iter()
+        .map(serde_json::from_value)
+        .collect::<Result<_, _>>()
+        .map_err(|error| {
+            CommandError::Failed(format!("the daemon's answer cannot be read: {error}"))
+        })?;
+    Ok(overview(config, &lines, running))
+}
+
+/// Without a daemon the journal still tells what it knows; what lies in the inboxes is not looked at.
+async fn from_journal(config: &Config, ended: u32) -> Result<Vec<Value>, CommandError> {
+    let Some(journal) = open_journal(&config.state_dir).await? else {
+        return Ok(Vec::new());
+    };
+    let failed = |error: crate::journal::JournalError| CommandError::Failed(error.to_string());
+    let mut jobs = journal.open_jobs().await.map_err(failed)?;
+    jobs.extend(journal.ended_jobs(ended).await.map_err(failed)?);
+    jobs.iter()
+        .map(|job| {
+            serde_json::to_value(Line::of(job, outbox(config, &job.inbox)))
+                .map_err(|error| CommandError::Failed(error.to_string()))
+        })
+        .collect()
+}
+
+fn outbox<'a>(config: &'a Config, inbox: &str) -> Option<&'a Path> {
+    config
+        .inboxes
+        .iter()
+        .find(|candidate| candidate.name == inbox)
+        .map(|inbox| inbox.folders.outbox.as_path())
+}
+
+/// The journal, if there is one.
+async fn open_journal(state_dir: &Path) -> Result<Option<SqliteJournal>, CommandError> {
+    if !SqliteJournal::file(state_dir).exists() {
+        return Ok(None);
+    }
+    SqliteJournal::open(state_dir)
+        .await
+        .map(Some)
+        .map_err(|error| CommandError::Failed(error.to_string()))
+}
+
+/// The table for people, within 80 columns where names allow it.
+fn overview(config: &Config, lines: &[Line], running: bool) -> String {
+    let mut text = String::new();
+    if !running {
+        text.push_str(&format!(
+            "No daemon runs on {}; this is what its journal knows.\n\n",
+            config.state_dir.display()
+        ));
+    }
+    if lines.is_empty() {
+        text.push_str("No jobs. Drop an image, a video or a sidecar into\n");
+        for inbox in &config.inboxes {
+            text.push_str(&format!("  {}\n", inbox.path.display()));
+        }
+        return text;
+    }
+    let mut rows = vec![
+        ["JOB", "STATE", "CREDITS", "INPUT", ""]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    for line in lines {
+        let state = match line.progress {
+            Some(progress) if line.state == "running" => {
+                format!("running {:.0} %", progress * 100.0)
+            }
+            _ => line.state.clone(),
+        };
+        let credits = match line.credits.charged {
+            Some(charged) => output::credits(Some(charged)),
+            None => match line.credits.estimated {
+                Some(estimated) => format!("~{estimated}"),
+                None => String::new(),
+            },
+        };
+        let note = match (line.state.as_str(), &line.reason) {
+            ("done", _) => line
+                .outputs
+                .first()
+                .and_then(|output| Path::new(output).file_name())
+                .map(|name| format!("→ {}", name.to_string_lossy()))
+                .unwrap_or_default(),
+            ("running", _) | (_, None) => String::new(),
+            (_, Some(reason)) => output::fit(reason, 60),
+        };
+        rows.push(vec![
+            line.id.clone(),
+            state,
+            credits,
+            output::fit(&line.input, 28),
+            note,
+        ]);
+    }
+    text.push_str(&output::table(&rows));
+    text.push_str("\n`taxiway status JOB` tells all about one.\n");
+    text
+}
+
+async fn one(global: &Global, config: &Config, job: &str) -> Result<String, CommandError> {
+    let values = match ask(
+        &config.state_dir,
+        &Request::Job {
+            job: job.to_owned(),
+        },
+    )
+    .await
+    {
+        Ok(values) => values,
+        Err(ControlError::NotRunning(_)) => one_from_journal(config, job).await?,
+        Err(error) => return Err(error.into()),
+    };
+    let Some(first) = values.first() else {
+        return Err(CommandError::Failed(
+            "the daemon's answer is empty".to_owned(),
+        ));
+    };
+    if global.json {
+        return Ok(format!("{first}\n"));
+    }
+    let line: Line = serde_json::from_value(first.clone()).map_err(|error| {
+        CommandError::Failed(format!("the daemon's answer cannot be read: {error}"))
+    })?;
+    Ok(full(&line, values.get(1)))
+}
+
+async fn one_from_journal(config: &Config, job: &str) -> Result<Vec<Value>, CommandError> {
+    let unknown = || {
+        CommandError::Failed(format!(
+            "there is no job '{job}': `taxiway status` lists them"
+        ))
+    };
+    let failed = |error: crate::journal::JournalError| CommandError::Failed(error.to_string());
+    let journal = open_journal(&config.state_dir).await?.ok_or_else(unknown)?;
+    let ids = journal
+        .ids_like(&job.to_ascii_lowercase())
+        .await
+        .map_err(failed)?;
+    let [id] = ids.as_slice() else {
+        return Err(unknown());
+    };
+    let job = journal.job(id).await.map_err(failed)?.ok_or_else(unknown)?;
+    let history = journal.history(id).await.map_err(failed)?;
+    let line = serde_json::to_value(Line::of(&job, outbox(config, &job.inbox)))
+        .map_err(|error| CommandError::Failed(error.to_string()))?;
+    Ok(vec![line, details(&job, &history)])
+}
+
+/// Everything about one job, for people.
+fn full(line: &Line, details: Option<&Value>) -> String {
+    let mut rows = Vec::new();
+    let mut row = |name: &str, value: String| {
+        if !value.is_empty() {
+            rows.push(vec![name.to_owned(), value]);
+        }
+    };
+    row("Job", line.id.clone());
+    row("Inbox", line.inbox.clone());
+    row("Input", line.input.clone());
+    row("State", line.state.clone());
+    row("Reason", line.reason.clone().unwrap_or_default());
+    row("Endpoint", line.endpoint.clone().unwrap_or_default());
+    row("Model", line.model.clone().unwrap_or_default());
+    row("Task", line.task_id.clone().unwrap_or_default());
+    row(
+        "Progress",
+        line.progress
+            .map(|progress| format!("{:.0} %", progress * 100.0))
+            .unwrap_or_default(),
+    );
+    row("Attempts", line.attempts.to_string());
+    row(
+        "Credits",
+        format!(
+            "{} estimated, {} charged",
+            output::credits(line.credits.estimated),
+            output::credits(line.credits.charged)
+        ),
+    );
+    for output in &line.outputs {
+        row("Output", output.clone());
+    }
+    row("Since", format!("{:.0}", line.created_at));
+    row("Changed", format!("{:.0}", line.updated_at));
+    let mut text = output::table(&rows);
+    let Some(details) = details else {
+        return text;
+    };
+    let strings = |value: &Value| -> Vec<String> {
+        value
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|item| item.as_str().map(output::plain))
+            .collect()
+    };
+    for warning in strings(&details["warnings"]) {
+        text.push_str(&format!("\nWarning: {warning}\n"));
+    }
+    if let Some(failure) = details["failure"].as_object() {
+        for detail in strings(&failure["details"]) {
+            text.push_str(&format!("  {detail}\n"));
+        }
+        text.push_str(&format!(
+            "\nWhat to do: {}\n",
+            failure["advice"].as_str().unwrap_or_default()
+        ));
+    }
+    if let Some(request) = details.get("request").filter(|request| !request.is_null()) {
+        text.push_str(&format!("\nRequest:\n{request:#}\n"));
+    }
+    if let Some(history) = details["history"]
+        .as_array()
+        .filter(|history| !history.is_empty())
+    {
+        text.push_str("\nHistory:\n");
+        let rows: Vec<Vec<String>> = history
+            .iter()
+            .map(|entry| {
+                ["at", "event"]
+                    .iter()
+                    .map(|key| entry[*key].as_str().unwrap_or_default().to_owned())
+                    .collect()
+            })
+            .collect();
+        text.push_str(&output::table(&rows));
+    }
+    text
+}

@@ -1,0 +1,436 @@
+//! The daemon: wires the parts, starts them in order, reloads, and stops within a deadline.
+
+mod control;
+mod requests;
+mod systemd;
+
+pub use control::{ControlError, ask, socket_path};
+pub use requests::{Request, Way};
+pub use systemd::Notifier;
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use secrecy::ExposeSecret as _;
+use sha2::{Digest as _, Sha256};
+use tokio::runtime::Handle;
+
+use crate::catalogue::{Catalogue, CatalogueError};
+use crate::config::{ApiKey, Config, JournalKind, KeyError, Reload, api_key, difference};
+use crate::engine::{self, Engine, InboxSettings, Settings};
+use crate::inbox::{self, Ignore, InboxHandle, Layer, Setup};
+use crate::job::{RelPath, State};
+use crate::journal::{AlreadyRunning, Journal, JournalError, SqliteJournal, StateLock};
+use crate::ledger::Ledger;
+use crate::places::Places;
+use crate::runway::{Client, ClientError};
+
+/// How long everything may take to stop. What is not over then is left as it is: the journal knows where it stood.
+pub const STOP_WITHIN: Duration = Duration::from_secs(8);
+
+/// Why the daemon did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another daemon has the state directory, or it cannot be used.
+    #[error(transparent)]
+    State(#[from] AlreadyRunning),
+    /// The journal cannot be opened.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The catalogue that the configuration names cannot be used.
+    #[error(
+        "the catalogue {path} cannot be used: {why}. Mend it, or take `runway.catalogue` out of the configuration"
+    )]
+    Catalogue {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// The API's client cannot be made.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// A pattern of names to ignore is none.
+    #[error("inbox '{inbox}': `ignore` has a pattern that is none: {why}. Mend it")]
+    Ignore {
+        /// The inbox.
+        inbox: String,
+        /// Why.
+        why: String,
+    },
+    /// The control socket or a thread cannot be made.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// The cause.
+        source: std::io::Error,
+    },
+}
+
+/// A running daemon.
+pub struct Daemon {
+    /// What drives jobs.
+    pub engine: Arc<Engine>,
+    shared: Arc<Shared>,
+    _lock: StateLock,
+    socket: PathBuf,
+}
+
+/// What the control socket and reloads share.
+pub(crate) struct Shared {
+    pub(crate) engine: Arc<Engine>,
+    inboxes: Mutex<Vec<InboxHandle>>,
+    config: Mutex<Config>,
+}
+
+impl Shared {
+    pub(crate) fn inboxes(&self) -> MutexGuard<'_, Vec<InboxHandle>> {
+        self.inboxes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn config(&self) -> MutexGuard<'_, Config> {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The catalogue of a configuration.
+///
+/// # Errors
+/// The file that it names cannot be read or is none.
+pub fn catalogue(config: &Config) -> Result<Catalogue, StartError> {
+    let fail = |path: &PathBuf, why: String| StartError::Catalogue {
+        path: path.clone(),
+        why,
+    };
+    match &config.runway.catalogue {
+        None => Catalogue::built_in()
+            .map_err(|error: CatalogueError| fail(&PathBuf::from("(built in)"), error.to_string())),
+        Some(path) => {
+            let text =
+                std::fs::read_to_string(path).map_err(|error| fail(path, error.to_string()))?;
+            Catalogue::from_json(&text).map_err(|error| fail(path, error.to_string()))
+        }
+    }
+}
+
+/// Where an inbox's folders lie.
+pub fn places(inbox: &crate::config::Inbox) -> Places {
+    Places {
+        inbox: inbox.path.clone(),
+        working: inbox.folders.working.clone(),
+        outbox: inbox.folders.outbox.clone(),
+        originals: inbox.folders.originals.clone(),
+        failed: inbox.folders.failed.clone(),
+    }
+}
+
+/// The inbox's `defaults` as the weakest layer of its requests.
+pub fn defaults_layer(config: &Config, inbox: &crate::config::Inbox) -> Layer {
+    Layer {
+        label: config.file.as_ref().map_or_else(
+            || "the configuration".to_owned(),
+            |file| file.display().to_string(),
+        ),
+        folder: RelPath::default(),
+        values: inbox.defaults.values.clone(),
+        document: inbox.defaults.source.clone(),
+    }
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        poll_interval: config.runway.poll_interval,
+        max_in_flight: config.runway.max_in_flight,
+        on_doubt: config.runway.on_doubt,
+        credits_per_day: config.limits.credits_per_day,
+        inboxes: config
+            .inboxes
+            .iter()
+            .map(|inbox| {
+                let settings = InboxSettings {
+                    places: places(inbox),
+                    on_success: inbox.on_success,
+                };
+                (inbox.name.clone(), settings)
+            })
+            .collect(),
+    }
+}
+
+/// The client for a key, with a name for its account that does not hold the key.
+fn client(config: &Config, key: &ApiKey) -> Result<(Client, String), ClientError> {
+    let client = Client::new(
+        config.runway.base_url.clone(),
+        &config.runway.api_version,
+        key.secret.clone(),
+    )?;
+    let mut hash = Sha256::new();
+    hash.update(b"taxiway uploads\0");
+    hash.update(config.runway.base_url.as_str());
+    hash.update(b"\0");
+    hash.update(key.secret.expose_secret());
+    let account = hash
+        .finalize()
+        .iter()
+        .take(6)
+        .fold(String::new(), |mut text, byte| {
+            text.push_str(&format!("{byte:02x}"));
+            text
+        });
+    Ok((client, account))
+}
+
+impl Daemon {
+    /// Starts everything: lock, journal, engine, inboxes, control socket. Inboxes may not have had their first look when this
+    /// answers; see [`Daemon::ready`].
+    ///
+    /// # Errors
+    /// Nothing runs then.
+    pub async fn start(
+        config: Config,
+        key: Result<ApiKey, KeyError>,
+    ) -> Result<Daemon, StartError> {
+        let lock = StateLock::take(&config.state_dir)?;
+        let journal: Arc<dyn Journal> = match config.journal {
+            JournalKind::Sqlite => Arc::new(SqliteJournal::open(&config.state_dir).await?),
+        };
+        let catalogue = Arc::new(catalogue(&config)?);
+        let ledger = Ledger::open(journal).await?;
+        let (engine, queue) = Engine::new(ledger, catalogue, settings(&config));
+        set_key(&engine, &config, key)?;
+        let mut inboxes = Vec::new();
+        for inbox in &config.inboxes {
+            inboxes.push(spawn_inbox(&engine, &config, inbox)?);
+        }
+        engine.tasks.spawn(engine::poll(engine.clone(), queue));
+        engine.tasks.spawn(engine::dispatch(engine.clone()));
+        let socket = socket_path(&config.state_dir);
+        let shared = Arc::new(Shared {
+            engine: engine.clone(),
+            inboxes: Mutex::new(inboxes),
+            config: Mutex::new(config),
+        });
+        control::serve(shared.clone(), &socket).map_err(|source| StartError::Io {
+            what: format!("the control socket {} cannot be made", socket.display()),
+            source,
+        })?;
+        Ok(Daemon {
+            engine,
+            shared,
+            _lock: lock,
+            socket,
+        })
+    }
+
+    /// Whether every inbox has had its first look.
+    pub fn is_ready(&self) -> bool {
+        self.shared.inboxes().iter().all(InboxHandle::is_ready)
+    }
+
+    /// Waits until every inbox has had its first look.
+    pub async fn ready(&self) {
+        while !self.is_ready() {
+            if !self.engine.pause(Duration::from_millis(10)).await {
+                return;
+            }
+        }
+    }
+
+    /// What the daemon is doing, in one line.
+    pub fn summary(&self) -> String {
+        let (mut waiting, mut frozen) = (0_usize, Vec::new());
+        for handle in self.shared.inboxes().iter() {
+            let view = handle.view();
+            waiting = waiting.saturating_add(view.waiting.len());
+            if view.frozen.is_some() {
+                frozen.push(handle.name.clone());
+            }
+        }
+        let (mut queued, mut running, mut ending, mut doubt) = (0_usize, 0_usize, 0_usize, 0_usize);
+        for job in self.engine.ledger.jobs() {
+            match job.state {
+                State::Taking { .. } | State::Queued { .. } => queued += 1,
+                State::Uploading | State::Submitting { .. } | State::Running { .. } => running += 1,
+                State::Downloading { .. } | State::Delivering { .. } | State::Closing { .. } => {
+                    ending += 1
+                }
+                State::InDoubt { .. } => doubt += 1,
+                State::Done { .. } | State::Failed { .. } | State::Cancelled { .. } => {}
+            }
+        }
+        let mut text = format!(
+            "{running} running, {queued} queued, {ending} being delivered, {waiting} waiting in the inbox"
+        );
+        if doubt > 0 {
+            text.push_str(&format!(", {doubt} in doubt"));
+        }
+        if !frozen.is_empty() {
+            text.push_str(&format!(", frozen: {}", frozen.join(", ")));
+        }
+        if let Some(closed) = self.engine.gates().all_closed(Instant::now()) {
+            text.push_str(&format!("; submitting waits {}", closed.words()));
+        }
+        text
+    }
+
+    /// Answers a request, as the control socket does.
+    pub async fn answer(&self, request: Request) -> Result<Vec<serde_json::Value>, String> {
+        requests::answer(&self.shared, request).await
+    }
+
+    /// Takes a new configuration, without dropping work. What cannot change while the daemon runs stays as it was, and is
+    /// named in the answer.
+    ///
+    /// # Errors
+    /// Nothing has changed then.
+    pub fn reload(&self, new: Config, key: Result<ApiKey, KeyError>) -> Result<Reload, StartError> {
+        let mut config = self.shared.config();
+        let changes = difference(&config, &new);
+        // What needs a restart keeps its old value, so that the parts agree with each other.
+        let mut merged = new;
+        merged.state_dir = config.state_dir.clone();
+        merged.journal = config.journal;
+        merged.web = config.web;
+        merged.runway.base_url = config.runway.base_url.clone();
+        merged.runway.api_version = config.runway.api_version.clone();
+        merged.runway.catalogue = config.runway.catalogue.clone();
+        for inbox in &merged.inboxes {
+            ignore(inbox)?;
+        }
+        set_key(&self.engine, &merged, key)?;
+        self.engine.set_settings(settings(&merged));
+        let mut handles = self.shared.inboxes();
+        let everywhere = config.limits.max_input_size != merged.limits.max_input_size
+            || config.runway.allow_unknown_models != merged.runway.allow_unknown_models;
+        let old: HashMap<String, crate::config::Inbox> = config
+            .inboxes
+            .iter()
+            .map(|inbox| (inbox.name.clone(), inbox.clone()))
+            .collect();
+        let mut kept = Vec::new();
+        for handle in handles.drain(..) {
+            let same = merged
+                .inboxes
+                .iter()
+                .any(|inbox| inbox.name == handle.name && old.get(&inbox.name) == Some(inbox));
+            if same && !everywhere {
+                kept.push(handle);
+            } else {
+                handle.stop();
+            }
+        }
+        *handles = kept;
+        for inbox in &merged.inboxes {
+            if !handles.iter().any(|handle| handle.name == inbox.name) {
+                handles.push(spawn_inbox(&self.engine, &merged, inbox)?);
+            }
+        }
+        drop(handles);
+        *config = merged;
+        Ok(changes)
+    }
+
+    /// Stops everything within [`STOP_WITHIN`]. Answers with the names of what was not over by then.
+    pub async fn stop(self) -> Vec<String> {
+        let deadline = tokio::time::Instant::now() + STOP_WITHIN;
+        self.engine.stop.cancel();
+        self.engine.tasks.close();
+        for inbox in self.shared.inboxes().iter() {
+            inbox.stop();
+        }
+        let mut late = Vec::new();
+        if tokio::time::timeout_at(deadline, self.engine.tasks.wait())
+            .await
+            .is_err()
+        {
+            for job in self.engine.ledger.jobs() {
+                if matches!(job.state, State::Submitting { .. }) {
+                    late.push(format!("the submission of job {} ({})", job.id, job.input));
+                }
+            }
+            if late.is_empty() {
+                late.push(format!("{} tasks", self.engine.tasks.len()));
+            }
+        }
+        loop {
+            let over = self.shared.inboxes().iter().all(InboxHandle::is_over);
+            if over || tokio::time::Instant::now() >= deadline {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        for inbox in self
+            .shared
+            .inboxes()
+            .iter()
+            .filter(|inbox| !inbox.is_over())
+        {
+            late.push(format!("the folder {}", inbox.places.inbox.display()));
+        }
+        if let Err(error) = std::fs::remove_file(&self.socket) {
+            tracing::debug!(%error, "the control socket was gone already");
+        }
+        late
+    }
+}
+
+fn set_key(
+    engine: &Engine,
+    config: &Config,
+    key: Result<ApiKey, KeyError>,
+) -> Result<(), StartError> {
+    match key {
+        Ok(key) => engine.set_client(Ok(client(config, &key)?)),
+        Err(error) => {
+            tracing::error!("{error} Nothing is lost: all work waits");
+            engine.set_client(Err(format!("for an API key: {error}")));
+        }
+    }
+    Ok(())
+}
+
+fn ignore(inbox: &crate::config::Inbox) -> Result<Ignore, StartError> {
+    Ignore::new(&inbox.ignore).map_err(|error| StartError::Ignore {
+        inbox: inbox.name.clone(),
+        why: error.to_string(),
+    })
+}
+
+fn spawn_inbox(
+    engine: &Arc<Engine>,
+    config: &Config,
+    inbox: &crate::config::Inbox,
+) -> Result<InboxHandle, StartError> {
+    let setup = Setup {
+        name: inbox.name.clone(),
+        places: places(inbox),
+        watch: inbox.watch,
+        scan_interval: inbox.scan_interval,
+        settle: inbox.settle,
+        pair_wait: inbox.pair_wait,
+        max_input: config.limits.max_input_size,
+        ignore: ignore(inbox)?,
+        defaults: defaults_layer(config, inbox),
+        catalogue: engine.catalogue.clone(),
+        allow_unknown_models: config.runway.allow_unknown_models,
+        ledger: engine.ledger.clone(),
+    };
+    inbox::spawn(setup, Handle::current()).map_err(|source| StartError::Io {
+        what: format!("no thread can be started for inbox '{}'", inbox.name),
+        source,
+    })
+}
+
+/// The key as the configuration and the environment have it.
+pub fn find_key(config: &Config) -> Result<ApiKey, KeyError> {
+    api_key(&config.runway, &environment)
+}
+
+/// The process's environment.
+pub fn environment(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}

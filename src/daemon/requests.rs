@@ -1,0 +1,402 @@
+//! What people ask of a running daemon.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Shared;
+use crate::files::{create_folders, rename_new, sync_parent};
+use crate::inbox::{InboxHandle, InboxView};
+use crate::job::{Event, Failure, FailureKind, Job, JobId, Role, State};
+use crate::ledger::LedgerError;
+use crate::runway::{CallError, TaskId, TaskStatus};
+use crate::stages::note_path;
+use crate::status::{self, Line};
+
+/// One request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum Request {
+    /// All jobs: those in the inbox and in motion, then at most `ended` of those that have ended, the latest first.
+    Status {
+        /// How many.
+        ended: u32,
+    },
+    /// One job, with its history as the second result.
+    Job {
+        /// Its name, or the beginning of it.
+        job: String,
+    },
+    /// Stop a job, and its task at Runway.
+    Cancel {
+        /// Its name, or the beginning of it.
+        job: String,
+    },
+    /// Run a failed or cancelled job again.
+    Retry {
+        /// Its name, or the beginning of it.
+        job: String,
+    },
+    /// Settle a job in doubt.
+    Resolve {
+        /// Its name, or the beginning of it.
+        job: String,
+        /// How.
+        way: Way,
+    },
+}
+
+/// How a job in doubt is settled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// Runway took it: this is its task.
+    Adopt(String),
+    /// Runway did not take it: send it again.
+    Resubmit,
+    /// Give it up.
+    Abandon,
+}
+
+/// Answers one request with a line for each result.
+pub(super) async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Vec<Value>, String> {
+    match request {
+        Request::Status { ended } => {
+            let mut lines = open_lines(shared);
+            let jobs = shared.engine.ledger.journal().ended_jobs(ended).await;
+            let jobs = jobs.map_err(|error| error.to_string())?;
+            lines.extend(jobs.iter().map(|job| line(shared, job)));
+            values(&lines)
+        }
+        Request::Job { job } => match find(shared, &job).await? {
+            Found::Waiting(line) => values(&[*line]),
+            Found::Job(job) => {
+                let history = shared.engine.ledger.journal().history(&job.id).await;
+                let history = history.map_err(|error| error.to_string())?;
+                let mut values = values(&[line(shared, &job)])?;
+                values.push(status::details(&job, &history));
+                Ok(values)
+            }
+        },
+        Request::Cancel { job } => match find(shared, &job).await? {
+            Found::Waiting(line) => Err(format!(
+                "{} still lies in the inbox and is no job yet: take the file out of the inbox",
+                line.input
+            )),
+            Found::Job(job) => cancel(shared, &job).await,
+        },
+        Request::Retry { job } => match find(shared, &job).await? {
+            Found::Waiting(line) => Err(format!(
+                "{} is waiting already: {}",
+                line.input,
+                line.reason.unwrap_or_default()
+            )),
+            Found::Job(job) => retry(shared, *job).await,
+        },
+        Request::Resolve { job, way } => match find(shared, &job).await? {
+            Found::Waiting(line) => Err(format!(
+                "{} is not in doubt: it waits in the inbox",
+                line.input
+            )),
+            Found::Job(job) => resolve(shared, &job, way).await,
+        },
+    }
+}
+
+fn values(lines: &[Line]) -> Result<Vec<Value>, String> {
+    lines
+        .iter()
+        .map(|line| serde_json::to_value(line).map_err(|error| error.to_string()))
+        .collect()
+}
+
+fn line(shared: &Shared, job: &Job) -> Line {
+    let engine = &shared.engine;
+    let outbox = engine.inbox(job).map(|inbox| inbox.places.outbox);
+    let mut line = Line::of(job, outbox.as_deref());
+    // What keeps the queue standing is said of each job that stands.
+    if matches!(job.state, State::Queued { hold: None }) {
+        let lane = crate::engine::Engine::lane(job);
+        if let Some(closed) = engine.gates().closed(&lane, Instant::now()) {
+            line.state = "waiting".to_owned();
+            line.reason = Some(closed.words().to_owned());
+        }
+    }
+    if let Some(trouble) = engine.trouble(&job.id) {
+        line.reason = Some(match line.reason.take() {
+            Some(reason) => format!("{reason}; {trouble}"),
+            None => trouble,
+        });
+    }
+    line
+}
+
+fn open_lines(shared: &Shared) -> Vec<Line> {
+    let mut lines: Vec<Line> = waiting_lines(shared);
+    let mut jobs = shared.engine.ledger.jobs();
+    jobs.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+    lines.extend(jobs.iter().map(|job| line(shared, job)));
+    lines
+}
+
+fn waiting_lines(shared: &Shared) -> Vec<Line> {
+    let inboxes = shared.inboxes();
+    let mut lines: Vec<Line> = inboxes
+        .iter()
+        .flat_map(|handle: &InboxHandle| {
+            let view: InboxView = handle.view();
+            let name = handle.name.clone();
+            view.waiting.into_iter().map(move |(id, since, waiting)| {
+                let reason = match &view.frozen {
+                    Some(frozen) => format!("{}; the inbox is frozen: {frozen}", waiting.reason),
+                    None => waiting.reason.clone(),
+                };
+                Line::waiting(&id, &name, &waiting.input, reason, since)
+            })
+        })
+        .collect();
+    lines.sort_by(|a, b| (&a.inbox, &a.input).cmp(&(&b.inbox, &b.input)));
+    lines
+}
+
+enum Found {
+    Waiting(Box<Line>),
+    Job(Box<Job>),
+}
+
+/// The job that a person means: by its name, or the beginning of it.
+async fn find(shared: &Shared, text: &str) -> Result<Found, String> {
+    let text = text.trim().to_ascii_lowercase();
+    let unknown = || format!("there is no job '{text}': `taxiway status` lists them");
+    if text.is_empty() {
+        return Err(unknown());
+    }
+    let waiting: Vec<Line> = waiting_lines(shared)
+        .into_iter()
+        .filter(|line| line.id.starts_with(&text))
+        .collect();
+    let mut ids = shared
+        .engine
+        .ledger
+        .journal()
+        .ids_like(&text)
+        .await
+        .map_err(|error| error.to_string())?;
+    if let Ok(exact) = text.parse::<JobId>() {
+        ids.retain(|id| *id == exact);
+    }
+    match (ids.as_slice(), waiting.as_slice()) {
+        ([id], []) => {
+            let job = match shared.engine.ledger.get(id) {
+                Some(job) => Some((*job).clone()),
+                None => shared
+                    .engine
+                    .ledger
+                    .journal()
+                    .job(id)
+                    .await
+                    .map_err(|error| error.to_string())?,
+            };
+            job.map(|job| Found::Job(Box::new(job))).ok_or_else(unknown)
+        }
+        ([], [line]) => Ok(Found::Waiting(Box::new(line.clone()))),
+        ([], []) => Err(unknown()),
+        _ => Err(format!(
+            "'{text}' could mean several jobs: write more of the name"
+        )),
+    }
+}
+
+async fn cancel(shared: &Arc<Shared>, job: &Job) -> Result<Vec<Value>, String> {
+    if matches!(job.state, State::InDoubt { .. }) {
+        return Err(format!(
+            "job {} is in doubt: settle it with `taxiway resolve {} --abandon`, or adopt its task first",
+            job.id, job.id
+        ));
+    }
+    match shared
+        .engine
+        .ledger
+        .apply(&job.id, Event::CancelAsked)
+        .await
+    {
+        Ok(job) => values(&[line(shared, &job)]),
+        Err(LedgerError::Unknown(_)) => {
+            Err(format!("job {} is {} already", job.id, job.state_word()))
+        }
+        Err(LedgerError::Illegal(_)) => Err(format!(
+            "job {} is {}: its output is paid for and is delivered",
+            job.id,
+            job.state_word()
+        )),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Moves the inputs back to the inbox; the job goes on under its name once they are taken again.
+async fn retry(shared: &Arc<Shared>, job: Job) -> Result<Vec<Value>, String> {
+    if !matches!(job.state, State::Failed { .. } | State::Cancelled { .. }) {
+        return Err(format!(
+            "job {} is {}: only failed and cancelled jobs can be run again",
+            job.id,
+            job.state_word()
+        ));
+    }
+    let Some(inbox) = shared.engine.inbox(&job) else {
+        return Err(format!(
+            "the configuration has no inbox '{}' any more",
+            job.inbox
+        ));
+    };
+    let places = inbox.places;
+    let main_there = job.files.iter().any(|file| {
+        file.dropped == job.input && file.at.as_ref().is_some_and(|at| places.path(at).exists())
+    });
+    if !main_there {
+        return Err(format!(
+            "the input {} is not in {} any more: drop it into the inbox again",
+            job.input,
+            places.failed.display()
+        ));
+    }
+    with_handle(shared, &job, |handle| handle.expect_retry(job.clone()))?;
+    // The main medium last: with the rest already there it is not taken for a job by itself.
+    let mut order: Vec<_> = job.files.iter().collect();
+    order.sort_by_key(|file| match file.role {
+        Role::Reference => 0,
+        Role::Sidecar => 1,
+        Role::Main => 2,
+    });
+    for file in order {
+        let Some(at) = &file.at else {
+            continue;
+        };
+        let (source, target) = (places.path(at), places.inbox.join(file.dropped.as_path()));
+        let moved = target
+            .parent()
+            .map_or(Ok(()), create_folders)
+            .and_then(|()| rename_new(&source, &target))
+            .and_then(|()| sync_parent(&target));
+        match moved {
+            Ok(()) => {}
+            Err(error)
+                if error.kind() == std::io::ErrorKind::NotFound && file.role != Role::Main => {}
+            Err(error) => {
+                with_handle(shared, &job, |handle| handle.forget_retry(&job))?;
+                return Err(format!(
+                    "{} cannot be moved back to {}: {error}. Move it by hand",
+                    source.display(),
+                    target.display()
+                ));
+            }
+        }
+        match std::fs::remove_file(note_path(&source)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::debug!(job = %job.id, %error, "the old note stays");
+            }
+            _ => {}
+        }
+    }
+    with_handle(shared, &job, InboxHandle::look)?;
+    values(&[Line::waiting(
+        &job.id,
+        &job.inbox,
+        &job.input,
+        "back in the inbox, to be taken again".to_owned(),
+        Timestamp::now(),
+    )])
+}
+
+fn with_handle<T>(
+    shared: &Shared,
+    job: &Job,
+    act: impl FnOnce(&InboxHandle) -> T,
+) -> Result<T, String> {
+    let handles = shared.inboxes();
+    let handle = handles.iter().find(|handle| handle.name == job.inbox);
+    handle
+        .map(act)
+        .ok_or_else(|| format!("the configuration has no inbox '{}' any more", job.inbox))
+}
+
+async fn resolve(shared: &Arc<Shared>, job: &Job, way: Way) -> Result<Vec<Value>, String> {
+    if !matches!(job.state, State::InDoubt { .. }) {
+        return Err(format!(
+            "job {} is {}, not in doubt",
+            job.id,
+            job.state_word()
+        ));
+    }
+    let event = match way {
+        Way::Resubmit => Event::Resubmitted,
+        Way::Abandon => Event::Fails {
+            failure: Failure {
+                kind: FailureKind::Abandoned,
+                what: "given up: it was not known whether Runway took the request".to_owned(),
+                details: Vec::new(),
+                advice: "To run it after all, move the files back to the inbox. If Runway did take the first request, that costs again."
+                    .to_owned(),
+                task: None,
+            },
+            charged: None,
+        },
+        Way::Adopt(task) => {
+            let id: TaskId = task.parse().map_err(|error| format!("'{task}': {error}"))?;
+            known_task(shared, job, &id).await?;
+            Event::Accepted {
+                task: id.as_str().to_owned(),
+                estimated: None,
+            }
+        }
+    };
+    let job = shared
+        .engine
+        .ledger
+        .apply(&job.id, event)
+        .await
+        .map_err(|error| error.to_string())?;
+    values(&[line(shared, &job)])
+}
+
+/// A task is believed only if Runway knows it, and no other job of ours has it.
+async fn known_task(shared: &Arc<Shared>, job: &Job, id: &TaskId) -> Result<(), String> {
+    let Some(client) = shared.engine.client() else {
+        return Err("without an API key Runway cannot be asked whether the task exists".to_owned());
+    };
+    let poll = job
+        .plan
+        .as_ref()
+        .map_or("/v1/tasks/{id}", |plan| plan.poll.as_str());
+    let other = shared.engine.ledger.jobs().into_iter().find(|other| {
+        other
+            .charges
+            .iter()
+            .any(|charge| charge.task == id.as_str())
+    });
+    if let Some(other) = other {
+        return Err(format!(
+            "the task {id} belongs to job {} ({})",
+            other.id, other.input
+        ));
+    }
+    match client.task(poll, id).await {
+        Ok(task)
+            if matches!(
+                task.status,
+                TaskStatus::Failed { .. } | TaskStatus::Cancelled
+            ) =>
+        {
+            Err(format!(
+                "the task {id} exists, and ended without an output: `--abandon` gives the job up, `--resubmit` sends it again"
+            ))
+        }
+        Ok(_) => Ok(()),
+        Err(CallError::NotFound { .. }) => Err(format!(
+            "Runway knows no task {id}: look it up in Runway's portal once more"
+        )),
+        Err(error) => Err(error.to_string()),
+    }
+}

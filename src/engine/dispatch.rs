@@ -1,0 +1,327 @@
+//! The dispatcher: looks at all open jobs whenever something changed, and starts what can go on.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Engine, poller};
+use crate::config::OnDoubt;
+use crate::job::{Event, Hold, HoldReason, Job, JobId, State};
+use crate::schedule::{self, Ready};
+use crate::stages;
+
+/// With many jobs a look at all of them takes a moment, so looks are not closer together than this.
+const BREATH: Duration = Duration::from_millis(5);
+/// How often the organization's limits are asked for.
+const REFRESH: Duration = Duration::from_secs(300);
+/// How often a spending limit is looked at again while it holds jobs back.
+const BUDGET_AGAIN: Duration = Duration::from_secs(30);
+
+/// Runs until the engine stops.
+pub async fn run(engine: Arc<Engine>) {
+    let mut changes = engine.ledger.changes();
+    let mut state = Dispatcher {
+        engine: engine.clone(),
+        last_inbox: None,
+        followed: HashMap::new(),
+    };
+    engine.tasks.spawn(watch_organization(engine.clone()));
+    state.recover().await;
+    while !engine.stop.is_cancelled() {
+        changes.borrow_and_update();
+        let look_again = state.look().await;
+        let timer = tokio::time::sleep(look_again.saturating_duration_since(Instant::now()));
+        tokio::select! {
+            () = engine.stop.cancelled() => break,
+            () = timer => {}
+            () = engine.wake.notified() => {}
+            changed = changes.changed() => if changed.is_err() { break },
+        }
+        tokio::time::sleep(BREATH).await;
+    }
+}
+
+/// Keeps the tier's limits fresh, and looks whether what stood in the way is mended.
+async fn watch_organization(engine: Arc<Engine>) {
+    loop {
+        let known = engine.refresh_organization().await.is_some();
+        let pause = if known {
+            REFRESH
+        } else {
+            engine
+                .settings()
+                .poll_interval
+                .saturating_mul(6)
+                .min(REFRESH)
+        };
+        if !engine.pause(pause).await {
+            return;
+        }
+    }
+}
+
+struct Dispatcher {
+    engine: Arc<Engine>,
+    last_inbox: Option<String>,
+    /// Running jobs that the poller knows, and whether it knows that they are to be cancelled.
+    followed: HashMap<JobId, bool>,
+}
+
+impl Dispatcher {
+    /// After a start: what was under way when the process ended.
+    async fn recover(&mut self) {
+        for job in self.engine.ledger.jobs() {
+            match &job.state {
+                // The process ended before the request was due to leave: nothing was sent.
+                State::Uploading => {
+                    self.engine
+                        .record(&job.id, Event::Requeued { hold: None })
+                        .await;
+                }
+                // It ended between the intent and the outcome: the request may have been sent.
+                State::Submitting { .. } => {
+                    tracing::warn!(job = %job.id, input = %job.input, "the process ended during its submission: in doubt");
+                    let why =
+                        "taxiway ended while the request was under way, so no answer was seen"
+                            .to_owned();
+                    self.engine
+                        .record(
+                            &job.id,
+                            Event::Doubtful {
+                                why,
+                                used_after: None,
+                            },
+                        )
+                        .await;
+                }
+                State::Taking { .. }
+                | State::Queued { .. }
+                | State::Running { .. }
+                | State::Downloading { .. }
+                | State::Delivering { .. }
+                | State::Closing { .. }
+                | State::Done { .. }
+                | State::Failed { .. }
+                | State::Cancelled { .. }
+                | State::InDoubt { .. } => {}
+            }
+        }
+    }
+
+    /// Looks at all open jobs once. Answers when to look again if nothing changes.
+    async fn look(&mut self) -> Instant {
+        let now = Instant::now();
+        let jobs = self.engine.ledger.jobs();
+        let mut look_again = now.checked_add(Duration::from_secs(60)).unwrap_or(now);
+        let mut busy: HashMap<String, usize> = HashMap::new();
+        let mut waiting: Vec<Arc<Job>> = Vec::new();
+        let mut running = HashMap::new();
+        for job in jobs {
+            match &job.state {
+                State::Taking { .. }
+                | State::Downloading { .. }
+                | State::Delivering { .. }
+                | State::Closing { .. } => self.drive(&job),
+                State::Queued { .. } if job.cancel_asked => self.drive(&job),
+                State::Queued { hold } => {
+                    let until = hold.as_ref().and_then(|hold| hold.until);
+                    match until.map(|until| until.duration_since(Timestamp::now())) {
+                        Some(left) if left > SignedDuration::ZERO => {
+                            let left = Duration::try_from(left).unwrap_or(Duration::ZERO);
+                            look_again = look_again.min(now.checked_add(left).unwrap_or(now));
+                        }
+                        _ if !self.engine.is_driven(&job.id) => waiting.push(job.clone()),
+                        _ => {}
+                    }
+                }
+                State::Uploading | State::Submitting { .. } => {
+                    *busy.entry(Engine::lane(&job)).or_default() += 1;
+                }
+                State::Running { .. } => {
+                    *busy.entry(Engine::lane(&job)).or_default() += 1;
+                    running.insert(job.id.clone(), job.cancel_asked);
+                }
+                State::InDoubt { .. } => self.doubt(&job).await,
+                State::Done { .. } | State::Failed { .. } | State::Cancelled { .. } => {}
+            }
+        }
+        for (id, cancel) in &running {
+            if self.followed.get(id) != Some(cancel) {
+                self.engine.follow(id);
+            }
+        }
+        self.followed = running;
+        if !waiting.is_empty() {
+            look_again = look_again.min(self.start(waiting, &busy, now).await);
+        }
+        look_again
+    }
+
+    /// Starts what may start.
+    async fn start(
+        &mut self,
+        waiting: Vec<Arc<Job>>,
+        busy: &HashMap<String, usize>,
+        now: Instant,
+    ) -> Instant {
+        let far = now.checked_add(Duration::from_secs(60)).unwrap_or(now);
+        if self.engine.client().is_none() {
+            return far;
+        }
+        let mut room: HashMap<String, usize> = HashMap::new();
+        let mut ready = Vec::with_capacity(waiting.len());
+        let mut look_again = far;
+        {
+            let gates = self.engine.gates();
+            if let Some(opening) = gates.next_opening(now) {
+                look_again = look_again.min(opening);
+            }
+            for job in &waiting {
+                let lane = Engine::lane(job);
+                if !room.contains_key(&lane) {
+                    let left = match gates.closed(&lane, now) {
+                        Some(_) => 0,
+                        None => self
+                            .engine
+                            .lane_limit(&lane)
+                            .saturating_sub(busy.get(&lane).copied().unwrap_or_default()),
+                    };
+                    room.insert(lane.clone(), left);
+                }
+                ready.push(Ready {
+                    id: job.id.clone(),
+                    inbox: job.inbox.clone(),
+                    lane,
+                    priority: job.plan.as_ref().map_or(0, |plan| plan.priority),
+                    created_at: job.created_at,
+                });
+            }
+        }
+        let by_id: HashMap<&JobId, &Arc<Job>> = waiting.iter().map(|job| (&job.id, job)).collect();
+        let mut budget = Budget::new(&self.engine).await;
+        for chosen in schedule::next(ready, &room, self.last_inbox.as_deref()) {
+            let Some(job) = by_id.get(&chosen.id) else {
+                continue;
+            };
+            match budget.admit(job) {
+                Ok(()) => {
+                    self.last_inbox = Some(chosen.inbox);
+                    // The state says at once that it has started, so that the next look does not start it again.
+                    if let Some(job) = self.engine.record(&job.id, Event::Started).await {
+                        self.drive(&job);
+                    }
+                }
+                Err(why) => {
+                    let hold = Hold {
+                        reason: HoldReason::Budget(why),
+                        until: None,
+                    };
+                    if !matches!(&job.state, State::Queued { hold: Some(before) } if *before == hold)
+                    {
+                        self.engine
+                            .record(&job.id, Event::Held { hold: Some(hold) })
+                            .await;
+                    }
+                    look_again = look_again.min(now.checked_add(BUDGET_AGAIN).unwrap_or(now));
+                }
+            }
+        }
+        look_again
+    }
+
+    async fn doubt(&self, job: &Arc<Job>) {
+        match self.engine.settings().on_doubt {
+            OnDoubt::Resubmit => {
+                tracing::warn!(job = %job.id, input = %job.input, "in doubt, and submitted again as `on_doubt: resubmit` says");
+                self.engine.record(&job.id, Event::Resubmitted).await;
+            }
+            OnDoubt::Hold => stages::write_doubt(&self.engine, job).await,
+        }
+    }
+
+    fn drive(&self, job: &Arc<Job>) {
+        if !self.engine.start_driving(&job.id) {
+            return;
+        }
+        let (engine, id) = (self.engine.clone(), job.id.clone());
+        self.engine.tasks.spawn(async move {
+            stages::drive(&engine, &id).await;
+            engine.stop_driving(&id);
+        });
+    }
+}
+
+/// Spending against `limits.credits_per_day`.
+struct Budget {
+    limit: Option<f64>,
+    spent: f64,
+    unknown_in_flight: bool,
+}
+
+impl Budget {
+    async fn new(engine: &Engine) -> Budget {
+        let limit = engine.settings().credits_per_day;
+        let mut budget = Budget {
+            limit,
+            spent: 0.0,
+            unknown_in_flight: false,
+        };
+        if limit.is_none() {
+            return budget;
+        }
+        let since = Timestamp::now() - SignedDuration::from_hours(24);
+        match engine.ledger.journal().credits_since(since).await {
+            Ok(spent) => budget.spent = spent,
+            Err(error) => {
+                tracing::error!(%error, "what was spent is not known: nothing new is submitted");
+                budget.spent = f64::INFINITY;
+            }
+        }
+        for job in engine.ledger.jobs() {
+            match &job.state {
+                // Not in the journal's sum yet.
+                State::Uploading | State::Submitting { .. } | State::InDoubt { .. } => {
+                    budget.count(&job)
+                }
+                State::Running { .. } if job.estimated().is_none() => {
+                    budget.unknown_in_flight = true
+                }
+                _ => {}
+            }
+        }
+        budget
+    }
+
+    fn count(&mut self, job: &Job) {
+        match job.plan.as_ref().and_then(|plan| plan.estimated) {
+            Some(credits) => self.spent += credits,
+            None => self.unknown_in_flight = true,
+        }
+    }
+
+    /// Whether a job fits; then it counts. A job of unknown price is let through alone while the limit is not reached, so
+    /// that at most one of them can go over it.
+    fn admit(&mut self, job: &Job) -> Result<(), String> {
+        let Some(limit) = self.limit else {
+            return Ok(());
+        };
+        let fits = match job.plan.as_ref().and_then(|plan| plan.estimated) {
+            Some(credits) => self.spent + credits <= limit,
+            None => self.spent < limit && !self.unknown_in_flight,
+        };
+        if fits {
+            self.count(job);
+            return Ok(());
+        }
+        Err(format!(
+            "`limits.credits_per_day` is {limit} credits, and the last 24 hours leave no room for it"
+        ))
+    }
+}
+
+/// The first question about a task comes when it is due; kept here so that both ends agree.
+pub(super) fn first_poll(engine: &Engine) -> Instant {
+    poller::due(Instant::now(), engine.settings().poll_interval)
+}

@@ -1,0 +1,169 @@
+//! What keeps requests from leaving: a bad key, missing credits, no network, a model's quota.
+//!
+//! A gate is closed for everything or for one lane, and opens by time. While it is closed the queue stands still, and it
+//! is said once, not for each job.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// Why a gate is closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Closed {
+    /// The API refused the key, or there is none.
+    Key(String),
+    /// The organization is out of credits.
+    Credits(String),
+    /// The API cannot be reached, or sheds load.
+    Trouble(String),
+    /// A model's quota is used up, or requests come too fast.
+    Quota(String),
+}
+
+impl Closed {
+    /// For people.
+    pub fn words(&self) -> &str {
+        match self {
+            Closed::Key(why) | Closed::Credits(why) | Closed::Trouble(why) | Closed::Quota(why) => {
+                why
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Bar {
+    why: Closed,
+    until: Instant,
+    times: u32,
+}
+
+/// The gates.
+#[derive(Debug, Default)]
+pub struct Gates {
+    all: Option<Bar>,
+    lanes: HashMap<String, Bar>,
+}
+
+impl Gates {
+    /// Closes the gate of everything. Answers whether that is news. `pause` says how long, given how many times in a row
+    /// it was closed.
+    pub fn close_all(
+        &mut self,
+        why: Closed,
+        now: Instant,
+        pause: impl Fn(u32) -> Duration,
+    ) -> bool {
+        let (bar, news) = shut(self.all.as_ref(), why, now, pause);
+        self.all = Some(bar);
+        news
+    }
+
+    /// Closes the gate of one lane; the same otherwise.
+    pub fn close_lane(
+        &mut self,
+        lane: &str,
+        why: Closed,
+        now: Instant,
+        pause: impl Fn(u32) -> Duration,
+    ) -> bool {
+        let (bar, news) = shut(self.lanes.get(lane), why, now, pause);
+        self.lanes.insert(lane.to_owned(), bar);
+        news
+    }
+
+    /// A request got through: what stood in the way is over. Answers whether something did.
+    pub fn passed(&mut self, lane: &str) -> bool {
+        let one = self.lanes.remove(lane).is_some();
+        self.all.take().is_some() || one
+    }
+
+    /// Opens the gate of everything, to try again at once.
+    pub fn open_all(&mut self) {
+        self.all = None;
+        self.lanes.clear();
+    }
+
+    /// Why a lane cannot pass now, if it cannot.
+    pub fn closed(&self, lane: &str, now: Instant) -> Option<&Closed> {
+        [self.all.as_ref(), self.lanes.get(lane)]
+            .into_iter()
+            .flatten()
+            .find(|bar| bar.until > now)
+            .map(|bar| &bar.why)
+    }
+
+    /// Why nothing can pass now, if nothing can.
+    pub fn all_closed(&self, now: Instant) -> Option<&Closed> {
+        self.all
+            .as_ref()
+            .filter(|bar| bar.until > now)
+            .map(|bar| &bar.why)
+    }
+
+    /// When the next gate opens.
+    pub fn next_opening(&self, now: Instant) -> Option<Instant> {
+        self.all
+            .iter()
+            .chain(self.lanes.values())
+            .map(|bar| bar.until)
+            .filter(|until| *until > now)
+            .min()
+    }
+}
+
+fn shut(
+    before: Option<&Bar>,
+    why: Closed,
+    now: Instant,
+    pause: impl Fn(u32) -> Duration,
+) -> (Bar, bool) {
+    let same =
+        before.filter(|bar| std::mem::discriminant(&bar.why) == std::mem::discriminant(&why));
+    // Requests that were under way when the gate closed come back with the same answer: they count once.
+    let still = same.filter(|bar| bar.until > now);
+    let times = match (same, still) {
+        (_, Some(bar)) => bar.times,
+        (Some(bar), None) => bar.times.saturating_add(1),
+        (None, _) => 1,
+    };
+    let until = match still {
+        Some(bar) => bar.until,
+        None => now.checked_add(pause(times)).unwrap_or(now),
+    };
+    (Bar { why, until, times }, same.is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn second(times: u32) -> Duration {
+        Duration::from_secs(u64::from(times))
+    }
+
+    #[test]
+    fn a_closed_gate_is_news_once_and_opens_by_time() {
+        let mut gates = Gates::default();
+        let now = Instant::now();
+        let bad = || Closed::Key("bad key".into());
+        assert!(gates.close_all(bad(), now, second));
+        assert!(!gates.close_all(bad(), now, second));
+        assert!(gates.closed("m", now).is_some());
+        assert!(gates.closed("m", now + second(1)).is_none());
+        // Closed again after it had opened: twice as long, and no news.
+        assert!(!gates.close_all(bad(), now + second(2), second));
+        assert!(gates.closed("m", now + second(3)).is_some());
+        assert!(gates.passed("m"));
+        assert!(gates.closed("m", now + second(3)).is_none());
+    }
+
+    #[test]
+    fn a_models_quota_parks_that_model_and_no_other() {
+        let mut gates = Gates::default();
+        let now = Instant::now();
+        gates.close_lane("veo3", Closed::Quota("daily quota".into()), now, second);
+        assert!(gates.closed("veo3", now).is_some());
+        assert!(gates.closed("gen4_turbo", now).is_none());
+        assert_eq!(gates.next_opening(now), Some(now + second(1)));
+    }
+}

@@ -1,0 +1,394 @@
+//! What drives jobs: the dispatcher decides whose turn it is, the poller follows tasks, and one driver for each job in
+//! motion takes it from state to state through the [`crate::stages`].
+
+mod dispatch;
+mod gate;
+mod poller;
+
+pub use dispatch::run as dispatch;
+pub use gate::{Closed, Gates};
+pub use poller::run as poll;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::catalogue::Catalogue;
+use crate::config::{MaxInFlight, OnDoubt, OnSuccess};
+use crate::job::{Event, Job, JobId};
+use crate::ledger::{Ledger, LedgerError};
+use crate::places::Places;
+use crate::runway::{Client, Organization, OutputUrl, delay};
+
+/// At most this many inputs are made ready and uploaded at once; each holds a buffer.
+const UPLOADS_AT_ONCE: usize = 8;
+/// At most this many outputs are fetched at once.
+const DOWNLOADS_AT_ONCE: usize = 8;
+/// Tasks at once for each model, where Runway sets no limit.
+const UNLIMITED: usize = 100;
+/// Tasks at once for a model of which Runway's answer says nothing; the least that any tier allows.
+const UNKNOWN_LIMIT: usize = 2;
+/// How long the journal's or a folder's trouble lasts before the same is tried again, at first and at most.
+const TROUBLE_BASE: Duration = Duration::from_millis(500);
+const TROUBLE_CAP: Duration = Duration::from_secs(30);
+
+/// What a reload of the configuration may change.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Time between two questions about one task.
+    pub poll_interval: Duration,
+    /// Tasks at once for each model.
+    pub max_in_flight: MaxInFlight,
+    /// What becomes of a submission whose outcome is unknown.
+    pub on_doubt: OnDoubt,
+    /// Limit on spending in credits over 24 hours.
+    pub credits_per_day: Option<f64>,
+    /// The inboxes by name.
+    pub inboxes: HashMap<String, InboxSettings>,
+}
+
+/// What the engine needs to know of an inbox.
+#[derive(Debug, Clone)]
+pub struct InboxSettings {
+    /// Its folders.
+    pub places: Places,
+    /// What becomes of the inputs of finished jobs.
+    pub on_success: OnSuccess,
+}
+
+/// What all parts of the engine share.
+pub struct Engine {
+    /// The owner of all jobs.
+    pub ledger: Ledger,
+    /// Endpoints, models and parameters.
+    pub catalogue: Arc<Catalogue>,
+    /// Ends everything.
+    pub stop: CancellationToken,
+    /// Everything that has to end before the daemon does.
+    pub tasks: TaskTracker,
+    settings: RwLock<Arc<Settings>>,
+    client: RwLock<Option<Client>>,
+    /// Tells API accounts apart in the cache of uploads, without holding the key.
+    account: RwLock<String>,
+    gates: Mutex<Gates>,
+    organization: RwLock<Option<Organization>>,
+    driving: Mutex<HashSet<JobId>>,
+    /// Fresh addresses of outputs, from the poll that found the task finished.
+    outputs: Mutex<HashMap<JobId, Vec<OutputUrl>>>,
+    /// One upload for each content at a time: others wait for it and find it done.
+    uploading: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// Room for uploads.
+    pub uploads: Semaphore,
+    /// Room for downloads.
+    pub downloads: Semaphore,
+    /// What jobs in motion last ran into, for `status`.
+    trouble: Mutex<HashMap<JobId, String>>,
+    wake: Notify,
+    polls: mpsc::UnboundedSender<JobId>,
+}
+
+/// The engine and the poller's queue.
+pub type Parts = (Arc<Engine>, mpsc::UnboundedReceiver<JobId>);
+
+impl Engine {
+    /// An engine that does nothing yet.
+    pub fn new(ledger: Ledger, catalogue: Arc<Catalogue>, settings: Settings) -> Parts {
+        let (polls, queue) = mpsc::unbounded_channel();
+        let engine = Engine {
+            ledger,
+            catalogue,
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            settings: RwLock::new(Arc::new(settings)),
+            client: RwLock::new(None),
+            account: RwLock::new(String::new()),
+            gates: Mutex::default(),
+            organization: RwLock::new(None),
+            driving: Mutex::default(),
+            outputs: Mutex::default(),
+            uploading: Mutex::default(),
+            uploads: Semaphore::new(UPLOADS_AT_ONCE),
+            downloads: Semaphore::new(DOWNLOADS_AT_ONCE),
+            trouble: Mutex::default(),
+            wake: Notify::new(),
+            polls,
+        };
+        (Arc::new(engine), queue)
+    }
+
+    /// The settings as they are now.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Changes the settings.
+    pub fn set_settings(&self, settings: Settings) {
+        *self
+            .settings
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        self.wake.notify_one();
+    }
+
+    /// The folders of a job's inbox; `None` if the configuration has no such inbox any more.
+    pub fn inbox(&self, job: &Job) -> Option<InboxSettings> {
+        self.settings().inboxes.get(&job.inbox).cloned()
+    }
+
+    /// Runway's client, where there is a usable key.
+    pub fn client(&self) -> Option<Client> {
+        self.client
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Uses another client, or none and why.
+    pub fn set_client(&self, client: Result<(Client, String), String>) {
+        let (client, account) = match client {
+            Ok((client, account)) => {
+                self.gates().open_all();
+                (Some(client), account)
+            }
+            Err(why) => {
+                self.gates()
+                    .close_all(Closed::Key(why), Instant::now(), |_| {
+                        // Until a reload brings a key.
+                        Duration::from_secs(365 * 24 * 3600)
+                    });
+                (None, String::new())
+            }
+        };
+        *self.account.write().unwrap_or_else(PoisonError::into_inner) = account;
+        *self.client.write().unwrap_or_else(PoisonError::into_inner) = client;
+        self.wake.notify_one();
+    }
+
+    /// Tells API accounts apart in the cache of uploads.
+    pub fn account(&self) -> String {
+        self.account
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The gates.
+    pub fn gates(&self) -> MutexGuard<'_, Gates> {
+        self.gates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the API last said of the organization.
+    pub fn organization(&self) -> Option<Organization> {
+        self.organization
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn set_organization(&self, organization: Organization) {
+        *self
+            .organization
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Some(organization);
+    }
+
+    /// Wakes the dispatcher.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// What counts against one limit at Runway for this job.
+    pub fn lane(job: &Job) -> String {
+        job.plan.as_ref().map_or_else(String::new, |plan| {
+            plan.model.clone().unwrap_or_else(|| plan.endpoint.clone())
+        })
+    }
+
+    /// Tasks at once in a lane.
+    fn lane_limit(&self, lane: &str) -> usize {
+        match self.settings().max_in_flight {
+            MaxInFlight::Fixed(limit) => usize::try_from(limit.get()).unwrap_or(usize::MAX),
+            MaxInFlight::Auto => match self.organization() {
+                None => UNKNOWN_LIMIT,
+                Some(organization) => match organization.models.get(lane) {
+                    None => UNKNOWN_LIMIT,
+                    Some(limits) => match limits.max_concurrent {
+                        None => UNLIMITED,
+                        Some(limit) => usize::try_from(limit).unwrap_or(UNLIMITED),
+                    },
+                },
+            },
+        }
+    }
+
+    /// Asks the API about the organization, and notes what it says.
+    pub async fn refresh_organization(&self) -> Option<Organization> {
+        let client = self.client()?;
+        match client.organization().await {
+            Ok(organization) => {
+                self.set_organization(organization.clone());
+                self.wake.notify_one();
+                Some(organization)
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the organization's limits are not known");
+                if let crate::runway::CallError::BadKey { message, .. } = &error {
+                    self.close_for_key(message);
+                }
+                None
+            }
+        }
+    }
+
+    /// Stops submitting until the key is mended; said once.
+    pub fn close_for_key(&self, message: &str) {
+        let interval = self.settings().poll_interval;
+        let why = format!(
+            "for a valid API key: Runway refused this one ({message}); put the right one where the configuration says, then reload"
+        );
+        let news = self
+            .gates()
+            .close_all(Closed::Key(why.clone()), Instant::now(), |_| {
+                interval.saturating_mul(6)
+            });
+        if news {
+            tracing::error!("{why}. Nothing is lost: all work waits");
+        }
+    }
+
+    /// Makes an event durable, however long the journal cannot be written: what has happened must not be forgotten.
+    /// `None` when the daemon stops meanwhile, or the event cannot happen any more.
+    pub async fn record(&self, id: &JobId, event: Event) -> Option<Arc<Job>> {
+        let mut attempt = 0_u32;
+        loop {
+            match self.ledger.apply(id, event.clone()).await {
+                Ok(job) => {
+                    if attempt > 0 {
+                        self.clear_trouble(id);
+                    }
+                    return Some(job);
+                }
+                Err(LedgerError::Journal(error)) => {
+                    attempt = attempt.saturating_add(1);
+                    if attempt == 1 {
+                        if let Event::Accepted { task, .. } = &event {
+                            tracing::error!(job = %id, task, "Runway accepted this task, and the journal cannot hold it yet");
+                        }
+                        tracing::error!(job = %id, event = event.word(), %error, "trying again until it can be written");
+                    }
+                    self.note_trouble(id, error.to_string());
+                    if !self.pause(trouble_pause(attempt)).await {
+                        return None;
+                    }
+                }
+                Err(error @ (LedgerError::Illegal(_) | LedgerError::Unknown(_))) => {
+                    tracing::debug!(job = %id, event = event.word(), %error, "came too late");
+                    return None;
+                }
+                Err(LedgerError::Stopped) => return None,
+            }
+        }
+    }
+
+    /// Waits; false when the daemon stops meanwhile.
+    pub async fn pause(&self, time: Duration) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(time) => true,
+            () = self.stop.cancelled() => false,
+        }
+    }
+
+    /// Notes what a job ran into, for `status`.
+    pub fn note_trouble(&self, id: &JobId, what: String) {
+        self.trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id.clone(), what);
+    }
+
+    /// The trouble is over.
+    pub fn clear_trouble(&self, id: &JobId) {
+        self.trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(id);
+    }
+
+    /// What a job last ran into.
+    pub fn trouble(&self, id: &JobId) -> Option<String> {
+        self.trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(id)
+            .cloned()
+    }
+
+    /// Keeps the addresses that a poll found.
+    pub fn keep_outputs(&self, id: &JobId, urls: Vec<OutputUrl>) {
+        self.outputs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id.clone(), urls);
+    }
+
+    /// The addresses that a poll found, once.
+    pub fn take_outputs(&self, id: &JobId) -> Option<Vec<OutputUrl>> {
+        self.outputs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(id)
+    }
+
+    /// The turn of one content among those who want to upload it.
+    pub fn upload_turn(&self, sha256: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut uploading = self
+            .uploading
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        // Those that nobody waits for any more are only held by the map.
+        uploading.retain(|_, turn| Arc::strong_count(turn) > 1);
+        uploading.entry(sha256.to_owned()).or_default().clone()
+    }
+
+    /// Follows a job's task from now on.
+    pub fn follow(&self, id: &JobId) {
+        if self.polls.send(id.clone()).is_err() {
+            tracing::trace!(job = %id, "the poller is gone");
+        }
+    }
+
+    fn start_driving(&self, id: &JobId) -> bool {
+        self.driving
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id.clone())
+    }
+
+    fn stop_driving(&self, id: &JobId) {
+        self.driving
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(id);
+        self.clear_trouble(id);
+        self.wake.notify_one();
+    }
+
+    fn is_driven(&self, id: &JobId) -> bool {
+        self.driving
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(id)
+    }
+}
+
+/// How long to wait after the n-th trouble in a row with this machine's own disks.
+pub fn trouble_pause(attempt: u32) -> Duration {
+    delay(attempt, TROUBLE_BASE, TROUBLE_CAP, fastrand::f64())
+}

@@ -1,0 +1,384 @@
+//! The poller: one due-ordered queue for all running tasks. Each task is asked about at most once in `poll_interval`, with
+//! jitter, and later after trouble; no task is ever given up.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc;
+
+use super::{Engine, dispatch};
+use crate::job::{Event, Failure, FailureKind, Hold, HoldReason, Job, JobId, Seen, State, Task};
+use crate::runway::{
+    CallError, Cancelled, FailureClass, Task as Answer, TaskId, TaskStatus, classify_failure,
+    delay, no_sooner_than,
+};
+
+/// At most this many questions at once.
+const POLLS_AT_ONCE: usize = 16;
+/// The longest pause after trouble.
+const CAP: Duration = Duration::from_secs(300);
+/// A task that answers 404 this many times in a row is gone.
+const GONE_AFTER: u32 = 3;
+/// A task that failed in a way that may be repeated is repeated this many times.
+const TASK_RETRIES: u32 = 2;
+/// A task that succeeded without listing outputs is asked about this many times more.
+const EMPTY_AFTER: u32 = 10;
+
+/// When to ask next: after the interval, plus up to a quarter of it, so that tasks do not march in step.
+pub fn due(now: Instant, interval: Duration) -> Instant {
+    now.checked_add(interval.mul_f64(1.0 + fastrand::f64() * 0.25))
+        .unwrap_or(now)
+}
+
+/// What the poller remembers of a task between two questions.
+#[derive(Debug, Default, Clone)]
+struct Memory {
+    /// When the next question is due; entries of the queue with another time are stale.
+    due: Option<Instant>,
+    errors: u32,
+    gone: u32,
+    empty: u32,
+    cancel_sent: bool,
+}
+
+/// Runs until the engine stops.
+pub async fn run(engine: Arc<Engine>, mut queue: mpsc::UnboundedReceiver<JobId>) {
+    let mut heap: BinaryHeap<Reverse<(Instant, JobId)>> = BinaryHeap::new();
+    let memories: Arc<Mutex<HashMap<JobId, Memory>>> = Arc::default();
+    let asking: Arc<Mutex<HashSet<JobId>>> = Arc::default();
+    let room = Arc::new(Semaphore::new(POLLS_AT_ONCE));
+    let (again, mut asked) = mpsc::unbounded_channel::<(JobId, Option<Instant>)>();
+    loop {
+        let next = heap.peek().map(|Reverse((at, _))| *at);
+        let timer = async {
+            match next {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let schedule = tokio::select! {
+            () = engine.stop.cancelled() => return,
+            () = timer => None,
+            new = queue.recv() => match new {
+                // A task that is new, or that is to be cancelled: the latter at once.
+                Some(id) => {
+                    let cancel = engine.ledger.get(&id).is_some_and(|job| job.cancel_asked);
+                    Some((id, Some(if cancel { Instant::now() } else { dispatch::first_poll(&engine) })))
+                }
+                None => return,
+            },
+            done = asked.recv() => match done {
+                Some((id, at)) => {
+                    lock(&asking).remove(&id);
+                    Some((id, at))
+                }
+                None => return,
+            },
+        };
+        match schedule {
+            Some((id, Some(at))) => {
+                let mut memories = lock(&memories);
+                let memory = memories.entry(id.clone()).or_default();
+                memory.due = Some(at);
+                heap.push(Reverse((at, id)));
+            }
+            Some((id, None)) => {
+                lock(&memories).remove(&id);
+            }
+            None => {}
+        }
+        let now = Instant::now();
+        while let Some(Reverse((at, _))) = heap.peek() {
+            if *at > now {
+                break;
+            }
+            let Some(Reverse((at, id))) = heap.pop() else {
+                break;
+            };
+            let current = lock(&memories)
+                .get(&id)
+                .is_some_and(|memory| memory.due == Some(at));
+            if !current || !lock(&asking).insert(id.clone()) {
+                continue;
+            }
+            let (engine, memories, room, again) = (
+                engine.clone(),
+                memories.clone(),
+                room.clone(),
+                again.clone(),
+            );
+            let tasks = engine.tasks.clone();
+            tasks.spawn(async move {
+                let _permit = room.acquire().await;
+                let mut memory = lock(&memories).get(&id).cloned().unwrap_or_default();
+                let at = tokio::select! {
+                    at = ask(&engine, &id, &mut memory) => at,
+                    () = engine.stop.cancelled() => return,
+                };
+                if at.is_some() {
+                    lock(&memories).insert(id.clone(), memory);
+                }
+                if again.send((id, at)).is_err() {
+                    tracing::trace!("the poller is gone");
+                }
+            });
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Asks about one task, and acts on the answer. Answers when to ask again, or `None` when the task needs no more asking.
+async fn ask(engine: &Arc<Engine>, id: &JobId, memory: &mut Memory) -> Option<Instant> {
+    let job = engine.ledger.get(id)?;
+    let State::Running { task, .. } = &job.state else {
+        return None;
+    };
+    let interval = engine.settings().poll_interval;
+    let later = Some(due(Instant::now(), interval));
+    let Some(client) = engine.client() else {
+        return later;
+    };
+    let (Ok(task_id), Some(plan)) = (task.id.parse::<TaskId>(), job.plan.as_ref()) else {
+        return later;
+    };
+    if job.cancel_asked && !memory.cancel_sent {
+        // A task that has ended is not deleted: what is paid for is delivered.
+        let ended = matches!(
+            client.task(&plan.poll, &task_id).await,
+            Ok(Answer {
+                status: TaskStatus::Succeeded { .. } | TaskStatus::Failed { .. },
+                ..
+            })
+        );
+        if !ended {
+            match client.cancel(&task_id).await {
+                Ok(Cancelled::Accepted | Cancelled::Gone) => memory.cancel_sent = true,
+                Err(error) => return trouble(engine, &job, &error, interval, memory),
+            }
+        }
+    }
+    match client.task(&plan.poll, &task_id).await {
+        Ok(answer) => {
+            if memory.errors > 0 {
+                engine.clear_trouble(id);
+            }
+            (memory.errors, memory.gone) = (0, 0);
+            act(engine, &job, task, answer, memory)
+                .await
+                .then_some(later)
+                .flatten()
+        }
+        Err(CallError::NotFound { .. }) if memory.cancel_sent => {
+            cancelled(
+                engine,
+                id,
+                "cancelled; Runway no longer lists the task",
+                None,
+            )
+            .await;
+            None
+        }
+        Err(error @ CallError::NotFound { .. }) => {
+            memory.gone = memory.gone.saturating_add(1);
+            if memory.gone < GONE_AFTER {
+                return trouble(engine, &job, &error, interval, memory);
+            }
+            let failure = Failure {
+                kind: FailureKind::TaskGone,
+                what: format!("Runway does not know the task {} any more", task.id),
+                details: vec![error.to_string()],
+                advice: "Somebody deleted it in Runway's portal or by the API, or the key now belongs to another organization. If the \
+                         key was changed, put the old one back and run `taxiway retry` only if the task is really gone: a retry \
+                         starts a new task, which costs again."
+                    .to_owned(),
+                task: Some(task.clone()),
+            };
+            engine
+                .record(
+                    id,
+                    Event::Fails {
+                        failure,
+                        charged: None,
+                    },
+                )
+                .await;
+            None
+        }
+        Err(error) => trouble(engine, &job, &error, interval, memory),
+    }
+}
+
+/// The answer did not come: ask again, ever later, but never stop asking.
+fn trouble(
+    engine: &Engine,
+    job: &Job,
+    error: &CallError,
+    interval: Duration,
+    memory: &mut Memory,
+) -> Option<Instant> {
+    memory.errors = memory.errors.saturating_add(1);
+    if memory.errors == 3 {
+        tracing::warn!(job = %job.id, %error, "its task cannot be asked about; asking goes on");
+    }
+    engine.note_trouble(&job.id, error.to_string());
+    let retry_after = match error {
+        CallError::Transient { retry_after, .. } => *retry_after,
+        CallError::BadKey { message, .. } => {
+            engine.close_for_key(message);
+            None
+        }
+        CallError::NotFound { .. } | CallError::Refused { .. } | CallError::Garbage { .. } => None,
+    };
+    let pause = delay(
+        memory.errors,
+        interval.saturating_mul(2),
+        CAP.max(interval),
+        fastrand::f64(),
+    )
+    .max(interval);
+    let now = Instant::now();
+    Some(
+        now.checked_add(no_sooner_than(pause, retry_after))
+            .unwrap_or(now),
+    )
+}
+
+/// Acts on Runway's answer. Answers whether the task has to be asked about again.
+async fn act(
+    engine: &Arc<Engine>,
+    job: &Job,
+    task: &Task,
+    answer: Answer,
+    memory: &mut Memory,
+) -> bool {
+    let charged = answer.cost;
+    let seen = |status: &str, progress| Seen {
+        status: status.to_owned(),
+        progress,
+    };
+    match answer.status {
+        TaskStatus::Pending => engine.ledger.observe(&job.id, seen("PENDING", None)),
+        TaskStatus::Throttled => engine.ledger.observe(&job.id, seen("THROTTLED", None)),
+        TaskStatus::Running { progress } => {
+            engine.ledger.observe(&job.id, seen("RUNNING", progress))
+        }
+        TaskStatus::Other(status) => engine.ledger.observe(&job.id, seen(&status, None)),
+        TaskStatus::Succeeded { output } if output.is_empty() => {
+            memory.empty = memory.empty.saturating_add(1);
+            engine.ledger.observe(&job.id, seen("SUCCEEDED", Some(1.0)));
+            if memory.empty < EMPTY_AFTER {
+                return true;
+            }
+            let failure = Failure {
+                kind: FailureKind::Output,
+                what: "Runway says that the task succeeded, and lists no output".to_owned(),
+                details: vec![format!("task {}", task.id)],
+                advice: "Look for the task in Runway's portal, and ask Runway's support with the task's id.".to_owned(),
+                task: Some(task.clone()),
+            };
+            engine
+                .record(&job.id, Event::Fails { failure, charged })
+                .await;
+            return false;
+        }
+        TaskStatus::Succeeded { output } => {
+            engine.keep_outputs(&job.id, output);
+            tracing::info!(job = %job.id, input = %job.input, task = task.id, "succeeded");
+            engine.record(&job.id, Event::Succeeded { charged }).await;
+            return false;
+        }
+        TaskStatus::Failed { failure, code } => {
+            failed(engine, job, task, failure, code, charged).await;
+            return false;
+        }
+        TaskStatus::Cancelled => {
+            let why = if job.cancel_asked {
+                "cancelled"
+            } else {
+                "cancelled at Runway, not by taxiway"
+            };
+            cancelled(engine, &job.id, why, charged).await;
+            return false;
+        }
+    }
+    true
+}
+
+async fn cancelled(engine: &Arc<Engine>, id: &JobId, why: &str, charged: Option<f64>) {
+    let event = Event::Cancelled {
+        why: why.to_owned(),
+        charged,
+    };
+    engine.record(id, event).await;
+}
+
+async fn failed(
+    engine: &Arc<Engine>,
+    job: &Job,
+    task: &Task,
+    words: String,
+    code: Option<String>,
+    charged: Option<f64>,
+) {
+    let label = code.clone().unwrap_or_else(|| "no failure code".to_owned());
+    let class = classify_failure(code.as_deref());
+    if class == FailureClass::MayRepeat && job.task_failures < TASK_RETRIES && !job.cancel_asked {
+        let interval = engine.settings().poll_interval;
+        let pause = delay(
+            job.task_failures.saturating_add(1),
+            interval.saturating_mul(2),
+            CAP,
+            fastrand::f64(),
+        );
+        let until = Timestamp::now()
+            .checked_add(SignedDuration::try_from(pause).unwrap_or(SignedDuration::ZERO))
+            .ok();
+        tracing::warn!(job = %job.id, input = %job.input, code = label, "its task failed at Runway and is repeated");
+        let hold = Hold {
+            reason: HoldReason::Retry(format!("Runway's task failed ({label}: {words})")),
+            until,
+        };
+        engine
+            .record(&job.id, Event::TaskRetry { charged, hold })
+            .await;
+        return;
+    }
+    let advice = match class {
+        FailureClass::Moderation { input: true } => {
+            "Runway's moderation refused the input; such requests are not refunded. Change the prompt or the picture, then move \
+             the files back to the inbox. Sending the same again would cost again."
+        }
+        FailureClass::Moderation { input: false } => {
+            "Runway's moderation refused the result. Change the prompt, then move the files back to the inbox."
+        }
+        FailureClass::MayRepeat => {
+            "Runway failed several times. Move the files back to the inbox later, or use `taxiway retry`."
+        }
+        FailureClass::BadAsset => {
+            "Runway could not use a file. Save it again in another format, then move the files back to the inbox."
+        }
+        FailureClass::Other => {
+            "Read what Runway says, then move the files back to the inbox to try again."
+        }
+    };
+    let failure = Failure {
+        kind: FailureKind::Task,
+        what: format!("Runway's task failed: {words}"),
+        details: vec![
+            format!("failure code: {label}"),
+            format!("task {}", task.id),
+        ],
+        advice: advice.to_owned(),
+        task: Some(task.clone()),
+    };
+    engine
+        .record(&job.id, Event::Fails { failure, charged })
+        .await;
+}

@@ -1,0 +1,164 @@
+//! What a job's request is made of, from weakest to strongest: the inbox's `defaults` in the configuration,
+//! `_defaults.yaml` from the inbox down, the sidecar. Each key remembers where it came from, so that a problem can point
+//! at it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::catalogue::{On, Step};
+use crate::job::RelPath;
+use crate::yaml::{Document, Place};
+
+/// One source of keys.
+#[derive(Debug, Clone)]
+pub struct Layer {
+    /// What people call it: a file's path below the inbox, or the configuration's file.
+    pub label: String,
+    /// The folder that its relative paths start from.
+    pub folder: RelPath,
+    /// The keys.
+    pub values: Map<String, Value>,
+    /// The text that they were read from, and the way in it to the mapping of the keys.
+    pub document: Option<(Arc<Document>, Vec<Step>)>,
+}
+
+impl Layer {
+    /// Where a key or a value stands in the text.
+    pub fn place(&self, path: &[Step], on: On) -> Option<Place> {
+        let (document, prefix) = self.document.as_ref()?;
+        let full: Vec<Step> = prefix.iter().chain(path).cloned().collect();
+        match on {
+            On::Key => document.place_of_key(&full),
+            On::Value => document.place_of_value(&full),
+            // What is missing is missing from the mapping as a whole.
+            On::Missing => None,
+        }
+    }
+}
+
+/// Something wrong with a sidecar, its defaults or its media: what, where, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The file that it is in, or is about.
+    pub label: String,
+    /// The line and column, where there is one.
+    pub place: Option<Place>,
+    /// What is wrong.
+    pub message: String,
+    /// What the person can do.
+    pub hint: Option<String>,
+}
+
+impl Finding {
+    /// A finding about a whole file.
+    pub fn about(
+        label: impl Into<String>,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Finding {
+        Finding {
+            label: label.into(),
+            place: None,
+            message: message.into(),
+            hint: Some(hint.into()),
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.label)?;
+        if let Some(place) = self.place {
+            write!(f, ":{place}")?;
+        }
+        write!(f, ": {}", self.message)?;
+        if let Some(hint) = &self.hint {
+            write!(f, "; {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+/// All layers, merged: the strongest layer that has a key gives its whole value.
+#[derive(Debug, Clone)]
+pub struct Merged {
+    layers: Vec<Layer>,
+    /// Whether the last layer is the sidecar. Keys of the others are defaults, for many jobs of different endpoints.
+    has_sidecar: bool,
+    keys: Map<String, Value>,
+    origins: std::collections::HashMap<String, usize>,
+}
+
+impl Merged {
+    /// Merges layers, the weakest first. `sidecar` comes last where there is one.
+    pub fn new(defaults: Vec<Layer>, sidecar: Option<Layer>) -> Merged {
+        let has_sidecar = sidecar.is_some();
+        let mut layers = defaults;
+        layers.extend(sidecar);
+        let mut keys = Map::new();
+        let mut origins = std::collections::HashMap::new();
+        for (index, layer) in layers.iter().enumerate() {
+            for (key, value) in &layer.values {
+                keys.insert(key.clone(), value.clone());
+                origins.insert(key.clone(), index);
+            }
+        }
+        Merged {
+            layers,
+            has_sidecar,
+            keys,
+            origins,
+        }
+    }
+
+    /// A key's value.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.keys.get(key)
+    }
+
+    /// All keys with their values.
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &Value)> {
+        self.keys.iter()
+    }
+
+    /// Whether a key was written in the sidecar itself.
+    pub fn in_sidecar(&self, key: &str) -> bool {
+        self.has_sidecar
+            && self.origins.get(key).map(|index| index.saturating_add(1)) == Some(self.layers.len())
+    }
+
+    /// The layer that a key came from.
+    pub fn origin(&self, key: &str) -> Option<&Layer> {
+        self.layers.get(*self.origins.get(key)?)
+    }
+
+    /// The sidecar, where there is one; else the strongest defaults.
+    pub fn strongest(&self) -> Option<&Layer> {
+        self.layers.last()
+    }
+
+    /// All layers, the weakest first.
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// A finding about a key or what stands below it.
+    pub fn finding(&self, path: &[Step], on: On, message: String, hint: Option<String>) -> Finding {
+        let key = match path.first() {
+            Some(Step::Key(key)) => key.as_str(),
+            Some(Step::Index(_)) | None => "",
+        };
+        let layer = self.origin(key).or_else(|| self.strongest());
+        Finding {
+            label: layer.map_or_else(
+                || "the inbox's defaults".to_owned(),
+                |layer| layer.label.clone(),
+            ),
+            place: layer.and_then(|layer| layer.place(path, on)),
+            message,
+            hint,
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! From a dropped file to a job.
+//!
+//! Each inbox has a thread of its own, so that a share that hangs keeps only itself waiting. The thread scans (the truth),
+//! is woken early by the kernel's hints, judges which files are finished, pairs them with their sidecars, makes the
+//! request, and takes the files by a rename that the journal knows of beforehand.
+//!
+//! - `scan`: what lies in a folder; `watch`: hints; `mounts`: whether hints can be trusted there.
+//! - `settle`: finished or still being written. `pair`: what belongs together. Both pure.
+//! - `layers`, `request`: from a sidecar and its defaults to a validated request. Pure.
+//! - `tree`: what was last seen below the inbox, with what was read from it.
+//! - `evaluate`: one folder's files to jobs and reasons to wait.
+//! - `take`: the rename into `working/`.
+//! - `worker`: the thread.
+
+mod evaluate;
+mod layers;
+mod mounts;
+mod pair;
+mod request;
+mod scan;
+mod settle;
+mod take;
+mod tree;
+mod watch;
+mod worker;
+
+pub use evaluate::{Candidate, Evaluator, Waiting};
+pub use layers::Finding;
+pub use layers::Layer;
+pub use mounts::{Mount, here as mount_here};
+pub use request::{Outcome, Rules};
+pub use scan::Ignore;
+pub use take::{Taking, finish_taking, free_spot};
+pub use tree::Tree;
+pub use worker::{InboxHandle, InboxView, Setup, spawn};

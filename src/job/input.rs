@@ -1,0 +1,164 @@
+//! The files of a job and where they lie.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
+
+use base64::Engine as _;
+use serde::{Deserialize, Serialize};
+
+/// A path below one of an inbox's folders: relative, without `.` and `..`, in the bytes that lie on the disk.
+///
+/// File names on Linux are bytes. A name that is not UTF-8 is kept as it is and written to the journal as base64 behind
+/// a character that no path begins with, so that nothing is ever renamed by the way it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RelPath(PathBuf);
+
+/// Marks a path in the journal that is not UTF-8. A relative path never begins with a slash.
+const BYTES_MARK: &str = "/base64:";
+
+impl RelPath {
+    /// The path, if it is relative and stays below its root.
+    pub fn new(path: &Path) -> Option<RelPath> {
+        path.components()
+            .all(|part| matches!(part, Component::Normal(_)))
+            .then(|| RelPath(path.components().collect()))
+    }
+
+    /// The path as the system takes it.
+    pub fn as_path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The folder that holds it; empty for what lies in the root itself.
+    pub fn parent(&self) -> RelPath {
+        RelPath(self.0.parent().map(Path::to_path_buf).unwrap_or_default())
+    }
+
+    /// The last part.
+    pub fn name(&self) -> &OsStr {
+        self.0.file_name().unwrap_or_default()
+    }
+
+    /// The same path with another last part.
+    pub fn with_name(&self, name: &OsStr) -> RelPath {
+        RelPath(self.0.with_file_name(name))
+    }
+
+    /// A path below this one.
+    pub fn join(&self, name: &OsStr) -> RelPath {
+        RelPath(self.0.join(name))
+    }
+
+    /// Whether this is the root itself.
+    pub fn is_root(&self) -> bool {
+        self.0.as_os_str().is_empty()
+    }
+}
+
+impl fmt::Display for RelPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_string_lossy())
+    }
+}
+
+impl From<RelPath> for String {
+    fn from(path: RelPath) -> String {
+        match path.0.into_os_string().into_string() {
+            Ok(text) => text,
+            Err(bytes) => format!(
+                "{BYTES_MARK}{}",
+                base64::engine::general_purpose::STANDARD.encode(bytes.as_bytes())
+            ),
+        }
+    }
+}
+
+impl TryFrom<String> for RelPath {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<RelPath, String> {
+        let path = match text.strip_prefix(BYTES_MARK) {
+            None => PathBuf::from(&text),
+            Some(coded) => base64::engine::general_purpose::STANDARD
+                .decode(coded)
+                .map(|bytes| PathBuf::from(std::ffi::OsString::from_vec(bytes)))
+                .map_err(|error| format!("'{text}' is not a stored path: {error}"))?,
+        };
+        RelPath::new(&path).ok_or_else(|| format!("'{text}' is not a relative path"))
+    }
+}
+
+/// One of the folders of an inbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Folder {
+    /// Where files are dropped.
+    Inbox,
+    /// Inputs of jobs in progress.
+    Working,
+    /// Inputs of finished jobs.
+    Originals,
+    /// Inputs of jobs that failed or were cancelled.
+    Failed,
+}
+
+/// A place: a folder and a path below it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Spot {
+    /// The folder.
+    pub folder: Folder,
+    /// The path below it.
+    pub path: RelPath,
+}
+
+/// What a file is to its job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The dropped medium.
+    Main,
+    /// The sidecar.
+    Sidecar,
+    /// A medium that the sidecar refers to.
+    Reference,
+}
+
+/// A file that belongs to a job and travels with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputFile {
+    /// What it is to the job.
+    pub role: Role,
+    /// Where it was dropped, relative to the inbox.
+    pub dropped: RelPath,
+    /// Where it lies now; `None` once it was deleted, by the person or with `on_success: delete`.
+    pub at: Option<Spot>,
+    /// Where it lies in `working/` while the job is in progress.
+    pub working: RelPath,
+    /// Its size in bytes when it was taken.
+    pub bytes: u64,
+    /// Hex SHA-256 of its content, known once it was made ready for the API.
+    pub sha256: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_is_not_utf8_survives_the_journal() {
+        let path = RelPath::new(Path::new(OsStr::from_bytes(b"shoes/r\xffd.jpg"))).unwrap();
+        let text = serde_json::to_string(&path).unwrap();
+        assert_eq!(serde_json::from_str::<RelPath>(&text).unwrap(), path);
+    }
+
+    #[test]
+    fn a_path_that_leaves_its_root_cannot_be_made() {
+        for path in ["..", "a/../../b", "/etc/passwd"] {
+            assert_eq!(RelPath::new(Path::new(path)), None, "{path}");
+        }
+        assert!(serde_json::from_str::<RelPath>("\"../x\"").is_err());
+    }
+}

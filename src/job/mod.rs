@@ -1,0 +1,187 @@
+//! A job: one piece of work, from drop to delivery.
+//!
+//! This module is pure. It knows no clock, no file and no network: [`transition`] takes a job, an event and a time, and
+//! answers with the next job or with the reason why that event cannot happen there. The ledger is the only caller that
+//! keeps the answer, and it does so only after the journal has made it durable. Recovery after a crash reads jobs as they
+//! were last made durable and goes on through the same function.
+
+mod id;
+mod input;
+mod plan;
+mod state;
+mod transition;
+
+pub use id::{InvalidJobId, JobId};
+pub use input::{Folder, InputFile, RelPath, Role, Spot};
+pub use plan::{FileRef, MediaUse, Plan};
+pub use state::{
+    Charge, Delivery, Doubt, Failure, FailureKind, Hold, HoldReason, Move, Seen, State, Task,
+    Verdict,
+};
+pub use transition::{Event, Illegal, transition};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// One job with all that is known of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// The name that people type.
+    pub id: JobId,
+    /// The inbox's name in the configuration.
+    pub inbox: String,
+    /// What was dropped, for people and for naming outputs: the main medium, or the sidecar where there is none. The
+    /// path is relative to the inbox.
+    pub input: RelPath,
+    /// The files that belong to the job and travel with it.
+    pub files: Vec<InputFile>,
+    /// What is to be asked of Runway; `None` where the input was so wrong that there is nothing to ask.
+    pub plan: Option<Plan>,
+    /// How many requests that start a task have been sent or were about to be.
+    pub attempts: u32,
+    /// How often Runway failed the task in a way that may be repeated, since the last time a person said to run it.
+    pub task_failures: u32,
+    /// What earlier tasks of this job and the present one cost.
+    pub charges: Vec<Charge>,
+    /// A person asked for the job to be cancelled; acted on as soon as the state allows it.
+    pub cancel_asked: bool,
+    /// When the job was taken.
+    pub created_at: Timestamp,
+    /// When its state last changed.
+    pub updated_at: Timestamp,
+    /// How many events the job has seen; the journal's guard against two writers.
+    pub seq: u64,
+    /// Where it stands.
+    pub state: State,
+}
+
+impl Job {
+    /// A new job whose files still lie where they were dropped.
+    pub fn taken(
+        id: JobId,
+        inbox: &str,
+        input: RelPath,
+        files: Vec<InputFile>,
+        plan: Result<Plan, Failure>,
+        now: Timestamp,
+    ) -> Job {
+        let (plan, wrong) = match plan {
+            Ok(plan) => (Some(plan), None),
+            Err(failure) => (None, Some(failure)),
+        };
+        Job {
+            id,
+            inbox: inbox.to_owned(),
+            input,
+            files,
+            plan,
+            attempts: 0,
+            task_failures: 0,
+            charges: Vec::new(),
+            cancel_asked: false,
+            created_at: now,
+            updated_at: now,
+            seq: 0,
+            state: State::Taking { wrong },
+        }
+    }
+
+    /// Whether the daemon still has something to do for this job.
+    pub fn is_open(&self) -> bool {
+        !matches!(
+            self.state,
+            State::Done { .. } | State::Failed { .. } | State::Cancelled { .. }
+        )
+    }
+
+    /// The model that the job asks for, where its endpoint has models.
+    pub fn model(&self) -> Option<&str> {
+        self.plan.as_ref().and_then(|plan| plan.model.as_deref())
+    }
+
+    /// Runway's task, where there is one.
+    pub fn task(&self) -> Option<&Task> {
+        match &self.state {
+            State::Running { task, .. }
+            | State::Downloading { task, .. }
+            | State::Delivering { task, .. } => Some(task),
+            State::Closing { verdict, .. } => verdict.task(),
+            State::Done { task, .. } => Some(task),
+            State::Failed { failure, .. } => failure.task.as_ref(),
+            State::Cancelled { task, .. } => task.as_ref(),
+            State::Taking { .. }
+            | State::Queued { .. }
+            | State::Uploading
+            | State::Submitting { .. }
+            | State::InDoubt { .. } => None,
+        }
+    }
+
+    /// The word of the contract for the job's state.
+    pub fn state_word(&self) -> &'static str {
+        match &self.state {
+            State::Queued { hold: Some(_) } => "waiting",
+            State::Taking { .. } | State::Queued { hold: None } => "queued",
+            State::Uploading => "uploading",
+            State::Submitting { .. } => "submitting",
+            State::Running { .. } => "running",
+            State::Downloading { .. } => "downloading",
+            State::Delivering { .. } | State::Closing { .. } => "delivering",
+            State::Done { .. } => "done",
+            State::Failed { .. } => "failed",
+            State::Cancelled { .. } => "cancelled",
+            State::InDoubt { .. } => "in_doubt",
+        }
+    }
+
+    /// Why the job is where it is, in words, where the state alone does not say it.
+    pub fn reason(&self) -> Option<String> {
+        match &self.state {
+            State::Queued { hold: Some(hold) } => Some(hold.to_string()),
+            State::Running { seen, .. } if self.cancel_asked => {
+                Some(format!("being cancelled; {}", seen.words()))
+            }
+            State::Running { seen, .. } => Some(seen.words()),
+            State::Closing { verdict, .. } => Some(match verdict {
+                Verdict::Done { .. } => "moving the inputs to originals".to_owned(),
+                Verdict::Failed(failure) => {
+                    format!("moving the inputs to failed: {}", failure.what)
+                }
+                Verdict::Cancelled { .. } => "cancelled; moving the inputs to failed".to_owned(),
+            }),
+            State::Failed { failure, .. } => Some(failure.what.clone()),
+            State::Cancelled { why, .. } => Some(why.clone()),
+            State::InDoubt { doubt } => Some(format!(
+                "the submission's outcome is unknown: {}; settle it with `taxiway resolve {} --adopt TASK_ID`, \
+                 `--resubmit` or `--abandon`",
+                doubt.why, self.id
+            )),
+            State::Taking { .. }
+            | State::Queued { hold: None }
+            | State::Uploading
+            | State::Submitting { .. }
+            | State::Downloading { .. }
+            | State::Delivering { .. }
+            | State::Done { .. } => None,
+        }
+    }
+
+    /// Credits that the job has cost so far, where every task of it told its cost; in credits.
+    pub fn charged(&self) -> Option<f64> {
+        if self.charges.is_empty() {
+            return None;
+        }
+        self.charges
+            .iter()
+            .map(|charge| charge.charged)
+            .sum::<Option<f64>>()
+    }
+
+    /// Credits that the present or next task is expected to cost: the API's own figure before the catalogue's.
+    pub fn estimated(&self) -> Option<f64> {
+        self.charges
+            .last()
+            .and_then(|charge| charge.estimated)
+            .or_else(|| self.plan.as_ref().and_then(|plan| plan.estimated))
+    }
+}

@@ -1,0 +1,273 @@
+//! Where a job can stand, and what is known only then.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{RelPath, Spot};
+
+/// Where a job stands. Each variant carries only what is valid then.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum State {
+    /// Its files are on their way from the inbox (or, on a retry, from `failed/`) to `working/`.
+    Taking {
+        /// Why there is nothing to ask of Runway, where that is so already: the files go on to `failed/`.
+        wrong: Option<Failure>,
+    },
+    /// In the local queue.
+    Queued {
+        /// What keeps it from going on, if anything does.
+        hold: Option<Hold>,
+    },
+    /// Its media are being made ready for the API: hashed, uploaded, or put into the body.
+    Uploading,
+    /// The request that starts a task is on its way; made durable before its first byte leaves.
+    Submitting {
+        /// When the intent was made durable.
+        intent_at: Timestamp,
+        /// The organization's count of generations for the model before the request, as evidence for a doubt.
+        used_before: Option<u32>,
+    },
+    /// Runway has it.
+    Running {
+        /// Runway's task.
+        task: Task,
+        /// What Runway last said of it.
+        seen: Seen,
+    },
+    /// The task succeeded and its outputs are being fetched.
+    Downloading {
+        /// Runway's task.
+        task: Task,
+    },
+    /// The outputs lie whole and durable in part files and are being given their names.
+    Delivering {
+        /// Runway's task.
+        task: Task,
+        /// The outputs.
+        outputs: Vec<Delivery>,
+    },
+    /// What became of it is settled; its inputs are on their way to where they rest.
+    Closing {
+        /// What became of it.
+        verdict: Verdict,
+        /// Where each file goes, once chosen. Chosen and made durable before the first file moves.
+        moves: Option<Vec<Move>>,
+    },
+    /// Delivered.
+    Done {
+        /// Runway's task.
+        task: Task,
+        /// The outputs' paths in the outbox.
+        outputs: Vec<RelPath>,
+    },
+    /// Failed.
+    Failed {
+        /// Why, and what to do.
+        failure: Failure,
+    },
+    /// Cancelled by a person.
+    Cancelled {
+        /// How it came to be cancelled.
+        why: String,
+        /// Runway's task, where there was one.
+        task: Option<Task>,
+    },
+    /// A request that may have started a task went out, and its outcome is not known.
+    InDoubt {
+        /// What is known.
+        doubt: Doubt,
+    },
+}
+
+/// A task at Runway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// The id given by Runway.
+    pub id: String,
+    /// When the daemon learnt of it.
+    pub accepted_at: Timestamp,
+}
+
+/// What Runway last said of a task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Runway's own word, such as `PENDING`; empty before the first answer.
+    pub status: String,
+    /// From 0 to 1, while it runs.
+    pub progress: Option<f64>,
+}
+
+impl Seen {
+    /// Before the first answer.
+    pub fn nothing() -> Seen {
+        Seen {
+            status: String::new(),
+            progress: None,
+        }
+    }
+
+    /// For people.
+    pub fn words(&self) -> String {
+        match (self.status.as_str(), self.progress) {
+            ("", _) => "submitted".to_owned(),
+            ("THROTTLED", _) => {
+                "THROTTLED: waits at Runway for a free place of the organization's tier".to_owned()
+            }
+            (status, Some(progress)) => format!("{status} {:.0} %", progress * 100.0),
+            (status, None) => status.to_owned(),
+        }
+    }
+}
+
+/// Why a queued job does not go on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Why.
+    pub reason: HoldReason,
+    /// When it is looked at again; `None` where something else than time ends it.
+    pub until: Option<Timestamp>,
+}
+
+/// What keeps a job in the queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldReason {
+    /// A limit on spending in the configuration.
+    Budget(String),
+    /// The attempt before did not succeed and may be repeated.
+    Retry(String),
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.reason {
+            HoldReason::Budget(why) => write!(f, "for budget: {why}")?,
+            HoldReason::Retry(why) => write!(f, "for a retry: {why}")?,
+        }
+        match self.until {
+            Some(until) => write!(f, " (again at {:.0})", until),
+            None => Ok(()),
+        }
+    }
+}
+
+/// One output on its way to its name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// The part file, relative to the outbox.
+    pub part: RelPath,
+    /// The name it gets, relative to the outbox; chosen and made durable before the rename.
+    pub name: Option<RelPath>,
+    /// Hex SHA-256 of the content.
+    pub sha256: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// The extension that the content calls for, such as `mp4`.
+    pub extension: String,
+}
+
+/// One input on its way to where it rests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Move {
+    /// The file's index in the job.
+    pub file: usize,
+    /// Where it goes; `None` deletes it (`on_success: delete`).
+    pub to: Option<Spot>,
+}
+
+/// What one task cost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Charge {
+    /// Runway's id of the task.
+    pub task: String,
+    /// When it was accepted.
+    pub at: Timestamp,
+    /// In credits: Runway's estimate, else the catalogue's.
+    pub estimated: Option<f64>,
+    /// In credits: what Runway said at the end.
+    pub charged: Option<f64>,
+}
+
+/// What became of a job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum Verdict {
+    /// Delivered.
+    Done {
+        /// Runway's task.
+        task: Task,
+        /// The outputs' paths in the outbox.
+        outputs: Vec<RelPath>,
+    },
+    /// Failed.
+    Failed(Failure),
+    /// Cancelled by a person.
+    Cancelled {
+        /// How.
+        why: String,
+        /// Runway's task, where there was one.
+        task: Option<Task>,
+    },
+}
+
+impl Verdict {
+    /// Runway's task, where there was one.
+    pub fn task(&self) -> Option<&Task> {
+        match self {
+            Verdict::Done { task, .. } => Some(task),
+            Verdict::Failed(failure) => failure.task.as_ref(),
+            Verdict::Cancelled { task, .. } => task.as_ref(),
+        }
+    }
+}
+
+/// Why a job failed: what happened, where, and what to do now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The kind of failure.
+    pub kind: FailureKind,
+    /// What happened, in one line.
+    pub what: String,
+    /// Where, one line for each place: file, line and column of a sidecar's problems, the API's field errors.
+    pub details: Vec<String>,
+    /// What the person can do now.
+    pub advice: String,
+    /// Runway's task, where there was one.
+    pub task: Option<Task>,
+}
+
+/// Kinds of failure, as far as anything depends on them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// The sidecar, its defaults or its media are wrong; nothing was sent.
+    Input,
+    /// The API refused the request; nothing was started.
+    Refused,
+    /// Runway's task failed.
+    Task,
+    /// Runway no longer knows the task.
+    TaskGone,
+    /// The outputs are not what was promised.
+    Output,
+    /// A file of the job is gone or cannot be read.
+    Files,
+    /// A person gave up a job in doubt.
+    Abandoned,
+}
+
+/// What is known of a request whose outcome is not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Doubt {
+    /// When the request went out, at the earliest.
+    pub intent_at: Timestamp,
+    /// What came back, or that nothing did.
+    pub why: String,
+    /// The organization's count of generations for the model before the request.
+    pub used_before: Option<u32>,
+    /// The same count afterwards. Other programs with the same key count, too: it is evidence and no proof.
+    pub used_after: Option<u32>,
+}

@@ -1,0 +1,123 @@
+//! The journal: the durable store of all jobs.
+//!
+//! One trait, so that another store can take SQLite's place. A [`Journal::commit`] is all or nothing, and once it has
+//! answered, what it was given survives a power cut. Each job is kept as it stands (to start quickly) and as the events
+//! that led there (to explain itself to people); both are written in one transaction.
+
+mod lock;
+mod sqlite;
+
+pub use lock::{AlreadyRunning, StateLock};
+pub use sqlite::SqliteJournal;
+
+use std::path::PathBuf;
+
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+
+use crate::job::{Event, Job, JobId};
+
+/// One change to be made durable.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// What happened; `None` for a job that is new.
+    pub event: Option<Event>,
+    /// The job afterwards.
+    pub job: Job,
+}
+
+/// Media that Runway holds for a while after an ephemeral upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upload {
+    /// `runway://…`
+    pub uri: String,
+    /// When Runway forgets it.
+    pub expires_at: Timestamp,
+}
+
+/// Why the journal could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The store answered with an error, such as a full disk. Nothing of the commit is kept.
+    #[error(
+        "the journal {path} cannot be used: {source}; nothing was changed. Check the disk's free space and permissions; work goes on by itself once it can be written"
+    )]
+    Store {
+        /// The journal's file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The file is not a journal of taxiway, or is damaged.
+    #[error(
+        "{path} is not a readable journal: {why}. Nothing was changed. Restore it from a backup; or, to begin anew, move it away (files in `working` then have to be moved back to the inbox by hand)"
+    )]
+    Unreadable {
+        /// The journal's file.
+        path: PathBuf,
+        /// The cause.
+        why: String,
+    },
+    /// A newer version wrote it.
+    #[error(
+        "the journal {path} was written by a newer version of taxiway (format {found}; this version knows up to {known}). Nothing was changed. Install that version again, or a later one"
+    )]
+    Newer {
+        /// The journal's file.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The newest format that this version knows.
+        known: i64,
+    },
+    /// Somebody else changed the job meanwhile.
+    #[error("job {0} was changed by another process; only one daemon may use a journal")]
+    Conflict(JobId),
+}
+
+/// The answer of a journal.
+pub type Answer<'a, T> = BoxFuture<'a, Result<T, JournalError>>;
+
+/// A durable store of jobs.
+pub trait Journal: Send + Sync {
+    /// Makes all `entries` durable in one transaction, or none of them. A crash before the answer leaves either all or
+    /// nothing; a crash after it leaves all.
+    fn commit<'a>(&'a self, entries: &'a [Entry]) -> Answer<'a, ()>;
+
+    /// All jobs that are not at an end, oldest first.
+    fn open_jobs(&self) -> Answer<'_, Vec<Job>>;
+
+    /// One job.
+    fn job<'a>(&'a self, id: &'a JobId) -> Answer<'a, Option<Job>>;
+
+    /// What happened to a job, in order.
+    fn history<'a>(&'a self, id: &'a JobId) -> Answer<'a, Vec<(Timestamp, Event)>>;
+
+    /// Jobs at an end, the latest first, at most `limit`.
+    fn ended_jobs(&self, limit: u32) -> Answer<'_, Vec<Job>>;
+
+    /// The ids of jobs that begin with `prefix`, at most ten.
+    fn ids_like<'a>(&'a self, prefix: &'a str) -> Answer<'a, Vec<JobId>>;
+
+    /// Credits of all tasks accepted at or after `since`: what Runway charged, else what was estimated. Tasks of unknown
+    /// price count nothing.
+    fn credits_since(&self, since: Timestamp) -> Answer<'_, f64>;
+
+    /// The upload of the content with this hex SHA-256 under an API account, if it is good until after `until`.
+    fn upload<'a>(
+        &'a self,
+        account: &'a str,
+        sha256: &'a str,
+        until: Timestamp,
+    ) -> Answer<'a, Option<Upload>>;
+
+    /// Remembers an upload and forgets those that have expired by `now`.
+    fn remember_upload<'a>(
+        &'a self,
+        account: &'a str,
+        sha256: &'a str,
+        upload: &'a Upload,
+        now: Timestamp,
+    ) -> Answer<'a, ()>;
+}

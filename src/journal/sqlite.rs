@@ -1,0 +1,540 @@
+//! The journal in SQLite: write-ahead log, `synchronous=FULL`, so that a commit that has answered survives a power cut.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
+};
+use sqlx::{Connection, Row};
+use tokio::sync::Mutex;
+
+use super::{Answer, Entry, Journal, JournalError, Upload};
+use crate::job::{Charge, Event, Job, JobId};
+
+/// "taxi" in ASCII: tells our files from other people's SQLite databases.
+const APPLICATION_ID: i64 = 0x7461_7869;
+
+/// Each script brings the journal from the format of its index to the next one. Scripts are only ever added.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_jobs.sql")];
+
+/// A journal in one SQLite file.
+pub struct SqliteJournal {
+    path: PathBuf,
+    /// SQLite has one writer at a time anyway.
+    writer: Mutex<SqliteConnection>,
+    readers: SqlitePool,
+}
+
+impl SqliteJournal {
+    /// The journal's file in a state directory.
+    pub fn file(state_dir: &Path) -> PathBuf {
+        state_dir.join("journal.sqlite")
+    }
+
+    /// Opens the journal of a state directory, makes it if it is missing, and brings an older one to today's format.
+    ///
+    /// # Errors
+    /// [`JournalError::Unreadable`] and [`JournalError::Newer`] leave the file as it was.
+    pub async fn open(state_dir: &Path) -> Result<SqliteJournal, JournalError> {
+        let path = SqliteJournal::file(state_dir);
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(20));
+        let mut writer = SqliteConnection::connect_with(&options)
+            .await
+            .map_err(|error| unreadable(&path, &error))?;
+        migrate(&mut writer, &path).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(2)
+            .connect_lazy_with(options.create_if_missing(false).read_only(true));
+        Ok(SqliteJournal {
+            path,
+            writer: Mutex::new(writer),
+            readers,
+        })
+    }
+
+    fn store(&self) -> impl Fn(sqlx::Error) -> JournalError + '_ {
+        |source| JournalError::Store {
+            path: self.path.clone(),
+            source,
+        }
+    }
+
+    fn read_job(&self, body: &str) -> Result<Job, JournalError> {
+        serde_json::from_str(body).map_err(|error| JournalError::Unreadable {
+            path: self.path.clone(),
+            why: format!("a job in it cannot be read: {error}"),
+        })
+    }
+
+    async fn write(&self, entries: &[Entry]) -> Result<(), JournalError> {
+        let mut writer = self.writer.lock().await;
+        let mut transaction = writer.begin().await.map_err(self.store())?;
+        for entry in entries {
+            let job = &entry.job;
+            let body = json(job, &self.path)?;
+            let changed = if entry.event.is_none() {
+                sqlx::query(
+                    "INSERT INTO jobs (id, seq, inbox, input, state, open, created_at, updated_at, body) \
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                )
+            } else {
+                sqlx::query(
+                    "UPDATE jobs SET seq = ?2, inbox = ?3, input = ?4, state = ?5, open = ?6, created_at = ?7, \
+                     updated_at = ?8, body = ?9 WHERE id = ?1 AND seq = ?2 - 1",
+                )
+            }
+            .bind(job.id.as_str())
+            .bind(sequence(job.seq))
+            .bind(&job.inbox)
+            .bind(job.input.to_string())
+            .bind(job.state_word())
+            .bind(job.is_open())
+            .bind(job.created_at.as_microsecond())
+            .bind(job.updated_at.as_microsecond())
+            .bind(&body)
+            .execute(&mut *transaction)
+            .await
+            .map_err(self.store())?
+            .rows_affected();
+            if changed != 1 {
+                return Err(JournalError::Conflict(job.id.clone()));
+            }
+            if let Some(event) = &entry.event {
+                sqlx::query("INSERT INTO events (job, seq, at, event) VALUES (?1, ?2, ?3, ?4)")
+                    .bind(job.id.as_str())
+                    .bind(sequence(job.seq))
+                    .bind(job.updated_at.as_microsecond())
+                    .bind(json(event, &self.path)?)
+                    .execute(&mut *transaction)
+                    .await
+                    .map_err(self.store())?;
+                if let (true, Some(charge)) = (changes_charge(event), job.charges.last()) {
+                    self.write_charge(&mut transaction, job, charge).await?;
+                }
+            }
+        }
+        transaction.commit().await.map_err(self.store())
+    }
+
+    async fn write_charge(
+        &self,
+        transaction: &mut SqliteConnection,
+        job: &Job,
+        charge: &Charge,
+    ) -> Result<(), JournalError> {
+        sqlx::query(
+            "INSERT INTO tasks (id, job, inbox, model, accepted_at, estimated, charged) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
+             ON CONFLICT (id, job) DO UPDATE SET estimated = excluded.estimated, charged = excluded.charged",
+        )
+        .bind(&charge.task)
+        .bind(job.id.as_str())
+        .bind(&job.inbox)
+        .bind(job.model())
+        .bind(charge.at.as_microsecond())
+        .bind(charge.estimated)
+        .bind(charge.charged)
+        .execute(transaction)
+        .await
+        .map_err(self.store())?;
+        Ok(())
+    }
+}
+
+/// Whether the event says what a task costs or may cost.
+fn changes_charge(event: &Event) -> bool {
+    match event {
+        Event::Accepted { .. }
+        | Event::Succeeded { .. }
+        | Event::TaskRetry { .. }
+        | Event::Fails { .. }
+        | Event::Cancelled { .. } => true,
+        Event::Moved { .. }
+        | Event::Held { .. }
+        | Event::Started
+        | Event::Requeued { .. }
+        | Event::Intent { .. }
+        | Event::Doubtful { .. }
+        | Event::Fetched { .. }
+        | Event::Named { .. }
+        | Event::Delivered
+        | Event::CancelAsked
+        | Event::MovesChosen { .. }
+        | Event::Closed { .. }
+        | Event::Resubmitted
+        | Event::Retried { .. } => false,
+    }
+}
+
+/// SQLite's integers are signed; a job never sees 2^63 events.
+fn sequence(seq: u64) -> i64 {
+    i64::try_from(seq).unwrap_or(i64::MAX)
+}
+
+fn json<T: serde::Serialize>(value: &T, path: &Path) -> Result<String, JournalError> {
+    serde_json::to_string(value).map_err(|error| JournalError::Unreadable {
+        path: path.to_owned(),
+        why: format!("a job cannot be written: {error}"),
+    })
+}
+
+fn unreadable(path: &Path, error: &sqlx::Error) -> JournalError {
+    JournalError::Unreadable {
+        path: path.to_owned(),
+        why: error.to_string(),
+    }
+}
+
+/// Brings the journal to today's format, each step in one transaction together with the format's number.
+async fn migrate(connection: &mut SqliteConnection, path: &Path) -> Result<(), JournalError> {
+    let fail = |error: sqlx::Error| unreadable(path, &error);
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let format: i64 = sqlx::query_scalar("PRAGMA user_version")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(fail)?;
+    let application: i64 = sqlx::query_scalar("PRAGMA application_id")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(fail)?;
+    let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(fail)?;
+    if application != APPLICATION_ID && tables > 0 {
+        return Err(JournalError::Unreadable {
+            path: path.to_owned(),
+            why: "it is a database of another program".to_owned(),
+        });
+    }
+    if format > known {
+        return Err(JournalError::Newer {
+            path: path.to_owned(),
+            found: format,
+            known,
+        });
+    }
+    for (index, script) in MIGRATIONS.iter().enumerate() {
+        let number = i64::try_from(index).unwrap_or(i64::MAX).saturating_add(1);
+        if number <= format {
+            continue;
+        }
+        let mut transaction = connection.begin().await.map_err(fail)?;
+        sqlx::raw_sql(*script)
+            .execute(&mut *transaction)
+            .await
+            .map_err(fail)?;
+        // Pragmas take no parameters; both figures are our own constants.
+        for pragma in [
+            format!("PRAGMA application_id = {APPLICATION_ID}"),
+            format!("PRAGMA user_version = {number}"),
+        ] {
+            sqlx::raw_sql(sqlx::AssertSqlSafe(pragma))
+                .execute(&mut *transaction)
+                .await
+                .map_err(fail)?;
+        }
+        transaction.commit().await.map_err(fail)?;
+    }
+    Ok(())
+}
+
+impl Journal for SqliteJournal {
+    fn commit<'a>(&'a self, entries: &'a [Entry]) -> Answer<'a, ()> {
+        Box::pin(self.write(entries))
+    }
+
+    fn open_jobs(&self) -> Answer<'_, Vec<Job>> {
+        Box::pin(async move {
+            sqlx::query("SELECT body FROM jobs WHERE open = 1 ORDER BY created_at, id")
+                .fetch_all(&self.readers)
+                .await
+                .map_err(self.store())?
+                .iter()
+                .map(|row| self.read_job(row.get(0)))
+                .collect()
+        })
+    }
+
+    fn job<'a>(&'a self, id: &'a JobId) -> Answer<'a, Option<Job>> {
+        Box::pin(async move {
+            sqlx::query("SELECT body FROM jobs WHERE id = ?1")
+                .bind(id.as_str())
+                .fetch_optional(&self.readers)
+                .await
+                .map_err(self.store())?
+                .map(|row| self.read_job(row.get(0)))
+                .transpose()
+        })
+    }
+
+    fn history<'a>(&'a self, id: &'a JobId) -> Answer<'a, Vec<(Timestamp, Event)>> {
+        Box::pin(async move {
+            let rows = sqlx::query("SELECT at, event FROM events WHERE job = ?1 ORDER BY seq")
+                .bind(id.as_str())
+                .fetch_all(&self.readers)
+                .await
+                .map_err(self.store())?;
+            rows.iter()
+                .map(|row| {
+                    let unreadable = |why: String| JournalError::Unreadable {
+                        path: self.path.clone(),
+                        why,
+                    };
+                    let at = Timestamp::from_microsecond(row.get(0))
+                        .map_err(|error| unreadable(error.to_string()))?;
+                    let event = serde_json::from_str(row.get(1))
+                        .map_err(|error| unreadable(error.to_string()))?;
+                    Ok((at, event))
+                })
+                .collect()
+        })
+    }
+
+    fn ended_jobs(&self, limit: u32) -> Answer<'_, Vec<Job>> {
+        Box::pin(async move {
+            sqlx::query(
+                "SELECT body FROM jobs WHERE open = 0 ORDER BY updated_at DESC, id LIMIT ?1",
+            )
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(self.store())?
+            .iter()
+            .map(|row| self.read_job(row.get(0)))
+            .collect()
+        })
+    }
+
+    fn ids_like<'a>(&'a self, prefix: &'a str) -> Answer<'a, Vec<JobId>> {
+        Box::pin(async move {
+            let rows = sqlx::query(
+                "SELECT id FROM jobs WHERE substr(id, 1, length(?1)) = ?1 ORDER BY id LIMIT 10",
+            )
+            .bind(prefix)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(self.store())?;
+            Ok(rows
+                .iter()
+                .filter_map(|row| row.get::<&str, _>(0).parse().ok())
+                .collect())
+        })
+    }
+
+    fn credits_since(&self, since: Timestamp) -> Answer<'_, f64> {
+        Box::pin(async move {
+            sqlx::query_scalar(
+                "SELECT coalesce(sum(coalesce(charged, estimated, 0.0)), 0.0) FROM tasks WHERE accepted_at >= ?1",
+            )
+            .bind(since.as_microsecond())
+            .fetch_one(&self.readers)
+            .await
+            .map_err(self.store())
+        })
+    }
+
+    fn upload<'a>(
+        &'a self,
+        account: &'a str,
+        sha256: &'a str,
+        until: Timestamp,
+    ) -> Answer<'a, Option<Upload>> {
+        Box::pin(async move {
+            let row = sqlx::query(
+                "SELECT uri, expires_at FROM uploads WHERE account = ?1 AND sha256 = ?2 AND expires_at > ?3",
+            )
+            .bind(account)
+            .bind(sha256)
+            .bind(until.as_microsecond())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(self.store())?;
+            Ok(row.and_then(|row| {
+                Some(Upload {
+                    uri: row.get(0),
+                    expires_at: Timestamp::from_microsecond(row.get(1)).ok()?,
+                })
+            }))
+        })
+    }
+
+    fn remember_upload<'a>(
+        &'a self,
+        account: &'a str,
+        sha256: &'a str,
+        upload: &'a Upload,
+        now: Timestamp,
+    ) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let mut writer = self.writer.lock().await;
+            let mut transaction = writer.begin().await.map_err(self.store())?;
+            sqlx::query("DELETE FROM uploads WHERE expires_at <= ?1")
+                .bind(now.as_microsecond())
+                .execute(&mut *transaction)
+                .await
+                .map_err(self.store())?;
+            sqlx::query(
+                "INSERT INTO uploads (account, sha256, uri, expires_at) VALUES (?1, ?2, ?3, ?4) \
+                 ON CONFLICT (account, sha256) DO UPDATE SET uri = excluded.uri, expires_at = excluded.expires_at",
+            )
+            .bind(account)
+            .bind(sha256)
+            .bind(&upload.uri)
+            .bind(upload.expires_at.as_microsecond())
+            .execute(&mut *transaction)
+            .await
+            .map_err(self.store())?;
+            transaction.commit().await.map_err(self.store())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{Failure, FailureKind, RelPath, transition};
+
+    fn job() -> Job {
+        let failure = Failure {
+            kind: FailureKind::Input,
+            what: "wrong".into(),
+            details: vec![],
+            advice: "mend it".into(),
+            task: None,
+        };
+        let input = RelPath::new(Path::new("a.yaml")).unwrap();
+        Job::taken(
+            JobId::random(),
+            "studio",
+            input,
+            vec![],
+            Err(failure),
+            Timestamp::from_second(1_790_000_000).unwrap(),
+        )
+    }
+
+    fn entry(event: Option<Event>, job: &Job) -> Entry {
+        Entry {
+            event,
+            job: job.clone(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_job_reads_back_after_the_journal_was_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = SqliteJournal::open(dir.path()).await.unwrap();
+        let first = job();
+        journal.commit(&[entry(None, &first)]).await.unwrap();
+        let events = [
+            Event::Moved { files: vec![] },
+            Event::Closed { files: vec![] },
+        ];
+        let mut last = first.clone();
+        for event in &events {
+            last = transition(&last, event.clone(), first.created_at).unwrap();
+            journal
+                .commit(&[entry(Some(event.clone()), &last)])
+                .await
+                .unwrap();
+        }
+        drop(journal);
+        let journal = SqliteJournal::open(dir.path()).await.unwrap();
+        assert_eq!(journal.job(&first.id).await.unwrap(), Some(last));
+        assert!(journal.open_jobs().await.unwrap().is_empty());
+        assert_eq!(
+            journal.history(&first.id).await.unwrap(),
+            events.map(|event| (first.created_at, event)).to_vec()
+        );
+    }
+
+    #[tokio::test]
+    async fn a_commit_is_all_or_nothing_and_two_writers_are_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = SqliteJournal::open(dir.path()).await.unwrap();
+        let (a, b) = (job(), job());
+        journal.commit(&[entry(None, &a)]).await.unwrap();
+        let refused = journal.commit(&[entry(None, &b), entry(None, &a)]).await;
+        assert!(refused.is_err());
+        assert_eq!(journal.job(&b.id).await.unwrap(), None);
+        let mut stale = a.clone();
+        stale.seq = 7;
+        let conflict = journal
+            .commit(&[entry(Some(Event::CancelAsked), &stale)])
+            .await;
+        assert!(matches!(conflict, Err(JournalError::Conflict(id)) if id == a.id));
+    }
+
+    #[tokio::test]
+    async fn a_journal_of_a_newer_version_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(SqliteJournal::open(dir.path()).await.unwrap());
+        let mut raw = SqliteConnection::connect_with(
+            &SqliteConnectOptions::new().filename(SqliteJournal::file(dir.path())),
+        )
+        .await
+        .unwrap();
+        sqlx::raw_sql("PRAGMA user_version = 99")
+            .execute(&mut raw)
+            .await
+            .unwrap();
+        raw.close().await.unwrap();
+        let error = SqliteJournal::open(dir.path()).await.err().unwrap();
+        assert!(
+            matches!(error, JournalError::Newer { found: 99, .. }),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_journal_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = SqliteJournal::file(dir.path());
+        std::fs::write(&file, vec![b'x'; 5000]).unwrap();
+        let error = SqliteJournal::open(dir.path()).await.err().unwrap();
+        assert!(matches!(error, JournalError::Unreadable { .. }), "{error}");
+        assert_eq!(std::fs::read(&file).unwrap(), vec![b'x'; 5000]);
+    }
+
+    #[tokio::test]
+    async fn an_upload_is_found_until_it_expires() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = SqliteJournal::open(dir.path()).await.unwrap();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let upload = Upload {
+            uri: "runway://x".into(),
+            expires_at: at(100),
+        };
+        journal
+            .remember_upload("a", "sha", &upload, at(1))
+            .await
+            .unwrap();
+        assert_eq!(
+            journal.upload("a", "sha", at(99)).await.unwrap(),
+            Some(upload)
+        );
+        assert_eq!(journal.upload("a", "sha", at(100)).await.unwrap(), None);
+        assert_eq!(journal.upload("b", "sha", at(1)).await.unwrap(), None);
+    }
+
+    #[test]
+    fn one_daemon_for_each_state_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = crate::journal::StateLock::take(dir.path()).unwrap();
+        assert!(matches!(
+            crate::journal::StateLock::take(dir.path()),
+            Err(crate::journal::AlreadyRunning::Running(_))
+        ));
+        drop(held);
+        assert!(crate::journal::StateLock::take(dir.path()).is_ok());
+    }
+}

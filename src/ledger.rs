@@ -1,0 +1,243 @@
+//! The one owner of all open jobs.
+//!
+//! Every change of a job goes through one task: it asks the pure transition function, makes the answer durable, and only
+//! then shows it to the rest of the program. Changes that arrive while the disk is busy share the next commit, so that
+//! ten thousand jobs do not mean ten thousand waits for the disk.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::job::{Event, Illegal, Job, JobId, Seen, State, transition};
+use crate::journal::{Entry, Journal, JournalError};
+
+/// At most this many changes share one commit, so that the first of them does not wait for long.
+const BATCH: usize = 512;
+
+/// Why a change did not happen.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LedgerError {
+    /// The event cannot happen to the job where it stands.
+    #[error(transparent)]
+    Illegal(#[from] Illegal),
+    /// No such job is open.
+    #[error("there is no open job {0}")]
+    Unknown(JobId),
+    /// The journal could not be written; nothing changed, and the same may be tried again.
+    #[error("{0}")]
+    Journal(Arc<JournalError>),
+    /// The daemon is stopping.
+    #[error("the daemon is stopping")]
+    Stopped,
+}
+
+type Reply = oneshot::Sender<Result<Vec<Arc<Job>>, LedgerError>>;
+
+enum Change {
+    Insert(Vec<Job>),
+    Apply(JobId, Box<Event>),
+    /// An ended job comes back to be changed.
+    Revive(Box<Job>, Box<Event>),
+}
+
+type Jobs = Arc<RwLock<HashMap<JobId, Arc<Job>>>>;
+
+/// A handle to the ledger; cheap to clone.
+#[derive(Clone)]
+pub struct Ledger {
+    changes: mpsc::UnboundedSender<(Change, Reply)>,
+    jobs: Jobs,
+    version: Arc<watch::Sender<u64>>,
+    journal: Arc<dyn Journal>,
+}
+
+impl Ledger {
+    /// Starts the ledger with the journal's open jobs. It ends when all handles are gone.
+    pub async fn open(journal: Arc<dyn Journal>) -> Result<Ledger, JournalError> {
+        let open = journal.open_jobs().await?;
+        let jobs: Jobs = Arc::new(RwLock::new(
+            open.into_iter()
+                .map(|job| (job.id.clone(), Arc::new(job)))
+                .collect(),
+        ));
+        let (changes, receiver) = mpsc::unbounded_channel();
+        let version = Arc::new(watch::Sender::new(0));
+        tokio::spawn(work(
+            receiver,
+            jobs.clone(),
+            version.clone(),
+            journal.clone(),
+        ));
+        Ok(Ledger {
+            changes,
+            jobs,
+            version,
+            journal,
+        })
+    }
+
+    /// The store behind it, for questions about jobs that have ended.
+    pub fn journal(&self) -> &Arc<dyn Journal> {
+        &self.journal
+    }
+
+    /// Adds new jobs, all or none.
+    pub async fn insert(&self, jobs: Vec<Job>) -> Result<(), LedgerError> {
+        self.send(Change::Insert(jobs)).await.map(drop)
+    }
+
+    /// Applies an event to an open job and answers with the job afterwards.
+    pub async fn apply(&self, id: &JobId, event: Event) -> Result<Arc<Job>, LedgerError> {
+        let answer = self
+            .send(Change::Apply(id.clone(), Box::new(event)))
+            .await?;
+        answer
+            .into_iter()
+            .next()
+            .ok_or_else(|| LedgerError::Unknown(id.clone()))
+    }
+
+    /// Applies an event to a job that has ended, which opens it again.
+    pub async fn revive(&self, job: Job, event: Event) -> Result<Arc<Job>, LedgerError> {
+        let id = job.id.clone();
+        let answer = self
+            .send(Change::Revive(Box::new(job), Box::new(event)))
+            .await?;
+        answer.into_iter().next().ok_or(LedgerError::Unknown(id))
+    }
+
+    async fn send(&self, change: Change) -> Result<Vec<Arc<Job>>, LedgerError> {
+        let (reply, answer) = oneshot::channel();
+        self.changes
+            .send((change, reply))
+            .map_err(|_| LedgerError::Stopped)?;
+        answer.await.map_err(|_| LedgerError::Stopped)?
+    }
+
+    /// An open job as it was last made durable.
+    pub fn get(&self, id: &JobId) -> Option<Arc<Job>> {
+        self.read().get(id).cloned()
+    }
+
+    /// All open jobs, in no order.
+    pub fn jobs(&self) -> Vec<Arc<Job>> {
+        self.read().values().cloned().collect()
+    }
+
+    /// Notes what Runway said of a running task. Not durable: the next poll says it again.
+    pub fn observe(&self, id: &JobId, latest: Seen) {
+        let mut jobs = self.jobs.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(job) = jobs.get_mut(id)
+            && let State::Running { seen, .. } = &mut Arc::make_mut(job).state
+        {
+            *seen = latest;
+        }
+    }
+
+    /// Wakes whoever waits for a change of any job. Ask for it before looking at the jobs.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<JobId, Arc<Job>>> {
+        // A panic elsewhere cannot leave the map half changed: entries are replaced whole.
+        self.jobs.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn work(
+    mut receiver: mpsc::UnboundedReceiver<(Change, Reply)>,
+    jobs: Jobs,
+    version: Arc<watch::Sender<u64>>,
+    journal: Arc<dyn Journal>,
+) {
+    let mut requests = Vec::with_capacity(BATCH);
+    while receiver.recv_many(&mut requests, BATCH).await > 0 {
+        let mut batch = Batch::new(&jobs);
+        let mut replies = Vec::with_capacity(requests.len());
+        for (change, reply) in requests.drain(..) {
+            replies.push((reply, batch.add(change, Timestamp::now())));
+        }
+        let committed = if batch.entries.is_empty() {
+            Ok(())
+        } else {
+            journal.commit(&batch.entries).await.map_err(Arc::new)
+        };
+        if committed.is_ok() {
+            publish(&jobs, batch.changed);
+            version.send_modify(|version| *version = version.wrapping_add(1));
+        }
+        for (reply, outcome) in replies {
+            let answer = match (&committed, outcome) {
+                (_, Err(error)) => Err(error),
+                (Err(error), Ok(_)) => Err(LedgerError::Journal(error.clone())),
+                (Ok(()), Ok(after)) => Ok(after),
+            };
+            // Whoever asked may have gone away, for instance at shutdown; the change stands all the same.
+            if reply.send(answer).is_err() {
+                tracing::trace!("nobody waits for this change any more");
+            }
+        }
+    }
+}
+
+/// Changes that share a commit. Later ones build on earlier ones.
+struct Batch<'a> {
+    jobs: &'a Jobs,
+    changed: HashMap<JobId, Arc<Job>>,
+    entries: Vec<Entry>,
+}
+
+impl<'a> Batch<'a> {
+    fn new(jobs: &'a Jobs) -> Batch<'a> {
+        Batch {
+            jobs,
+            changed: HashMap::new(),
+            entries: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, change: Change, now: Timestamp) -> Result<Vec<Arc<Job>>, LedgerError> {
+        match change {
+            Change::Insert(new) => Ok(new.into_iter().map(|job| self.push(None, job)).collect()),
+            Change::Apply(id, event) => {
+                let job = self.current(&id).ok_or(LedgerError::Unknown(id))?;
+                let next = transition(&job, (*event).clone(), now)?;
+                Ok(vec![self.push(Some(*event), next)])
+            }
+            Change::Revive(ended, event) => {
+                let job = self.current(&ended.id).unwrap_or_else(|| Arc::new(*ended));
+                let next = transition(&job, (*event).clone(), now)?;
+                Ok(vec![self.push(Some(*event), next)])
+            }
+        }
+    }
+
+    fn push(&mut self, event: Option<Event>, job: Job) -> Arc<Job> {
+        let shared = Arc::new(job.clone());
+        self.changed.insert(job.id.clone(), shared.clone());
+        self.entries.push(Entry { event, job });
+        shared
+    }
+
+    fn current(&self, id: &JobId) -> Option<Arc<Job>> {
+        if let Some(job) = self.changed.get(id) {
+            return Some(job.clone());
+        }
+        let jobs = self.jobs.read().unwrap_or_else(PoisonError::into_inner);
+        jobs.get(id).cloned()
+    }
+}
+
+fn publish(jobs: &Jobs, changed: HashMap<JobId, Arc<Job>>) {
+    let mut jobs = jobs.write().unwrap_or_else(PoisonError::into_inner);
+    for (id, job) in changed {
+        if job.is_open() {
+            jobs.insert(id, job);
+        } else {
+            jobs.remove(&id);
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The command: arguments in, exit code out.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    taxiway::cli::main()
+}

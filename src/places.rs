@@ -1,0 +1,37 @@
+//! Where an inbox's folders lie.
+
+use std::path::{Path, PathBuf};
+
+use crate::job::{Folder, Spot};
+
+/// The folders of one inbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Places {
+    /// Where files are dropped.
+    pub inbox: PathBuf,
+    /// Inputs of jobs in progress; on the inbox's filesystem.
+    pub working: PathBuf,
+    /// Finished outputs and their records.
+    pub outbox: PathBuf,
+    /// Inputs of finished jobs.
+    pub originals: PathBuf,
+    /// Inputs of jobs that failed or were cancelled.
+    pub failed: PathBuf,
+}
+
+impl Places {
+    /// A folder that holds inputs.
+    pub fn folder(&self, folder: Folder) -> &Path {
+        match folder {
+            Folder::Inbox => &self.inbox,
+            Folder::Working => &self.working,
+            Folder::Originals => &self.originals,
+            Folder::Failed => &self.failed,
+        }
+    }
+
+    /// The path of a spot.
+    pub fn path(&self, spot: &Spot) -> PathBuf {
+        self.folder(spot.folder).join(spot.path.as_path())
+    }
+}

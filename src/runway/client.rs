@@ -1,0 +1,484 @@
+//! The client: requests out, outcomes back.
+//!
+//! Two HTTP clients stand behind it. Requests that start a task have one without any pooling: a pooled connection may be
+//! closed by the server just as a request goes out, and then nobody knows whether it was read. The other calls to the
+//! API and the storage hosts share the other. Neither follows a redirect or repeats anything by itself, and neither has
+//! headers of its own: the key and the version are put on each request to the API, and on no other.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER,
+};
+use reqwest::{Method, Response};
+use rustls::crypto::CryptoProvider;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use tokio::fs::File;
+use url::{Host, Url};
+
+use super::download::{self, DownloadError, Downloaded, Seen};
+use super::ids::{OutputUrl, RunwayUri, TaskId, host_of};
+use super::outcome::{
+    self, Answer, CallError, Cancelled, Doubt, NotSent, Submission, judge_call, judge_submission,
+};
+use super::text::plain;
+use super::upload::{self, UploadError};
+use super::wire::{self, Organization, Task};
+
+/// The largest answer of the API, in bytes, that is read.
+const ANSWER_MAX_BYTES: usize = 8 * 1024 * 1024;
+
+/// How long to wait for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a connection: name, TCP, proxy and TLS.
+    pub connect: Duration,
+    /// For the whole of a request that starts a task, from connecting to the end of the answer.
+    pub submit: Duration,
+    /// For the whole of any other call to the API.
+    pub call: Duration,
+    /// For the next bytes of a download, or of its headers. The whole may take as long as it likes.
+    pub download_stall: Duration,
+    /// For an upload to get on, or to be answered once it is sent. The whole may take as long as it likes.
+    pub upload_stall: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Timeouts {
+        Timeouts {
+            connect: Duration::from_secs(10),
+            submit: Duration::from_secs(120),
+            call: Duration::from_secs(60),
+            download_stall: Duration::from_secs(60),
+            upload_stall: Duration::from_secs(120),
+        }
+    }
+}
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The base URL is neither `https` nor on this machine, or has no host.
+    #[error(
+        "the base URL of Runway's API (host {host}) is not https: write runway.base_url with https://, plain http is for \
+         loopback addresses only"
+    )]
+    Insecure {
+        /// The host of the base URL.
+        host: String,
+    },
+    /// The API key has characters that no key has.
+    #[error(
+        "the API key has characters that cannot be sent: put the key alone, on one line, where the configuration says"
+    )]
+    Key,
+    /// The API version has characters that no version has.
+    #[error("runway.api_version cannot be sent as it is: write a date such as 2024-11-06")]
+    Version,
+    /// No HTTP client could be made, for want of TLS roots, say.
+    #[error(
+        "no secure connections can be made on this machine: {why}. Install the system's CA certificates (package \
+         ca-certificates)"
+    )]
+    Tls {
+        /// What is missing.
+        why: String,
+    },
+}
+
+/// A client of Runway's API. Cheap to clone; clones share connections.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    base: Url,
+    /// Whether the API is on this machine, so that plain http is allowed to hosts on it.
+    loopback: bool,
+    key: SecretString,
+    authorization: HeaderValue,
+    version: HeaderValue,
+    /// For requests that start a task: a new connection each.
+    alone: reqwest::Client,
+    /// For everything else.
+    pooled: reqwest::Client,
+    timeouts: Timeouts,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Client({})", host_of(&self.inner.base))
+    }
+}
+
+impl Client {
+    /// A client for the API at `base_url` (without `/v1`), with the usual timeouts.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`] where the base URL is not secure, the key or the version cannot be sent, or TLS has no roots.
+    pub fn new(base_url: Url, api_version: &str, key: SecretString) -> Result<Client, ClientError> {
+        Client::with_timeouts(base_url, api_version, key, Timeouts::default())
+    }
+
+    /// The same with timeouts of one's own.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::new`].
+    pub fn with_timeouts(
+        base_url: Url,
+        api_version: &str,
+        key: SecretString,
+        timeouts: Timeouts,
+    ) -> Result<Client, ClientError> {
+        let loopback = is_loopback(&base_url);
+        let secure = base_url.scheme() == "https" || (base_url.scheme() == "http" && loopback);
+        if !secure || !base_url.has_host() {
+            return Err(ClientError::Insecure {
+                host: host_of(&base_url),
+            });
+        }
+        if key.expose_secret().is_empty() {
+            return Err(ClientError::Key);
+        }
+        let mut authorization = HeaderValue::try_from(format!("Bearer {}", key.expose_secret()))
+            .map_err(|_| ClientError::Key)?;
+        authorization.set_sensitive(true);
+        let version = HeaderValue::try_from(api_version).map_err(|_| ClientError::Version)?;
+
+        let alone = http(loopback, timeouts.connect, |builder| {
+            builder.pool_max_idle_per_host(0)
+        })?;
+        let pooled = http(loopback, timeouts.connect, |builder| builder)?;
+        Ok(Client {
+            inner: Arc::new(Inner {
+                base: base_url,
+                loopback,
+                key,
+                authorization,
+                version,
+                alone,
+                pooled,
+                timeouts,
+            }),
+        })
+    }
+
+    /// Sends a request that starts a task, once, and says what became of it. `path` begins with `/v1/`.
+    ///
+    /// The intent must be durable before this is called: where the call is abandoned half-way (the process ends, the
+    /// future is dropped), the outcome is unknown just as for [`Submission::Unknown`].
+    pub async fn submit(&self, path: &str, body: &Value) -> Submission {
+        let at = self.place(&Method::POST, path);
+        let request = self
+            .api_request(&self.inner.alone, Method::POST, path)
+            .timeout(self.inner.timeouts.submit)
+            .header(CONTENT_TYPE, "application/json")
+            .body(body.to_string());
+        let outcome = match request.send().await {
+            Ok(response) => judge_submission(at, &self.read(response).await),
+            // Neither a connection nor a request came about, so no byte of it left.
+            Err(error) if error.is_connect() || error.is_builder() => {
+                Submission::NotSent(NotSent {
+                    at,
+                    why: trouble(error),
+                })
+            }
+            Err(error) => Submission::Unknown(Doubt {
+                at,
+                why: trouble(error),
+                status: None,
+                http_date: None,
+            }),
+        };
+        tracing::debug!(path, ?outcome, "submitted");
+        outcome
+    }
+
+    /// Asks for a task. `poll_path` is the path with `{id}` in the id's place, such as `/v1/tasks/{id}`.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`]; an answer about another task than the one asked for is [`CallError::Garbage`].
+    pub async fn task(&self, poll_path: &str, id: &TaskId) -> Result<Task, CallError> {
+        let path = poll_path.replace("{id}", id.as_str());
+        let at = self.place(&Method::GET, &path);
+        let answer = self.call(Method::GET, &path, None).await?;
+        let task = wire::task(judge_call(&at, &answer)?).map_err(|why| garbage(&at, why))?;
+        if task.id != *id {
+            return Err(CallError::Garbage {
+                at,
+                why: format!("it is about the task {}", task.id),
+            });
+        }
+        Ok(task)
+    }
+
+    /// Stops a task that has not ended, or deletes one that has. Best effort on Runway's side.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`], but never [`CallError::NotFound`], which is [`Cancelled::Gone`].
+    pub async fn cancel(&self, id: &TaskId) -> Result<Cancelled, CallError> {
+        let path = format!("/v1/tasks/{id}");
+        let at = self.place(&Method::DELETE, &path);
+        let answer = self.call(Method::DELETE, &path, None).await?;
+        match judge_call(&at, &answer) {
+            Ok(_) => Ok(Cancelled::Accepted),
+            Err(CallError::NotFound { .. }) => Ok(Cancelled::Gone),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks for credits, limits and today's use; also the cheapest way to learn whether the key works.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`].
+    pub async fn organization(&self) -> Result<Organization, CallError> {
+        let path = "/v1/organization";
+        let at = self.place(&Method::GET, path);
+        let answer = self.call(Method::GET, path, None).await?;
+        wire::organization(judge_call(&at, &answer)?).map_err(|why| garbage(&at, why))
+    }
+
+    /// Uploads a file of `len` bytes for use in requests during the next 24 hours. Streams from disk, in little memory.
+    /// Costs nothing, so it may be repeated.
+    ///
+    /// `name` tells Runway the file's name and `mime` its media type (`video/mp4`). The whole file is sent, wherever its
+    /// cursor stands.
+    ///
+    /// # Errors
+    ///
+    /// [`UploadError`]; [`UploadError::Changed`] where the file is not `len` bytes long, or changes its length meanwhile.
+    pub async fn upload(
+        &self,
+        file: File,
+        len: u64,
+        name: &str,
+        mime: &str,
+    ) -> Result<RunwayUri, UploadError> {
+        upload::upload(self, file, len, name, mime).await
+    }
+
+    /// Downloads an output into `part`, from where an earlier try left off.
+    ///
+    /// `seen` is what earlier tries learnt about the object; the caller keeps it beside the part file and starts with
+    /// `Seen::default()`. Bytes that are already there are kept only where `seen` proves that they belong to the same
+    /// object. `progress` gets the bytes there are and, where it is known, the total. Does not fsync.
+    ///
+    /// # Errors
+    ///
+    /// [`DownloadError`]; the part file then holds what arrived, and the next try goes on from there.
+    pub async fn download(
+        &self,
+        url: &OutputUrl,
+        part: &mut File,
+        seen: &mut Seen,
+        progress: impl FnMut(u64, Option<u64>) + Send,
+    ) -> Result<Downloaded, DownloadError> {
+        download::download(self, url, part, seen, progress).await
+    }
+
+    /// A call that costs nothing: the answer, whatever its status, or the trouble with the network.
+    pub(super) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Answer, CallError> {
+        let at = self.place(&method, path);
+        let mut request = self
+            .api_request(&self.inner.pooled, method, path)
+            .timeout(self.inner.timeouts.call);
+        if let Some(body) = body {
+            request = request
+                .header(CONTENT_TYPE, "application/json")
+                .body(body.to_string());
+        }
+        match request.send().await {
+            Ok(response) => {
+                let answer = self.read(response).await;
+                tracing::debug!(at, status = answer.status, "answered");
+                Ok(answer)
+            }
+            Err(error) => Err(CallError::Transient {
+                at,
+                why: trouble(error),
+                retry_after: None,
+            }),
+        }
+    }
+
+    /// The HTTP client for storage hosts, which adds no headers of the API.
+    pub(super) fn storage(&self) -> &reqwest::Client {
+        &self.inner.pooled
+    }
+
+    /// The timeouts in force.
+    pub(super) fn timeouts(&self) -> Timeouts {
+        self.inner.timeouts
+    }
+
+    /// Whether media may go to or come from a URL: https, or plain http where the API and the host are on this machine.
+    pub(super) fn may_use(&self, url: &Url) -> bool {
+        match url.scheme() {
+            "https" => url.has_host(),
+            "http" => self.inner.loopback && is_loopback(url),
+            _ => false,
+        }
+    }
+
+    /// A request and its host, for people.
+    pub(super) fn place(&self, method: &Method, path: &str) -> String {
+        format!("{method} {path} at {}", host_of(&self.inner.base))
+    }
+
+    /// A request to the API, with its headers. The key is in no other request.
+    fn api_request(
+        &self,
+        http: &reqwest::Client,
+        method: Method,
+        path: &str,
+    ) -> reqwest::RequestBuilder {
+        let mut url = self.inner.base.clone();
+        let prefix = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&format!("{prefix}{path}"));
+        http.request(method, url)
+            .header(AUTHORIZATION, self.inner.authorization.clone())
+            .header("X-Runway-Version", self.inner.version.clone())
+            .header(ACCEPT, "application/json")
+    }
+
+    /// Reads an answer of the API to its end, within bounds. Should it repeat the key, the key is taken out.
+    async fn read(&self, response: Response) -> Answer {
+        let status = response.status().as_u16();
+        let date = header(response.headers(), DATE.as_str()).and_then(outcome::http_date);
+        let retry_after = retry_after(response.headers());
+        let key = self.inner.key.expose_secret();
+        let body = read_bounded(response).await.map(|bytes| {
+            let text = String::from_utf8_lossy(&bytes);
+            if text.contains(key) {
+                text.replace(key, "[key]").into_bytes()
+            } else {
+                bytes
+            }
+        });
+        Answer {
+            status,
+            retry_after,
+            date,
+            body,
+        }
+    }
+}
+
+/// Whether a URL's host is this machine: 127.0.0.0/8, ::1 or `localhost`.
+#[must_use]
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+        None => false,
+    }
+}
+
+/// An HTTP client without redirects and repetitions, HTTP/1.1 only, with the machine's TLS roots.
+fn http(
+    loopback: bool,
+    connect_timeout: Duration,
+    further: impl Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+) -> Result<reqwest::Client, ClientError> {
+    if CryptoProvider::get_default().is_none() {
+        match rustls::crypto::ring::default_provider().install_default() {
+            // Refused where another thread was first; either way there is a provider now.
+            Ok(()) | Err(_) => {}
+        }
+    }
+    let builder = || {
+        let builder = further(reqwest::Client::builder())
+            .user_agent(concat!("taxiway/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .http1_only()
+            .connect_timeout(connect_timeout);
+        if loopback {
+            builder.no_proxy()
+        } else {
+            builder
+        }
+    };
+    let made = match builder().build() {
+        // The simulator speaks plain http and must work on a machine that has no TLS roots at all.
+        Err(_) if loopback => builder().tls_certs_only([]).build(),
+        made => made,
+    };
+    made.map_err(|error| ClientError::Tls {
+        why: trouble(error),
+    })
+}
+
+/// The body of an answer, or why it could not be read to its end.
+pub(super) async fn read_bounded(mut response: Response) -> Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() > ANSWER_MAX_BYTES => {
+                return Err(format!("it is longer than {ANSWER_MAX_BYTES} bytes"));
+            }
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => return Ok(body),
+            Err(error) => return Err(trouble(error)),
+        }
+    }
+}
+
+/// How long an answer asks to wait.
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let now = header(headers, DATE.as_str())
+        .and_then(outcome::http_date)
+        .unwrap_or_else(Timestamp::now);
+    outcome::retry_after(header(headers, RETRY_AFTER.as_str())?, now)
+}
+
+/// A header as text, where it is there and is text.
+pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// An error of the network in words, with its causes, and without the URL, which may be a signed one.
+pub(super) fn trouble(error: reqwest::Error) -> String {
+    let timed_out = error.is_timeout();
+    let error = error.without_url();
+    let mut words = vec![error.to_string()];
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        let cause_words = cause.to_string();
+        if !words.contains(&cause_words) {
+            words.push(cause_words);
+        }
+        source = cause.source();
+    }
+    let words = plain(&words.join(": "));
+    if timed_out {
+        format!("no answer in time ({words})")
+    } else {
+        words
+    }
+}
+
+/// A yes whose body is none that the API gives.
+pub(super) fn garbage(at: &str, wire::Unreadable(why): wire::Unreadable) -> CallError {
+    CallError::Garbage {
+        at: at.to_owned(),
+        why,
+    }
+}

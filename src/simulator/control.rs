@@ -1,0 +1,170 @@
+//! The side door: faults, settings, and what the simulator has seen, over HTTP and in-process.
+//!
+//! | path | does |
+//! |---|---|
+//! | `GET`, `POST /_simulator/faults` | shows the rules and how often each acted; replaces them by the list in the body |
+//! | `GET /_simulator/log` | every request seen; `?since=N` leaves out the first N |
+//! | `GET /_simulator/tasks` | every task |
+//! | `GET`, `POST /_simulator/settings` | shows the settings; changes those in the body |
+
+use axum::body::to_bytes;
+use axum::extract::Request;
+use axum::http::{Method, StatusCode};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::answers::{Answer, Denied, json_answer, refusal};
+use super::faults::Rule;
+use super::log::Seen;
+use super::state::{App, Change};
+use super::tasks::Task;
+use super::{now, timestamp};
+use crate::catalogue::Catalogue;
+
+/// The most that a list of rules may have, in bytes.
+const MOST_BODY: usize = 1024 * 1024;
+
+/// A task as the simulator knows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SeenTask {
+    /// Its id.
+    pub id: String,
+    /// The endpoint that started it, as sidecars name it.
+    pub endpoint: String,
+    /// The model, or the endpoint's name where it takes none.
+    pub model: String,
+    /// The API's word for its status.
+    pub status: String,
+    /// When it was started.
+    pub created_at: jiff::Timestamp,
+    /// The credits it was estimated at.
+    pub estimated: f64,
+    /// The credits it was charged, once it has ended.
+    pub charged: Option<i64>,
+    /// SHA-256 of the body of the request that started it, in hexadecimal.
+    pub body_sha256: String,
+}
+
+/// What the simulator has seen and done up to some moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Every request, oldest first, except those to the side door.
+    pub requests: Vec<Seen>,
+    /// Every task that was not deleted, oldest first.
+    pub tasks: Vec<SeenTask>,
+    /// The organization's credits.
+    pub credit_balance: i64,
+}
+
+impl Snapshot {
+    /// What callers did that they should never do, in words.
+    pub fn violations(&self) -> impl Iterator<Item = &str> {
+        self.requests
+            .iter()
+            .flat_map(|seen| seen.violations.iter().map(String::as_str))
+    }
+}
+
+/// The simulator at this moment.
+pub(super) fn snapshot(app: &App) -> Snapshot {
+    let now = now();
+    let mut inner = app.lock();
+    Snapshot {
+        requests: inner.log.iter().cloned().collect(),
+        tasks: inner.board.all(now).map(|task| shown(task, now)).collect(),
+        credit_balance: inner.board.balance(now),
+    }
+}
+
+fn shown(task: &Task, now: super::tasks::Millis) -> SeenTask {
+    let status = task.status(now);
+    SeenTask {
+        id: task.order.id.clone(),
+        endpoint: task.order.endpoint.clone(),
+        model: task.order.model.clone(),
+        status: status.word().to_owned(),
+        created_at: timestamp(task.order.created),
+        estimated: task.order.estimated,
+        charged: status.cost(),
+        body_sha256: task.order.body_sha256.clone(),
+    }
+}
+
+/// All names that limits and usage are counted by: models, and endpoints that take none.
+pub(super) fn lanes(catalogue: &Catalogue) -> Vec<&str> {
+    let mut names: Vec<&str> = catalogue
+        .endpoints()
+        .flat_map(|endpoint| {
+            let own = (!endpoint.takes_model()).then(|| super::submit::lane(endpoint, ""));
+            endpoint.model_names().chain(own)
+        })
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// Takes every request under `/_simulator/`.
+pub(super) async fn handle(app: &App, request: Request) -> Answer {
+    let (parts, body) = request.into_parts();
+    let body = match to_bytes(body, MOST_BODY).await {
+        Ok(body) => body,
+        Err(error) => return refusal(StatusCode::PAYLOAD_TOO_LARGE, &error.to_string()),
+    };
+    let now = now();
+    let get = parts.method == Method::GET;
+    let post = parts.method == Method::POST;
+    let value = match parts.uri.path() {
+        "/_simulator/faults" if post => match read::<Vec<Rule>>(&body) {
+            Ok(rules) => {
+                let mut inner = app.lock();
+                inner.faults.replace(rules);
+                json!(inner.faults.active())
+            }
+            Err(denied) => return denied.by_api(),
+        },
+        "/_simulator/faults" if get => json!(app.lock().faults.active()),
+        "/_simulator/settings" if post => match read::<Change>(&body) {
+            Ok(change) => {
+                let mut inner = app.lock();
+                inner.change(change, now);
+                json!(inner.in_force(now))
+            }
+            Err(denied) => return denied.by_api(),
+        },
+        "/_simulator/settings" if get => json!(app.lock().in_force(now)),
+        "/_simulator/log" if get => log(app, parts.uri.query().unwrap_or_default()),
+        "/_simulator/tasks" if get => {
+            let mut inner = app.lock();
+            let tasks: Vec<SeenTask> = inner.board.all(now).map(|task| shown(task, now)).collect();
+            json!(tasks)
+        }
+        "/_simulator/faults" | "/_simulator/settings" | "/_simulator/log" | "/_simulator/tasks" => {
+            return refusal(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed.");
+        }
+        _ => return refusal(StatusCode::NOT_FOUND, "The simulator has no such control."),
+    };
+    json_answer(StatusCode::OK, &value)
+}
+
+fn log(app: &App, query: &str) -> Value {
+    let since: u64 = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("since=")?.parse().ok())
+        .unwrap_or(0);
+    let inner = app.lock();
+    let requests: Vec<&Seen> = inner
+        .log
+        .iter()
+        .filter(|seen| seen.number > since)
+        .collect();
+    json!({"count": inner.log.count(), "requests": requests})
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Denied> {
+    serde_json::from_slice(body).map_err(|error| {
+        let words = format!("The body cannot be used: {error}.");
+        Denied::new(StatusCode::BAD_REQUEST, words)
+    })
+}

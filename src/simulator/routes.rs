@@ -1,0 +1,535 @@
+//! One request from beginning to end: what it is, what befalls it, what the API answers.
+
+use std::sync::Arc;
+
+use axum::body::to_bytes;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::answers::{
+    Answer, Denied, content, empty, invalid, json_answer, refusal, text, with_header,
+};
+use super::connection::Peer;
+use super::faults::{Action, Target};
+use super::log::{Seen, shortened};
+use super::state::App;
+use super::submit::{Circumstances, NODES, order};
+use super::tasks::{Kind, Millis, Order, Refused, Status, Task};
+use super::{control, files, hex, now, sha256, timestamp, uploads};
+use crate::catalogue::EndpointRef;
+
+/// The version of the API that is spoken here.
+const VERSION: &str = "2024-11-06";
+/// The most that a request's JSON may have, in bytes: several data URIs of the greatest length.
+const MOST_BODY: usize = 64 * 1024 * 1024;
+
+/// Takes every request.
+pub(super) async fn handle(
+    State(app): State<Arc<App>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    request: Request,
+) -> Answer {
+    let path = request.uri().path();
+    if path.starts_with("/_simulator/") {
+        return control::handle(&app, request).await;
+    }
+    let mut seen = begin(&peer, request.method(), path);
+    if let Some(upload) = path.strip_prefix("/_storage/upload/") {
+        let id = upload.to_owned();
+        return uploads::receive(&app, &peer, seen, &id, request).await;
+    }
+    if path.starts_with("/_storage/output/") {
+        return files::deliver(&app, &peer, seen, &request.into_parts().0).await;
+    }
+    let (parts, body) = request.into_parts();
+    let body = match to_bytes(body, MOST_BODY).await {
+        Ok(body) => body,
+        Err(error) => {
+            let answer = refusal(StatusCode::PAYLOAD_TOO_LARGE, "The body cannot be read.");
+            tracing::debug!(%error, "a request's body broke off or is too long");
+            return conclude(&app, &peer, seen, None, answer).await;
+        }
+    };
+    let value: Option<Value> = serde_json::from_slice(&body).ok();
+    if !body.is_empty() {
+        seen.body_sha256 = Some(hex(&sha256(&body)));
+        seen.body = value.as_ref().map(shortened);
+    }
+    let route = Route::of(&app, parts.uri.path());
+    let target = match &route {
+        Some(Route::Start(_)) if parts.method == Method::POST => Target::Start,
+        Some(
+            Route::Start(_)
+            | Route::Organization
+            | Route::Usage
+            | Route::Uploads
+            | Route::Task { .. },
+        )
+        | None => Target::Call,
+    };
+    let model = value.as_ref().and_then(|body| body.get("model")?.as_str());
+    let fault = meet(&app, target, &seen, model);
+    let answer = match fault.as_ref().and_then(instead) {
+        Some(answer) => answer,
+        None => {
+            let call = Call {
+                app: &app,
+                parts: &parts,
+                value: value.as_ref(),
+                fault: fault.as_ref(),
+                now: now(),
+            };
+            call.answer(route, &mut seen)
+        }
+    };
+    conclude(&app, &peer, seen, fault, answer).await
+}
+
+/// The log's line for a request that has just come in.
+fn begin(peer: &Peer, method: &Method, path: &str) -> Seen {
+    Seen {
+        number: 0,
+        time: timestamp(now()),
+        peer: peer.address.to_string(),
+        method: method.to_string(),
+        path: path.to_owned(),
+        status: None,
+        key_ok: None,
+        body_sha256: None,
+        body: None,
+        task: None,
+        fault: None,
+        violations: Vec::new(),
+    }
+}
+
+/// The fault that this request meets, if any.
+pub(super) fn meet(app: &App, target: Target, seen: &Seen, model: Option<&str>) -> Option<Action> {
+    let mut inner = app.lock();
+    inner
+        .faults
+        .meet(target, &seen.method, &seen.path, model, fastrand::f64)
+}
+
+/// The answer in place of doing what was asked, for the faults that are so.
+pub(super) fn instead(fault: &Action) -> Option<Answer> {
+    match fault {
+        Action::Status {
+            code,
+            body,
+            headers,
+        } => {
+            let status = StatusCode::from_u16(*code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let answer = match body {
+                None => refusal(
+                    status,
+                    status.canonical_reason().unwrap_or("Trouble on request."),
+                ),
+                Some(Value::String(words)) => text(status, words.as_str()),
+                Some(value) => json_answer(status, value),
+            };
+            Some(headers.iter().fold(answer, |answer, (name, value)| {
+                with_header(answer, name, value)
+            }))
+        }
+        Action::Redirect { to } => Some(with_header(
+            empty(StatusCode::TEMPORARY_REDIRECT),
+            "location",
+            to,
+        )),
+        Action::ResetBefore => Some(empty(StatusCode::NO_CONTENT)),
+        Action::Expire => Some(files::expired()),
+        Action::ResetAfter
+        | Action::Slow { .. }
+        | Action::Garbage { .. }
+        | Action::NoId
+        | Action::Truncate { .. }
+        | Action::CorruptLength
+        | Action::TaskFails { .. }
+        | Action::Stuck => None,
+    }
+}
+
+/// The last step of every request: what a fault does to the answer, the line in the log, the wait.
+pub(super) async fn conclude(
+    app: &App,
+    peer: &Peer,
+    mut seen: Seen,
+    fault: Option<Action>,
+    mut answer: Answer,
+) -> Answer {
+    let mut wait = None;
+    let mut reset = false;
+    match &fault {
+        Some(Action::ResetBefore | Action::ResetAfter) => reset = true,
+        Some(Action::Slow { ms }) => wait = Some(std::time::Duration::from_millis(*ms)),
+        Some(Action::Garbage { code, html }) => {
+            let status = StatusCode::from_u16(*code).unwrap_or(StatusCode::OK);
+            answer = if *html {
+                content(
+                    status,
+                    "text/html",
+                    "<!doctype html><title>Sign in</title><p>This is the network's login page.</p>\n",
+                )
+            } else {
+                content(status, "application/json", "{\"id\": \"17")
+            };
+        }
+        Some(
+            Action::Status { .. }
+            | Action::NoId
+            | Action::Truncate { .. }
+            | Action::Expire
+            | Action::CorruptLength
+            | Action::TaskFails { .. }
+            | Action::Stuck
+            | Action::Redirect { .. },
+        )
+        | None => {}
+    }
+    seen.fault = fault.as_ref().map(|fault| fault.name().to_owned());
+    seen.status = (!reset).then(|| answer.status().as_u16());
+    app.lock().record(seen);
+    if let Some(wait) = wait {
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = app.closing.cancelled() => {}
+        }
+    }
+    if reset {
+        peer.reset();
+    }
+    answer
+}
+
+/// What a path of the API is about.
+enum Route<'a> {
+    Organization,
+    Usage,
+    Uploads,
+    Task { kind: Kind, id: String },
+    Start(EndpointRef<'a>),
+}
+
+impl<'a> Route<'a> {
+    fn of(app: &'a App, path: &str) -> Option<Self> {
+        let name = path.strip_prefix("/v1/")?;
+        let by_id = |prefix: &str| {
+            name.strip_prefix(prefix)
+                .filter(|id| !id.is_empty() && !id.contains('/'))
+                .map(str::to_owned)
+        };
+        match name {
+            "organization" => Some(Self::Organization),
+            "organization/usage" => Some(Self::Usage),
+            "uploads" => Some(Self::Uploads),
+            _ => {
+                if let Some(id) = by_id("tasks/") {
+                    let kind = Kind::Task;
+                    Some(Self::Task { kind, id })
+                } else if let Some(id) = by_id("workflow_invocations/") {
+                    let kind = Kind::Workflow;
+                    Some(Self::Task { kind, id })
+                } else {
+                    let target = app.catalogue.endpoint(name)?;
+                    (target.path == path).then_some(Self::Start(target))
+                }
+            }
+        }
+    }
+
+    /// The methods that the API knows here.
+    fn methods(&self) -> &'static [Method] {
+        match self {
+            Self::Organization => &[Method::GET],
+            Self::Usage | Self::Uploads | Self::Start(_) => &[Method::POST],
+            Self::Task { .. } => &[Method::GET, Method::DELETE],
+        }
+    }
+}
+
+/// A call of the API, with what it takes to answer it.
+struct Call<'a> {
+    app: &'a App,
+    parts: &'a Parts,
+    /// The body, where it is JSON.
+    value: Option<&'a Value>,
+    fault: Option<&'a Action>,
+    now: Millis,
+}
+
+impl Call<'_> {
+    fn answer(&self, route: Option<Route<'_>>, seen: &mut Seen) -> Answer {
+        let Some(route) = route else {
+            return refusal(StatusCode::NOT_FOUND, "Not found.");
+        };
+        if !route.methods().contains(&self.parts.method) {
+            let allowed: Vec<&str> = route.methods().iter().map(Method::as_str).collect();
+            let answer = refusal(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed.");
+            return with_header(answer, "allow", &allowed.join(", "));
+        }
+        let key_ok = key_is_right(&self.parts.headers, self.app.lock().settings.key.as_deref());
+        seen.key_ok = Some(key_ok);
+        if !key_ok {
+            return refusal(
+                StatusCode::UNAUTHORIZED,
+                "You did not provide a valid API key. Check the Authorization header.",
+            );
+        }
+        let version = self.parts.headers.get("x-runway-version");
+        if version.is_none_or(|version| version.as_bytes() != VERSION.as_bytes()) {
+            return refusal(
+                StatusCode::BAD_REQUEST,
+                "The X-Runway-Version header is missing, or names a version that is not known.",
+            );
+        }
+        match route {
+            Route::Organization => self.organization(),
+            Route::Usage => self.usage(),
+            Route::Uploads => match self.object() {
+                Ok(body) => uploads::announce(self.app, &self.base(), body, self.now),
+                Err(denied) => denied.by_api(),
+            },
+            Route::Task { kind, id } if self.parts.method == Method::DELETE => {
+                if self.app.lock().withdraw(kind, &id, self.now) {
+                    empty(StatusCode::NO_CONTENT)
+                } else {
+                    no_task()
+                }
+            }
+            Route::Task { kind, id } => self.task(kind, &id),
+            Route::Start(target) => match self.object() {
+                Ok(body) => self.start(&target, body, seen),
+                Err(denied) => denied.by_api(),
+            },
+        }
+    }
+
+    /// The body as a JSON object.
+    fn object(&self) -> Result<&Map<String, Value>, Denied> {
+        self.value
+            .and_then(Value::as_object)
+            .ok_or_else(|| Denied::new(StatusCode::BAD_REQUEST, "The body must be a JSON object."))
+    }
+
+    /// The URL under which the caller reached the simulator.
+    fn base(&self) -> String {
+        let host = self
+            .parts
+            .headers
+            .get("host")
+            .and_then(|host| host.to_str().ok())
+            .unwrap_or(&self.app.authority);
+        format!("http://{host}")
+    }
+
+    fn start(
+        &self,
+        target: &EndpointRef<'_>,
+        body: &Map<String, Value>,
+        seen: &mut Seen,
+    ) -> Answer {
+        let task_seconds = self.app.lock().settings.task_seconds;
+        let around = Circumstances {
+            now: self.now,
+            task_seconds,
+            fault: self.fault,
+            body_sha256: seen.body_sha256.as_deref().unwrap_or_default(),
+            upload: &|id| uploads::kind(self.app, id, self.now),
+        };
+        let order = match order(target, body, &around) {
+            Ok(order) => order,
+            Err(issues) => return invalid(&issues),
+        };
+        let (id, kind, estimated) = (order.id.clone(), order.kind, order.estimated);
+        match self.app.lock().start(order) {
+            Ok(()) => {}
+            Err(Refused::OutOfCredits) => {
+                return refusal(
+                    StatusCode::BAD_REQUEST,
+                    "You do not have enough credits to run this task.",
+                );
+            }
+            Err(Refused::OverQuota { retry_after }) => {
+                let answer = refusal(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "You have reached the daily limit of generations for this model.",
+                );
+                return with_header(answer, "retry-after", &retry_after.to_string());
+            }
+        }
+        let mut said = Map::new();
+        if self.fault != Some(&Action::NoId) {
+            said.insert("id".to_owned(), id.as_str().into());
+        }
+        match kind {
+            Kind::Task => {
+                said.insert("estimatedCost".to_owned(), json!({"credits": estimated}));
+            }
+            Kind::Workflow => {}
+        }
+        seen.task = Some(id);
+        json_answer(StatusCode::OK, &Value::Object(said))
+    }
+
+    fn task(&self, kind: Kind, id: &str) -> Answer {
+        let base = self.base();
+        let mut inner = self.app.lock();
+        let links = files::Links {
+            base: &base,
+            secret: &inner.secret.clone(),
+            expires: self.now + (inner.settings.url_seconds * 1000.0) as Millis,
+        };
+        match inner.board.task(kind, id, self.now) {
+            Some(task) => json_answer(StatusCode::OK, &wire(task, self.now, &links)),
+            None => no_task(),
+        }
+    }
+
+    fn organization(&self) -> Answer {
+        let mut inner = self.app.lock();
+        let most = inner.settings.max_monthly_credit_spend;
+        let balance = inner.board.balance(self.now);
+        let limits = inner.board.limits().clone();
+        let usage = inner.board.usage(self.now);
+        let names = control::lanes(&self.app.catalogue);
+        let tier: Map<String, Value> = names
+            .iter()
+            .map(|name| {
+                let limits = limits.of(name);
+                let shown = json!({
+                    "maxConcurrentGenerations": limits.max_concurrent,
+                    "maxDailyGenerations": limits.max_daily,
+                });
+                ((*name).to_owned(), shown)
+            })
+            .collect();
+        let used: Map<String, Value> = names
+            .iter()
+            .map(|name| {
+                let count = usage.get(name).copied().unwrap_or(0);
+                ((*name).to_owned(), json!({"dailyGenerations": count}))
+            })
+            .collect();
+        json_answer(
+            StatusCode::OK,
+            &json!({
+                "creditBalance": balance,
+                "tier": {"maxMonthlyCreditSpend": most, "models": tier},
+                "usage": {"models": used},
+            }),
+        )
+    }
+
+    /// The credits that each model took on each day (UTC), oldest day first.
+    fn usage(&self) -> Answer {
+        let mut days = std::collections::BTreeMap::<String, Map<String, Value>>::new();
+        let mut inner = self.app.lock();
+        for task in inner.board.all(self.now) {
+            let spent = task.status(self.now).cost().unwrap_or(0);
+            let day = timestamp(task.order.created)
+                .strftime("%Y-%m-%d")
+                .to_string();
+            let models = days.entry(day).or_default();
+            let before = models
+                .get(&task.order.model)
+                .and_then(Value::as_i64)
+                .unwrap_or(0);
+            models.insert(task.order.model.clone(), (before + spent).into());
+        }
+        let mut models: Vec<String> = days.values().flat_map(|day| day.keys().cloned()).collect();
+        models.sort();
+        models.dedup();
+        let results: Vec<Value> = days
+            .into_iter()
+            .map(|(date, spent)| {
+                let credits: Vec<Value> = spent
+                    .into_iter()
+                    .map(|(model, amount)| json!({"model": model, "amount": amount}))
+                    .collect();
+                json!({"date": date, "usedCredits": credits})
+            })
+            .collect();
+        json_answer(
+            StatusCode::OK,
+            &json!({"models": models, "results": results}),
+        )
+    }
+}
+
+fn no_task() -> Answer {
+    refusal(StatusCode::NOT_FOUND, "No task with that ID was found.")
+}
+
+/// Whether the request carries the right key.
+fn key_is_right(headers: &HeaderMap, right: Option<&str>) -> bool {
+    let given = headers
+        .get("authorization")
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "))
+        .map(str::trim)
+        .filter(|key| !key.is_empty());
+    match (given, right) {
+        (None, _) => false,
+        (Some(_), None) => true,
+        (Some(given), Some(right)) => given == right,
+    }
+}
+
+/// A task as `GET` shows it.
+fn wire(task: &Task, now: Millis, links: &files::Links<'_>) -> Value {
+    let order = &task.order;
+    let status = task.status(now);
+    let mut said = Map::new();
+    said.insert("id".to_owned(), order.id.as_str().into());
+    said.insert(
+        "createdAt".to_owned(),
+        timestamp(order.created).to_string().into(),
+    );
+    said.insert("status".to_owned(), status.word().into());
+    let estimated = ("estimatedCost", json!({"credits": order.estimated}));
+    let more = match status {
+        Status::Pending | Status::Throttled => vec![estimated],
+        Status::Running { progress } => match order.kind {
+            Kind::Task => vec![("progress", progress.into()), estimated],
+            Kind::Workflow => vec![("progress", progress.into()), ("output", json!({}))],
+        },
+        Status::Succeeded { cost } => {
+            vec![
+                ("output", outputs(order, links)),
+                ("cost", json!({"credits": cost})),
+            ]
+        }
+        Status::Failed {
+            code,
+            message,
+            cost,
+        } => vec![
+            ("failure", message.into()),
+            ("failureCode", code.into()),
+            ("cost", json!({"credits": cost})),
+        ],
+        Status::Cancelled { cost } => vec![("cost", json!({"credits": cost}))],
+    };
+    said.extend(
+        more.into_iter()
+            .map(|(name, value)| (name.to_owned(), value)),
+    );
+    Value::Object(said)
+}
+
+/// The output URLs: a list, or by node where a workflow made them.
+fn outputs(order: &Order, links: &files::Links<'_>) -> Value {
+    let urls = (0..order.outputs.len()).filter_map(|index| links.url(order, index));
+    match order.kind {
+        Kind::Task => urls.map(Value::from).collect(),
+        Kind::Workflow => NODES
+            .iter()
+            .zip(urls)
+            .map(|(node, url)| ((*node).to_owned(), json!([url])))
+            .collect::<Map<String, Value>>()
+            .into(),
+    }
+}

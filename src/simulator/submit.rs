@@ -1,0 +1,434 @@
+//! What would start a task: checked as the API checks it, and turned into an order.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value};
+
+use super::answers::Issue;
+use super::faults::Action;
+use super::media::Product;
+use super::tasks::{Ending, Kind, Millis, Order};
+use crate::catalogue::{
+    Endpoint, EndpointRef, MediaSlot, Model, On, Output, Problem, Step, check, estimate,
+    media_slots,
+};
+use crate::media::{Kind as MediaKind, sniff};
+
+/// The longest data URI with an image, in bytes.
+const IMAGE_DATA_URI: usize = 5_000_000;
+/// The longest data URI with video or audio, in bytes.
+const OTHER_DATA_URI: usize = 16_000_000;
+/// The longest `https://` URI, in characters.
+const URL_LENGTH: usize = 2_048;
+/// The estimate for what has no known price, in credits.
+const UNKNOWN_PRICE: f64 = 10.0;
+/// The fields that ask for several outputs, as the SDK's types name them.
+const COUNTS: [&str; 2] = ["outputCount", "numVariants"];
+/// The most outputs that one task makes here.
+const MOST_OUTPUTS: u64 = 10;
+/// Every task has outputs under one of these names where the API answers by workflow node.
+pub(super) const NODES: [&str; 2] = [
+    "5f8f3c0e-2a34-4c57-8d0b-6c1f3f6f0a01",
+    "5f8f3c0e-2a34-4c57-8d0b-6c1f3f6f0a02",
+];
+
+/// What an order is made from besides the body.
+pub(super) struct Circumstances<'a> {
+    pub(super) now: Millis,
+    /// How long tasks take unless the prompt says otherwise.
+    pub(super) task_seconds: f64,
+    pub(super) fault: Option<&'a Action>,
+    pub(super) body_sha256: &'a str,
+    /// The media kind of an upload that is there and good, by its id.
+    pub(super) upload: &'a dyn Fn(&str) -> Option<MediaKind>,
+}
+
+/// The order that a body amounts to, or all that is wrong with it.
+pub(super) fn order(
+    target: &EndpointRef<'_>,
+    body: &Map<String, Value>,
+    around: &Circumstances<'_>,
+) -> Result<Order, Vec<Issue>> {
+    let endpoint = target.endpoint;
+    let model = model(endpoint, body)?;
+    let problems = check(endpoint, model, body);
+    let slots = media_slots(model, body);
+    let issues: Vec<Issue> = problems
+        .iter()
+        .map(issue)
+        .chain(slots.iter().filter_map(|slot| {
+            uri_problem(slot, around.upload).map(|message| Issue {
+                code: "invalid_asset",
+                message,
+                path: steps(&slot.path),
+            })
+        }))
+        .collect();
+    if !issues.is_empty() {
+        return Err(issues);
+    }
+    let magic = Magic::in_body(body);
+    Ok(Order {
+        id: super::uuid(),
+        kind: if endpoint.poll.starts_with("/v1/workflow_invocations/") {
+            Kind::Workflow
+        } else {
+            Kind::Task
+        },
+        endpoint: target.name.clone(),
+        model: lane(endpoint, &model.name).to_owned(),
+        created: around.now,
+        seconds: magic.seconds.unwrap_or(around.task_seconds),
+        ending: ending(around.fault, magic.ending),
+        estimated: estimate(model, body, None).unwrap_or(UNKNOWN_PRICE),
+        outputs: outputs(endpoint.output, body, &slots),
+        body_sha256: around.body_sha256.to_owned(),
+    })
+}
+
+/// The name that limits and usage are counted by: the model's, or the last part of an endpoint that takes none.
+pub(super) fn lane<'a>(endpoint: &'a Endpoint, model: &'a str) -> &'a str {
+    if model.is_empty() {
+        endpoint.name.rsplit('/').next().unwrap_or(&endpoint.name)
+    } else {
+        model
+    }
+}
+
+/// The model that the body names, or that the endpoint has without a name.
+fn model<'a>(endpoint: &'a Endpoint, body: &Map<String, Value>) -> Result<&'a Model, Vec<Issue>> {
+    let wrong = |code, message| {
+        vec![Issue {
+            code,
+            message,
+            path: vec!["model".into()],
+        }]
+    };
+    let name = if endpoint.takes_model() {
+        match body.get("model") {
+            Some(Value::String(name)) => name.as_str(),
+            Some(_) => return Err(wrong("invalid_type", "Expected a string".to_owned())),
+            None => return Err(wrong("invalid_type", "Required".to_owned())),
+        }
+    } else {
+        ""
+    };
+    endpoint.model(name).ok_or_else(|| {
+        let known: Vec<&str> = endpoint.model_names().collect();
+        let message = format!(
+            "Invalid model {name:?}. Expected one of: {}",
+            known.join(", ")
+        );
+        wrong("invalid_union_discriminator", message)
+    })
+}
+
+fn issue(problem: &Problem) -> Issue {
+    Issue {
+        code: match problem.on {
+            On::Key => "unrecognized_keys",
+            On::Value => "invalid_value",
+            On::Missing => "invalid_type",
+        },
+        message: problem.message.clone(),
+        path: steps(&problem.path),
+    }
+}
+
+fn steps(path: &[Step]) -> Vec<Value> {
+    path.iter()
+        .map(|step| match step {
+            Step::Key(key) => Value::from(key.as_str()),
+            Step::Index(index) => Value::from(*index),
+        })
+        .collect()
+}
+
+/// What is wrong with the URI in this place, if anything.
+fn uri_problem(slot: &MediaSlot, upload: &dyn Fn(&str) -> Option<MediaKind>) -> Option<String> {
+    let uri = slot.uri.as_str();
+    let kind = if let Some(data) = uri.strip_prefix("data:") {
+        match data_kind(data, uri.len()) {
+            Ok(kind) => kind,
+            Err(problem) => return Some(problem),
+        }
+    } else if let Some(id) = uri.strip_prefix("runway://") {
+        let Some(kind) = upload(id) else {
+            return Some(
+                "The upload does not exist, holds no media yet, or has expired.".to_owned(),
+            );
+        };
+        kind
+    } else if let Some(rest) = uri.strip_prefix("https://") {
+        // What lies at the URL is not looked at: a stand-in has no business on the network.
+        return url_problem(rest, uri.len());
+    } else {
+        return Some("Expected an HTTPS URL, a Runway upload URI or a data URI.".to_owned());
+    };
+    (!slot.kinds.contains(&kind)).then(|| {
+        let wanted: Vec<&str> = slot.kinds.iter().map(|kind| kind.as_str()).collect();
+        format!("Expected {}, got {kind}.", wanted.join(" or "))
+    })
+}
+
+/// The kind of media in a data URI, told by its content, if the API takes it there.
+fn data_kind(data: &str, length: usize) -> Result<MediaKind, String> {
+    let encoded = match data.split_once(',') {
+        Some((head, encoded)) if head.ends_with(";base64") => encoded,
+        Some(_) | None => return Err("The data URI is not in base64.".to_owned()),
+    };
+    let bytes = STANDARD
+        .decode(encoded)
+        .map_err(|error| format!("The data URI cannot be decoded: {error}."))?;
+    let kind = kind_of(&bytes).ok_or_else(|| {
+        "Unsupported asset type: the content is not media that Runway takes.".to_owned()
+    })?;
+    let most = match kind {
+        MediaKind::Image => IMAGE_DATA_URI,
+        MediaKind::Video | MediaKind::Audio => OTHER_DATA_URI,
+    };
+    if length > most {
+        return Err(format!(
+            "The data URI has {length} bytes; the limit is {most}."
+        ));
+    }
+    Ok(kind)
+}
+
+/// What the API takes these bytes for, by their beginning.
+pub(super) fn kind_of(head: &[u8]) -> Option<MediaKind> {
+    sniff(head)
+        .filter(|format| format.accepted_by_api())
+        .and_then(|format| format.kind())
+}
+
+/// What is wrong with an HTTPS URL, given without its scheme.
+fn url_problem(rest: &str, length: usize) -> Option<String> {
+    if length > URL_LENGTH {
+        return Some(format!("The URL is longer than {URL_LENGTH} characters."));
+    }
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let name = host.split(':').next().unwrap_or_default();
+    let number = host.starts_with('[') || name.parse::<std::net::IpAddr>().is_ok();
+    (number || !name.contains('.'))
+        .then(|| "The URL must have a domain name, not an IP address.".to_owned())
+}
+
+/// How the task ends: a fault decides, else the prompt, else all is well.
+fn ending(fault: Option<&Action>, magic: Option<Ending>) -> Ending {
+    match fault {
+        Some(Action::TaskFails {
+            code,
+            message,
+            charged,
+        }) => failing(code, message.as_deref(), *charged),
+        Some(Action::Stuck) => Ending::Never,
+        Some(
+            Action::Status { .. }
+            | Action::ResetBefore
+            | Action::ResetAfter
+            | Action::Slow { .. }
+            | Action::Garbage { .. }
+            | Action::NoId
+            | Action::Truncate { .. }
+            | Action::Expire
+            | Action::CorruptLength
+            | Action::Redirect { .. },
+        )
+        | None => magic.unwrap_or(Ending::Succeeds),
+    }
+}
+
+fn failing(code: &str, message: Option<&str>, charged: Option<bool>) -> Ending {
+    let moderated = code.starts_with("SAFETY");
+    let usual = if moderated {
+        "Your content was flagged by our content moderation system."
+    } else if code.starts_with("ASSET") {
+        "The provided asset could not be used."
+    } else {
+        "An unexpected error occurred."
+    };
+    Ending::Fails {
+        code: code.to_owned(),
+        message: message.unwrap_or(usual).to_owned(),
+        charged: charged.unwrap_or(moderated),
+    }
+}
+
+/// What the files of this task will be.
+fn outputs(output: Output, body: &Map<String, Value>, slots: &[MediaSlot]) -> Vec<Product> {
+    let one = match output {
+        Output::Any => return vec![Product::Mp4, Product::Png],
+        Output::Media(MediaKind::Video) => Product::Mp4,
+        Output::Media(MediaKind::Image) => Product::Png,
+        // Both formats are worth rehearsing: what is made from audio is a WAV, the rest MP3.
+        Output::Media(MediaKind::Audio) => {
+            if slots
+                .iter()
+                .any(|slot| slot.kinds.contains(&MediaKind::Audio))
+            {
+                Product::Wav
+            } else {
+                Product::Mp3
+            }
+        }
+    };
+    let nested = body.get("input").and_then(Value::as_object);
+    let count = COUNTS
+        .iter()
+        .find_map(|name| {
+            let value = body.get(*name).or_else(|| nested?.get(*name))?;
+            value.as_u64()
+        })
+        .unwrap_or(1)
+        .clamp(1, MOST_OUTPUTS);
+    (0..count).map(|_| one).collect()
+}
+
+/// What people can ask for in a prompt, without the controls: `[[fail CODE]]`, `[[slow SECONDS]]`, `[[stuck]]`.
+#[derive(Debug, Default, PartialEq)]
+struct Magic {
+    seconds: Option<f64>,
+    ending: Option<Ending>,
+}
+
+impl Magic {
+    fn in_body(body: &Map<String, Value>) -> Self {
+        let mut magic = Self::default();
+        body.values().for_each(|value| magic.look(value));
+        magic
+    }
+
+    fn look(&mut self, value: &Value) {
+        match value {
+            Value::String(text) if text.starts_with("data:") => {}
+            Value::String(text) => self.read(text),
+            Value::Array(items) => items.iter().for_each(|item| self.look(item)),
+            Value::Object(fields) => fields.values().for_each(|field| self.look(field)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    fn read(&mut self, text: &str) {
+        for part in text.split("[[").skip(1) {
+            let Some((words, _)) = part.split_once("]]") else {
+                continue;
+            };
+            let mut words = words.split_whitespace();
+            match (words.next(), words.next()) {
+                (Some("fail"), code) => {
+                    self.ending = Some(failing(code.unwrap_or("INTERNAL"), None, None));
+                }
+                (Some("slow"), Some(seconds)) => {
+                    self.seconds = seconds.parse().ok().or(self.seconds)
+                }
+                (Some("stuck"), _) => self.ending = Some(Ending::Never),
+                // Any other brackets are just a prompt.
+                (Some(_) | None, _) => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use crate::catalogue::Catalogue;
+    use serde_json::json;
+
+    fn ordered(endpoint: &str, body: Value) -> Result<Order, Vec<Issue>> {
+        let catalogue = Catalogue::built_in().unwrap();
+        let target = catalogue.endpoint(endpoint).unwrap();
+        let around = Circumstances {
+            now: 0,
+            task_seconds: 2.0,
+            fault: None,
+            body_sha256: "",
+            upload: &|id| (id == "clip").then_some(MediaKind::Video),
+        };
+        order(&target, body.as_object().unwrap(), &around)
+    }
+
+    fn first_issue(endpoint: &str, body: Value) -> Issue {
+        ordered(endpoint, body).unwrap_err().remove(0)
+    }
+
+    fn turbo(uri: &str) -> Value {
+        json!({"model": "gen4_turbo", "promptImage": uri, "ratio": "1280:720", "duration": 5})
+    }
+
+    #[test]
+    fn a_good_request_is_an_order_with_an_estimate() {
+        let order = ordered("image_to_video", turbo("https://example.com/cat.jpg")).unwrap();
+        assert_eq!(order.model, "gen4_turbo");
+        assert_eq!(order.estimated, 25.0);
+        assert_eq!(order.outputs, [Product::Mp4]);
+    }
+
+    #[test]
+    fn an_unknown_model_is_refused_at_its_place() {
+        let issue = first_issue("text_to_video", json!({"model": "gen9", "promptText": "x"}));
+        assert_eq!(issue.path, [json!("model")]);
+    }
+
+    #[test]
+    fn uris_that_the_api_does_not_take_are_refused() {
+        let gif = format!(
+            "data:image/gif;base64,{}",
+            STANDARD.encode(b"GIF89a\x01\0\x01\0\0\0\0;")
+        );
+        for uri in [
+            "http://example.com/cat.jpg",
+            "https://127.0.0.1/cat.jpg",
+            "https://[::1]/cat.jpg",
+            "https://localhost/cat.jpg",
+            "cat.jpg",
+            "runway://gone",
+            "runway://clip",
+            "data:image/png,abc",
+            "data:image/png;base64,%%%",
+            &gif,
+        ] {
+            let issue = first_issue("image_to_video", turbo(uri));
+            assert_eq!(issue.path, [json!("promptImage")], "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_picture_in_a_data_uri_is_accepted_whatever_its_label_says() {
+        let uri = format!(
+            "data:video/mp4;base64,{}",
+            STANDARD.encode(Product::Png.file("x"))
+        );
+        assert!(ordered("image_to_video", turbo(&uri)).is_ok());
+    }
+
+    #[test]
+    fn an_upload_of_the_right_kind_is_accepted() {
+        let body = json!({"model": "aleph2", "videoUri": "runway://clip", "promptText": "snow"});
+        assert!(ordered("video_to_video", body).is_ok());
+    }
+
+    #[test]
+    fn magic_words_in_the_prompt_decide_the_tasks_fate() {
+        let body = json!({"model": "eleven_text_to_sound_v2",
+            "promptText": "storm [[fail INTERNAL.BAD_OUTPUT.CODE01]] [[slow 30]]"});
+        let order = ordered("sound_effect", body).unwrap();
+        assert_eq!(order.seconds, 30.0);
+        assert!(matches!(order.ending, Ending::Fails { charged: false, .. }));
+    }
+
+    #[test]
+    fn moderation_is_charged_and_internal_failure_is_not() {
+        assert!(matches!(
+            failing("SAFETY.INPUT.TEXT", None, None),
+            Ending::Fails { charged: true, .. }
+        ));
+        assert!(matches!(
+            failing("INTERNAL", None, None),
+            Ending::Fails { charged: false, .. }
+        ));
+    }
+}

@@ -1,0 +1,317 @@
+//! The end of a job: its inputs go where they rest, and a note says why where it did not succeed.
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{StageError, blocking, inbox};
+use crate::config::OnSuccess;
+use crate::engine::Engine;
+use crate::files::{create_folders, fit_name, move_new, write_over};
+use crate::inbox::free_spot;
+use crate::job::{Event, Folder, InputFile, Job, Move, Role, Spot, State, Verdict};
+use crate::places::Places;
+
+/// Moves the inputs and writes the note.
+pub async fn run(
+    engine: &Arc<Engine>,
+    job: &Arc<Job>,
+    verdict: &Verdict,
+    moves: Option<&[Move]>,
+) -> Result<(), StageError> {
+    let settings = inbox(engine, job)?;
+    let places = settings.places;
+    if !places.working.is_dir() && job.files.iter().any(|file| file.at.is_some()) {
+        return Err(StageError::Later(format!(
+            "the folder {} is not there",
+            places.working.display()
+        )));
+    }
+    let Some(moves) = moves else {
+        return choose(engine, job, verdict, &places, settings.on_success).await;
+    };
+    let (note, moving, planned, at) = (
+        note(job, verdict),
+        job.clone(),
+        moves.to_vec(),
+        places.clone(),
+    );
+    let moved = blocking(move || move_all(&moving, &planned, &at, note.as_deref()))
+        .await?
+        .map_err(StageError::disk(
+            "the inputs cannot be moved to where they rest",
+        ))?;
+    match moved {
+        Some(files) => {
+            let job = engine
+                .record(&job.id, Event::Closed { files })
+                .await
+                .ok_or(StageError::LeftOff)?;
+            match &job.state {
+                State::Failed { failure } => {
+                    tracing::warn!(job = %job.id, inbox = %job.inbox, input = %job.input, "failed: {}", failure.what);
+                }
+                State::Cancelled { why, .. } => {
+                    tracing::info!(job = %job.id, inbox = %job.inbox, input = %job.input, "{why}");
+                }
+                _ => {
+                    tracing::info!(job = %job.id, inbox = %job.inbox, input = %job.input, credits = job.charged(), "done")
+                }
+            }
+            Ok(())
+        }
+        // A name was taken meanwhile: choose again.
+        None => choose(engine, job, verdict, &places, settings.on_success).await,
+    }
+}
+
+/// Chooses where each file goes, and makes the choice durable before anything moves.
+async fn choose(
+    engine: &Arc<Engine>,
+    job: &Arc<Job>,
+    verdict: &Verdict,
+    places: &Places,
+    on_success: OnSuccess,
+) -> Result<(), StageError> {
+    let folder = match (verdict, on_success) {
+        (Verdict::Done { .. }, OnSuccess::Keep) => Some(Folder::Originals),
+        (Verdict::Done { .. }, OnSuccess::Delete) => None,
+        (Verdict::Failed(_) | Verdict::Cancelled { .. }, _) => Some(Folder::Failed),
+    };
+    let (choosing, places) = (job.clone(), places.clone());
+    let moves = blocking(move || -> io::Result<Vec<Move>> {
+        let mut promised = HashSet::new();
+        let mut moves = Vec::new();
+        for (file, input) in choosing.files.iter().enumerate() {
+            let to = match folder {
+                None => None,
+                Some(folder) => {
+                    let path = free_spot(places.folder(folder), &input.dropped, &promised)?;
+                    promised.insert(path.clone());
+                    Some(Spot { folder, path })
+                }
+            };
+            moves.push(Move { file, to });
+        }
+        Ok(moves)
+    })
+    .await?
+    .map_err(StageError::disk(
+        "the folder for inputs cannot be looked at",
+    ))?;
+    engine
+        .record(&job.id, Event::MovesChosen { moves })
+        .await
+        .map(drop)
+        .ok_or(StageError::LeftOff)
+}
+
+/// Moves every file as chosen. `None` if a chosen name is taken by something else.
+fn move_all(
+    job: &Job,
+    moves: &[Move],
+    places: &Places,
+    note: Option<&str>,
+) -> io::Result<Option<Vec<InputFile>>> {
+    let mut files = job.files.clone();
+    let mut emptied = HashSet::new();
+    for planned in moves {
+        let Some(file) = files.get_mut(planned.file) else {
+            continue;
+        };
+        let Some(from) = file.at.clone() else {
+            continue;
+        };
+        let source = places.path(&from);
+        emptied.extend(source.parent().map(Path::to_owned));
+        remove_if_there(&note_path(&source))?;
+        match &planned.to {
+            None => {
+                remove_if_there(&source)?;
+                file.at = None;
+            }
+            Some(to) => {
+                let target = places.path(to);
+                match move_new(&source, &target) {
+                    Ok(()) => file.at = Some(to.clone()),
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
+                    // Moved before a crash, or deleted by the person.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        file.at = target.try_exists()?.then(|| to.clone());
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+    if let Some(note) = note {
+        for path in noted(job, &files, places) {
+            if let Some(parent) = path.parent() {
+                create_folders(parent)?;
+            }
+            write_over(&note_path(&path), note.as_bytes())?;
+        }
+    }
+    for folder in emptied {
+        remove_empty(&folder, &places.working);
+    }
+    Ok(Some(files))
+}
+
+/// The files beside which the note lies: what was dropped, and each medium that a sidecar could have been for.
+fn noted(job: &Job, files: &[InputFile], places: &Places) -> Vec<PathBuf> {
+    let mains = files.iter().filter(|file| file.role == Role::Main).count();
+    let mut paths: Vec<PathBuf> = files
+        .iter()
+        .filter(|file| file.dropped == job.input || (mains > 1 && file.role == Role::Main))
+        .filter_map(|file| file.at.as_ref())
+        .map(|at| places.path(at))
+        .collect();
+    if paths.is_empty() {
+        // The input itself is gone; the note stands where it would lie.
+        paths.push(places.failed.join(job.input.as_path()));
+    }
+    paths
+}
+
+/// Where the note about an input lies: `red.jpg` → `red.jpg.error.txt`.
+pub fn note_path(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default();
+    path.with_file_name(fit_name(name, b".error.txt"))
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Removes folders below `root` that have become empty, from `folder` up. One that is not empty stays.
+fn remove_empty(folder: &Path, root: &Path) {
+    let mut folder = folder;
+    while folder != root && folder.starts_with(root) {
+        if std::fs::remove_dir(folder).is_err() {
+            return;
+        }
+        match folder.parent() {
+            Some(parent) => folder = parent,
+            None => return,
+        }
+    }
+}
+
+/// What the person reads beside the input, where the job did not succeed.
+fn note(job: &Job, verdict: &Verdict) -> Option<String> {
+    let credits = credits_words(job);
+    match verdict {
+        Verdict::Done { .. } => None,
+        Verdict::Failed(failure) => {
+            let mut text = format!("{}\n", failure.what);
+            for detail in &failure.details {
+                text.push_str("  ");
+                text.push_str(detail);
+                text.push('\n');
+            }
+            append(
+                &mut text,
+                &[
+                    ("What to do", failure.advice.as_str()),
+                    ("Credits", &credits),
+                ],
+            );
+            append_job(&mut text, job);
+            Some(text)
+        }
+        Verdict::Cancelled { why, .. } => {
+            let mut text = format!("This job was {why}.\n");
+            let advice = format!(
+                "To run it after all, move the files back to the inbox, or run `taxiway retry {}`.",
+                job.id
+            );
+            append(&mut text, &[("What to do", &advice), ("Credits", &credits)]);
+            append_job(&mut text, job);
+            Some(text)
+        }
+    }
+}
+
+fn append(text: &mut String, parts: &[(&str, &str)]) {
+    for (title, body) in parts {
+        text.push_str(&format!("\n{title}: {body}\n"));
+    }
+}
+
+fn append_job(text: &mut String, job: &Job) {
+    let task = job
+        .task()
+        .map(|task| format!(", Runway's task {}", task.id))
+        .unwrap_or_default();
+    text.push_str(&format!("\nJob {}{task}, {:.0}\n", job.id, job.updated_at));
+}
+
+/// Whether credits were charged, in plain words.
+fn credits_words(job: &Job) -> String {
+    if job.charges.is_empty() {
+        return "none were charged.".to_owned();
+    }
+    match job.charged() {
+        Some(0.0) => "none were charged.".to_owned(),
+        Some(credits) => format!("{credits} were charged."),
+        None => {
+            let mut text = "what was charged is not known".to_owned();
+            if let Some(estimated) = job.estimated() {
+                // Writing to a String cannot fail.
+                if write!(text, " (estimated: {estimated})").is_err() {
+                    return text;
+                }
+            }
+            text.push_str("; Runway's portal shows it.");
+            text
+        }
+    }
+}
+
+/// Says beside the input what is known of a job in doubt, for people who only see the folder.
+pub async fn write_doubt(engine: &Arc<Engine>, job: &Arc<Job>) {
+    let (Some(settings), State::InDoubt { doubt }) = (engine.inbox(job), &job.state) else {
+        return;
+    };
+    let Some(at) = job
+        .files
+        .iter()
+        .find(|file| file.dropped == job.input)
+        .and_then(|file| file.at.clone())
+    else {
+        return;
+    };
+    let path = note_path(&settings.places.path(&at));
+    let text = format!(
+        "It is not known whether Runway took this job on: {}\n\n\
+         The request went out after {:.0}. If Runway took it, it may have cost credits, so it is not sent again by itself.\n\n\
+         What to do: look in Runway's portal for a task of that time. Then run one of\n\
+         \u{20} taxiway resolve {id} --adopt TASK_ID   (it is there: its output is fetched)\n\
+         \u{20} taxiway resolve {id} --resubmit        (it is not there: send it again)\n\
+         \u{20} taxiway resolve {id} --abandon         (give it up)\n\n\
+         Job {id}\n",
+        doubt.why,
+        doubt.intent_at,
+        id = job.id,
+    );
+    let written = tokio::task::spawn_blocking(move || match path.try_exists() {
+        Ok(true) => Ok(()),
+        Ok(false) | Err(_) => write_over(&path, text.as_bytes()),
+    })
+    .await;
+    match written {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(job = %job.id, %error, "the note about the doubt cannot be written")
+        }
+        Err(error) => {
+            tracing::warn!(job = %job.id, %error, "the note about the doubt was not written")
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The stages of a job in motion: each takes it from one state to the next, and can be done again from its beginning after
+//! a crash at any point within it.
+
+mod close;
+mod deliver;
+mod download;
+mod submit;
+mod upload;
+
+pub use close::{note_path, write_doubt};
+
+use std::io;
+use std::sync::Arc;
+
+use crate::engine::{Engine, trouble_pause};
+use crate::inbox::{Taking, finish_taking};
+use crate::job::{Event, Failure, FailureKind, Folder, Job, JobId, State};
+
+/// Why a stage did not come to its end.
+#[derive(Debug, thiserror::Error)]
+enum StageError {
+    /// A folder cannot be used now. The stage is done again.
+    #[error("{what}: {source}")]
+    Disk {
+        what: String,
+        #[source]
+        source: io::Error,
+    },
+    /// Something else has to become possible first. The stage is done again.
+    #[error("{0}")]
+    Later(String),
+    /// The daemon stops, or somebody else changed the job.
+    #[error("left off")]
+    LeftOff,
+}
+
+impl StageError {
+    fn disk(what: impl Into<String>) -> impl FnOnce(io::Error) -> StageError {
+        let what = what.into();
+        move |source| StageError::Disk { what, source }
+    }
+}
+
+/// Takes a job from state to state until it has to wait for something that others bring about.
+pub async fn drive(engine: &Arc<Engine>, id: &JobId) {
+    let mut attempt = 0_u32;
+    while let Some(job) = engine.ledger.get(id) {
+        if engine.stop.is_cancelled() {
+            return;
+        }
+        let seq = job.seq;
+        let done = match &job.state {
+            State::Taking { .. } => take(engine, &job).await,
+            State::Queued { .. } if job.cancel_asked => cancel(engine, &job).await,
+            State::Uploading if job.cancel_asked => cancel(engine, &job).await,
+            State::Uploading => submit::run(engine, &job).await,
+            State::Downloading { task } => download::run(engine, &job, task).await,
+            State::Delivering { task, outputs } => deliver::run(engine, &job, task, outputs).await,
+            State::Closing { verdict, moves } => {
+                close::run(engine, &job, verdict, moves.as_deref()).await
+            }
+            State::Running { .. } => {
+                // The dispatcher hands it to the poller.
+                return;
+            }
+            State::Queued { .. }
+            | State::Submitting { .. }
+            | State::InDoubt { .. }
+            | State::Done { .. }
+            | State::Failed { .. }
+            | State::Cancelled { .. } => return,
+        };
+        match done {
+            Ok(()) => {
+                attempt = 0;
+                // A stage that ends well has moved the job; if it did not, somebody else will.
+                if engine.ledger.get(id).is_some_and(|job| job.seq == seq) {
+                    return;
+                }
+            }
+            Err(StageError::LeftOff) => return,
+            Err(error) => {
+                attempt = attempt.saturating_add(1);
+                if attempt == 1 {
+                    tracing::error!(job = %id, input = %job.input, state = job.state_word(), "{error}; trying again until it works");
+                }
+                engine.note_trouble(id, error.to_string());
+                if !engine.pause(trouble_pause(attempt)).await {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Runs work with files where it may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StageError> {
+    // The only error is a panic inside, which the default hook has reported; the stage is done again.
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| StageError::Later(format!("work with files ended early: {error}")))
+}
+
+/// What the configuration no longer has cannot be served: the job waits until it is back.
+fn inbox(engine: &Engine, job: &Job) -> Result<crate::engine::InboxSettings, StageError> {
+    engine.inbox(job).ok_or_else(|| {
+        StageError::Later(format!(
+            "the configuration has no inbox '{}' any more: put it back so that this job can be finished",
+            job.inbox
+        ))
+    })
+}
+
+/// Finishes a take that a crash or a folder's trouble interrupted.
+async fn take(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError> {
+    let places = inbox(engine, job)?.places;
+    // The inbox's own thread does this, and normally has done it by the time somebody looks. Files that are neither where
+    // they were dropped nor in `working/` while the inbox itself is away prove nothing.
+    if !places.inbox.is_dir() {
+        return Err(StageError::Later(format!(
+            "the inbox {} is not there",
+            places.inbox.display()
+        )));
+    }
+    let (moving, target) = (job.clone(), places.clone());
+    let taking = blocking(move || finish_taking(&moving, &target))
+        .await?
+        .map_err(StageError::disk("files cannot be moved to working"))?;
+    let event = match taking {
+        Taking::All(files) => Event::Moved { files },
+        Taking::Missing(files) => {
+            let main_left = files.iter().any(|file| {
+                file.at
+                    .as_ref()
+                    .is_some_and(|at| at.folder == Folder::Working)
+            });
+            if !main_left {
+                tracing::info!(job = %job.id, input = %job.input, "its files were removed before they were taken");
+            }
+            engine
+                .record(&job.id, Event::Moved { files })
+                .await
+                .ok_or(StageError::LeftOff)?;
+            Event::CancelAsked
+        }
+    };
+    match engine.ledger.apply(&job.id, event).await {
+        Ok(_) => Ok(()),
+        // The inbox's thread was faster.
+        Err(crate::ledger::LedgerError::Illegal(_)) => Ok(()),
+        Err(error) => Err(StageError::Later(error.to_string())),
+    }
+}
+
+/// Cancels a job that has no task.
+async fn cancel(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError> {
+    let places = inbox(engine, job)?.places;
+    let spots: Vec<_> = job
+        .files
+        .iter()
+        .filter_map(|file| file.at.clone())
+        .collect();
+    let deleted = spots.len() < job.files.len()
+        || blocking(move || spots.iter().any(|at| !places.path(at).exists())).await?;
+    let why = if deleted {
+        "cancelled: its file was deleted before anything was submitted"
+    } else {
+        "cancelled before anything was submitted"
+    };
+    let event = Event::Cancelled {
+        why: why.to_owned(),
+        charged: None,
+    };
+    engine
+        .record(&job.id, event)
+        .await
+        .ok_or(StageError::LeftOff)?;
+    Ok(())
+}
+
+/// A failure because of the job's own files.
+fn files_failure(what: String, details: Vec<String>) -> Failure {
+    Failure {
+        kind: FailureKind::Files,
+        what,
+        details,
+        advice: "Put the files back into the inbox to try again. Nothing was sent for this attempt, and no credits were charged."
+            .to_owned(),
+        task: None,
+    }
+}

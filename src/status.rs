@@ -1,0 +1,145 @@
+//! Jobs as people and programs see them: the lines of `taxiway status`.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::job::{Event, Job, JobId, RelPath, State};
+
+/// One line of `status --json`. The fields are part of the contract.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// The job's name.
+    pub id: String,
+    /// The inbox's name.
+    pub inbox: String,
+    /// What was dropped, below the inbox.
+    pub input: String,
+    /// One of the contract's words.
+    pub state: String,
+    /// Why it stands there, where the state alone does not say it.
+    pub reason: Option<String>,
+    /// The endpoint.
+    pub endpoint: Option<String>,
+    /// The model.
+    pub model: Option<String>,
+    /// Runway's id of its latest task.
+    pub task_id: Option<String>,
+    /// From 0 to 1.
+    pub progress: Option<f64>,
+    /// Requests that were sent, or were about to be.
+    pub attempts: u32,
+    /// In credits.
+    pub credits: Credits,
+    /// Paths of what was delivered.
+    pub outputs: Vec<String>,
+    /// When it was taken, or first seen.
+    pub created_at: Timestamp,
+    /// When its state last changed.
+    pub updated_at: Timestamp,
+}
+
+/// What a job costs, in credits; `None` is not known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Credits {
+    /// Expected.
+    pub estimated: Option<f64>,
+    /// Charged by Runway, for all tasks of the job.
+    pub charged: Option<f64>,
+}
+
+impl Line {
+    /// The line of a job. Outputs are told as paths below `outbox`.
+    pub fn of(job: &Job, outbox: Option<&Path>) -> Line {
+        let outputs = match &job.state {
+            State::Done { outputs, .. } => outputs.as_slice(),
+            _ => &[],
+        };
+        Line {
+            id: job.id.to_string(),
+            inbox: job.inbox.clone(),
+            input: job.input.to_string(),
+            state: job.state_word().to_owned(),
+            reason: job.reason(),
+            endpoint: job.plan.as_ref().map(|plan| plan.endpoint.clone()),
+            model: job.model().map(str::to_owned),
+            task_id: job
+                .task()
+                .map(|task| task.id.clone())
+                .or_else(|| job.charges.last().map(|charge| charge.task.clone())),
+            progress: progress(job),
+            attempts: job.attempts,
+            credits: Credits {
+                estimated: job.estimated(),
+                charged: job.charged(),
+            },
+            outputs: outputs
+                .iter()
+                .map(|output| match outbox {
+                    Some(outbox) => outbox.join(output.as_path()).to_string_lossy().into_owned(),
+                    None => output.to_string(),
+                })
+                .collect(),
+            created_at: job.created_at,
+            updated_at: job.updated_at,
+        }
+    }
+
+    /// The line of what still lies in the inbox.
+    pub fn waiting(
+        id: &JobId,
+        inbox: &str,
+        input: &RelPath,
+        reason: String,
+        since: Timestamp,
+    ) -> Line {
+        Line {
+            id: id.to_string(),
+            inbox: inbox.to_owned(),
+            input: input.to_string(),
+            state: "waiting".to_owned(),
+            reason: Some(reason),
+            endpoint: None,
+            model: None,
+            task_id: None,
+            progress: None,
+            attempts: 0,
+            credits: Credits::default(),
+            outputs: Vec::new(),
+            created_at: since,
+            updated_at: since,
+        }
+    }
+}
+
+fn progress(job: &Job) -> Option<f64> {
+    match &job.state {
+        State::Running { seen, .. } => seen.progress,
+        State::Downloading { .. } | State::Delivering { .. } | State::Done { .. } => Some(1.0),
+        _ => None,
+    }
+}
+
+/// What `status JOB` tells beyond the line: files, the request, the failure, the history.
+pub fn details(job: &Job, history: &[(Timestamp, Event)]) -> Value {
+    let failure = match &job.state {
+        State::Failed { failure } => Some(json!({
+            "what": failure.what,
+            "details": failure.details,
+            "advice": failure.advice,
+        })),
+        _ => None,
+    };
+    json!({
+        "files": job.files.iter().map(|file| file.dropped.to_string()).collect::<Vec<_>>(),
+        "request": job.plan.as_ref().map(|plan| Value::Object(plan.body.clone())),
+        "warnings": job.plan.as_ref().map(|plan| plan.warnings.clone()).unwrap_or_default(),
+        "failure": failure,
+        "history": history
+            .iter()
+            .map(|(at, event)| json!({"at": at.to_string(), "event": event.word()}))
+            .collect::<Vec<_>>(),
+    })
+}
