@@ -88,7 +88,7 @@ async fn open_journal(state_dir: &Path) -> Result<Option<SqliteJournal>, Command
     if !SqliteJournal::file(state_dir).exists() {
         return Ok(None);
     }
-    SqliteJournal::open(state_dir)
+    SqliteJournal::open_to_read(state_dir)
         .await
         .map(Some)
         .map_err(|error| CommandError::Failed(error.to_string()))

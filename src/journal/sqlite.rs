@@ -60,6 +60,44 @@ impl SqliteJournal {
         })
     }
 
+    /// Opens the journal of a state directory to look at it while no daemon runs. Nothing is written, and no file is made that
+    /// the daemon's own user could not use afterwards.
+    ///
+    /// # Errors
+    /// As [`SqliteJournal::open`]; a journal of an older format is [`JournalError::Unreadable`] until a daemon has opened it.
+    pub async fn open_to_read(state_dir: &Path) -> Result<SqliteJournal, JournalError> {
+        let path = SqliteJournal::file(state_dir);
+        // After a clean end everything is in the one file, which SQLite may then read as it is.
+        let clean = !path.with_extension("sqlite-wal").exists();
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .read_only(true)
+            .immutable(clean)
+            .busy_timeout(Duration::from_secs(5));
+        let mut writer = SqliteConnection::connect_with(&options)
+            .await
+            .map_err(|error| unreadable(&path, &error))?;
+        let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+        let format: i64 = sqlx::query_scalar("PRAGMA user_version")
+            .fetch_one(&mut writer)
+            .await
+            .map_err(|error| unreadable(&path, &error))?;
+        if format > known {
+            return Err(JournalError::Newer {
+                path,
+                found: format,
+                known,
+            });
+        }
+        Ok(SqliteJournal {
+            path,
+            writer: Mutex::new(writer),
+            readers: SqlitePoolOptions::new()
+                .max_connections(1)
+                .connect_lazy_with(options),
+        })
+    }
+
     fn store(&self) -> impl Fn(sqlx::Error) -> JournalError + '_ {
         |source| JournalError::Store {
             path: self.path.clone(),
