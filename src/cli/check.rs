@@ -244,7 +244,7 @@ impl Report {
             "credits": {"estimated": null},
             "warnings": [],
             "problems": [],
-            "waiting": waiting.reason,
+            "waiting": waiting.reason.as_ref(),
         }));
     }
 

@@ -245,7 +245,7 @@ impl Daemon {
         let (mut waiting, mut frozen) = (0_usize, Vec::new());
         for handle in self.shared.inboxes().iter() {
             let view = handle.view();
-            waiting = waiting.saturating_add(view.waiting.len());
+            waiting += view.waiting.values().map(|held| held.len()).sum::<usize>();
             if view.frozen.is_some() {
                 frozen.push(handle.name.clone());
             }
@@ -312,6 +312,7 @@ impl Daemon {
             .map(|inbox| (inbox.name.clone(), inbox.clone()))
             .collect();
         let mut kept = Vec::new();
+        let mut leaving = Vec::new();
         for handle in handles.drain(..) {
             let same = merged
                 .inboxes
@@ -321,7 +322,13 @@ impl Daemon {
                 kept.push(handle);
             } else {
                 handle.stop();
+                leaving.push(handle);
             }
+        }
+        // Two threads over one folder would only get into each other's way. One that hangs is not waited for.
+        let patience = Instant::now() + Duration::from_secs(2);
+        while !leaving.iter().all(InboxHandle::is_over) && Instant::now() < patience {
+            std::thread::sleep(Duration::from_millis(5));
         }
         *handles = kept;
         for inbox in &merged.inboxes {

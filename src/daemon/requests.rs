@@ -149,13 +149,22 @@ fn waiting_lines(shared: &Shared) -> Vec<Line> {
         .flat_map(|handle: &InboxHandle| {
             let view: InboxView = handle.view();
             let name = handle.name.clone();
-            view.waiting.into_iter().map(move |(id, since, waiting)| {
-                let reason = match &view.frozen {
-                    Some(frozen) => format!("{}; the inbox is frozen: {frozen}", waiting.reason),
-                    None => waiting.reason.clone(),
-                };
-                Line::waiting(&id, &name, &waiting.input, reason, since)
-            })
+            let lines: Vec<Line> = view
+                .waiting
+                .values()
+                .flat_map(|held| held.iter())
+                .map(|held| {
+                    let waiting = &held.waiting;
+                    let reason = match &view.frozen {
+                        Some(frozen) => {
+                            format!("{}; the inbox is frozen: {frozen}", waiting.reason)
+                        }
+                        None => waiting.reason.to_string(),
+                    };
+                    Line::waiting(&held.id, &name, &waiting.input, reason, held.since)
+                })
+                .collect();
+            lines
         })
         .collect();
     lines.sort_by(|a, b| (&a.inbox, &a.input).cmp(&(&b.inbox, &b.input)));

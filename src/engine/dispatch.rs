@@ -1,6 +1,6 @@
 //! The dispatcher: looks at all open jobs whenever something changed, and starts what can go on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,7 @@ pub async fn run(engine: Arc<Engine>) {
         engine: engine.clone(),
         last_inbox: None,
         followed: HashMap::new(),
+        doubts_told: HashSet::new(),
     };
     engine.tasks.spawn(watch_organization(engine.clone()));
     state.recover().await;
@@ -67,6 +68,8 @@ struct Dispatcher {
     last_inbox: Option<String>,
     /// Running jobs that the poller knows, and whether it knows that they are to be cancelled.
     followed: HashMap<JobId, bool>,
+    /// Jobs in doubt beside whose input a note lies.
+    doubts_told: HashSet<JobId>,
 }
 
 impl Dispatcher {
@@ -201,6 +204,7 @@ impl Dispatcher {
         }
         let by_id: HashMap<&JobId, &Arc<Job>> = waiting.iter().map(|job| (&job.id, job)).collect();
         let mut budget = Budget::new(&self.engine).await;
+        let mut admitted = Vec::new();
         for chosen in schedule::next(ready, &room, self.last_inbox.as_deref()) {
             let Some(job) = by_id.get(&chosen.id) else {
                 continue;
@@ -208,10 +212,7 @@ impl Dispatcher {
             match budget.admit(job) {
                 Ok(()) => {
                     self.last_inbox = Some(chosen.inbox);
-                    // The state says at once that it has started, so that the next look does not start it again.
-                    if let Some(job) = self.engine.record(&job.id, Event::Started).await {
-                        self.drive(&job);
-                    }
+                    admitted.push(chosen.id);
                 }
                 Err(why) => {
                     let hold = Hold {
@@ -228,16 +229,30 @@ impl Dispatcher {
                 }
             }
         }
+        // The state says at once that they have started, so that the next look does not start them again; all of them share
+        // one wait for the disk.
+        let engine = &self.engine;
+        let started = futures_util::future::join_all(
+            admitted
+                .iter()
+                .map(|id| async move { engine.record(id, Event::Started).await }),
+        );
+        for job in started.await.into_iter().flatten() {
+            self.drive(&job);
+        }
         look_again
     }
 
-    async fn doubt(&self, job: &Arc<Job>) {
+    async fn doubt(&mut self, job: &Arc<Job>) {
         match self.engine.settings().on_doubt {
             OnDoubt::Resubmit => {
                 tracing::warn!(job = %job.id, input = %job.input, "in doubt, and submitted again as `on_doubt: resubmit` says");
                 self.engine.record(&job.id, Event::Resubmitted).await;
             }
-            OnDoubt::Hold => stages::write_doubt(&self.engine, job).await,
+            OnDoubt::Hold if self.doubts_told.insert(job.id.clone()) => {
+                stages::write_doubt(&self.engine, job).await;
+            }
+            OnDoubt::Hold => {}
         }
     }
 

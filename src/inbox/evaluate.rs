@@ -2,21 +2,19 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Map;
 
 use super::layers::{Finding, Layer, Merged};
+use super::media_use::Unready;
 use super::pair::{Class, Group, classify, pair};
-use super::request::{Draft, Outcome, Rules, Subject, is_shared, plan};
+use super::request::{Outcome, Rules, Subject, plan};
 use super::settle::{Content, Judgement, judge};
 use super::tree::{Parsed, Tree};
-use crate::catalogue::estimate;
-use crate::job::{Failure, FailureKind, FileRef, MediaUse, Plan, RelPath, Role};
-use crate::media::{self, Kind, Probe};
-use crate::runway::route;
+use crate::job::{Failure, FailureKind, Plan, RelPath, Role};
+use crate::media::{Kind, Probe};
 
 /// A job that can be taken.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,8 +32,8 @@ pub struct Candidate {
 pub struct Waiting {
     /// What waits.
     pub input: RelPath,
-    /// For what.
-    pub reason: String,
+    /// For what. Shared, since thousands of files may wait for the same.
+    pub reason: Arc<str>,
 }
 
 /// What is found in one folder.
@@ -50,7 +48,7 @@ pub struct Found {
 }
 
 impl Found {
-    fn wait(&mut self, input: &RelPath, reason: impl Into<String>) {
+    fn wait(&mut self, input: &RelPath, reason: impl Into<Arc<str>>) {
         self.waiting.push(Waiting {
             input: input.clone(),
             reason: reason.into(),
@@ -63,7 +61,7 @@ impl Found {
 }
 
 /// How often something outside the watched folders is looked at again, such as a shared picture that is missing.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// The rules of one inbox.
 #[derive(Debug, Clone, Copy)]
@@ -81,13 +79,45 @@ pub struct Evaluator<'a> {
 }
 
 /// Why a file is not used now.
-enum NotNow {
+pub(super) enum NotNow {
+    /// It is not finished: why, and when to look again.
     Wait(String, Instant),
+    /// It is not there.
     Gone,
 }
 
+/// A sidecar or a lone medium on its way to a request.
+struct Subjects<'a> {
+    main: Option<&'a RelPath>,
+    sidecar: Option<&'a RelPath>,
+    /// Whether the sidecar's name holds a medium's whole name.
+    exact: bool,
+    /// Whether the other half had time enough to come.
+    waited: bool,
+}
+
+impl Subjects<'_> {
+    /// What people look for: the medium, or the sidecar where there is none.
+    fn input(&self) -> Option<&RelPath> {
+        self.main.or(self.sidecar)
+    }
+
+    fn files(&self) -> Vec<(Role, RelPath)> {
+        let main = self.main.map(|main| (Role::Main, main.clone()));
+        let sidecar = self.sidecar.map(|sidecar| (Role::Sidecar, sidecar.clone()));
+        main.into_iter().chain(sidecar).collect()
+    }
+
+    fn has(&self, label: &str) -> bool {
+        [self.main, self.sidecar]
+            .into_iter()
+            .flatten()
+            .any(|file| file.to_string() == label)
+    }
+}
+
 impl Evaluator<'_> {
-    /// Evaluates one folder. `named` are the files in it that sidecars refer to.
+    /// Evaluates one folder. `named` are the files that sidecars refer to, by folder.
     pub fn folder(
         &self,
         tree: &mut Tree,
@@ -95,44 +125,62 @@ impl Evaluator<'_> {
         named: &HashMap<RelPath, BTreeSet<Vec<u8>>>,
         now: Instant,
     ) -> Found {
-        let mut found = Found::default();
-        let names = tree.names(folder);
-        for (name, why) in tree.odd(folder) {
-            found.wait(&folder.join(&name), why);
+        let mut pass = Pass {
+            rules: self,
+            tree,
+            now,
+            found: Found::default(),
+        };
+        pass.folder(folder, named);
+        pass.found
+    }
+}
+
+/// One look at one folder.
+pub(super) struct Pass<'a, 'r> {
+    pub(super) rules: &'a Evaluator<'r>,
+    pub(super) tree: &'a mut Tree,
+    pub(super) now: Instant,
+    found: Found,
+}
+
+impl Pass<'_, '_> {
+    fn folder(&mut self, folder: &RelPath, named: &HashMap<RelPath, BTreeSet<Vec<u8>>>) {
+        for (name, why) in self.tree.odd(folder) {
+            self.found.wait(&folder.join(&name), why);
         }
+        let names = self.tree.names(folder);
         if names.is_empty() {
-            return found;
+            return;
         }
-        let defaults = tree.defaults(folder).map(|layers| {
-            let mut all = vec![self.defaults.clone()];
+        let defaults = self.tree.defaults(folder).map(|layers| {
+            let mut all = vec![self.rules.defaults.clone()];
             all.extend(layers);
             all
         });
         let nothing = BTreeSet::new();
         let named_here = named.get(folder).unwrap_or(&nothing);
         // Whether the defaults alone make a request depends on the kind only, and thousands of media may lie here.
-        let mut lone: HashMap<Kind, Result<(), String>> = HashMap::new();
+        let mut lone: HashMap<Kind, Result<(), Arc<str>>> = HashMap::new();
         for group in pair(names.iter().map(OsString::as_os_str), named_here) {
             match group {
-                Group::Other { name } => {
-                    let file = folder.join(&name);
-                    found.wait(&file, "it is no image, video, sound or sidecar by its name, and no sidecar names it");
-                }
+                Group::Other { name } => self.found.wait(
+                    &folder.join(&name),
+                    "it is no image, video, sound or sidecar by its name, and no sidecar names it",
+                ),
                 Group::Spare { sidecar, used } => {
                     let reason = format!(
                         "not used: {} stands for the same medium",
                         used.to_string_lossy()
                     );
-                    found.wait(&folder.join(&sidecar), reason);
+                    self.found.wait(&folder.join(&sidecar), reason);
                 }
-                Group::Clash { sidecar, media } => {
-                    self.clash(tree, folder, &sidecar, &media, now, &mut found)
-                }
+                Group::Clash { sidecar, media } => self.clash(folder, &sidecar, &media),
                 Group::Alone { main } => {
                     let main = folder.join(&main);
                     match &defaults {
-                        Err(problems) => wait_for_defaults(&main, problems, &mut found),
-                        Ok(layers) => self.alone(tree, &main, layers, &mut lone, now, &mut found),
+                        Err(problems) => self.wait_for_defaults(&main, problems),
+                        Ok(layers) => self.alone(&main, layers, &mut lone),
                     }
                 }
                 Group::Sidecar {
@@ -144,55 +192,55 @@ impl Evaluator<'_> {
                     let main = main.map(|main| folder.join(&main));
                     match &defaults {
                         Err(problems) => {
-                            wait_for_defaults(
-                                main.as_ref().unwrap_or(&sidecar),
-                                problems,
-                                &mut found,
-                            );
+                            self.wait_for_defaults(main.as_ref().unwrap_or(&sidecar), problems)
                         }
-                        Ok(layers) => self.sidecar(
-                            tree,
-                            &sidecar,
-                            main.as_ref(),
-                            exact,
-                            layers,
-                            now,
-                            &mut found,
-                        ),
+                        Ok(layers) => self.sidecar(&sidecar, main.as_ref(), exact, layers),
                     }
                 }
             }
         }
-        found
+    }
+
+    fn later(&self, pause: Duration) -> Instant {
+        self.now.checked_add(pause).unwrap_or(self.now)
+    }
+
+    fn wait_again(&mut self, input: &RelPath, reason: impl Into<Arc<str>>) {
+        self.found.wait(input, reason);
+        self.found.again(self.later(LOOK_AGAIN));
+    }
+
+    fn wait_for_defaults(&mut self, input: &RelPath, problems: &[Finding]) {
+        let first = problems
+            .first()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        self.wait_again(input, format!("for the defaults to be mended: {first}"));
     }
 
     /// Whether a file is finished. `certain` asks for the whole quiet time even where its writer closed it, since a person
     /// may be in the middle of mending it.
-    fn finished(
-        &self,
-        tree: &mut Tree,
-        file: &RelPath,
-        certain: bool,
-        now: Instant,
-    ) -> Result<(), NotNow> {
-        let Some(mut sighting) = tree.sighting(file) else {
+    pub(super) fn finished(&mut self, file: &RelPath, certain: bool) -> Result<(), NotNow> {
+        let Some(mut sighting) = self.tree.sighting(file) else {
             return Err(NotNow::Gone);
         };
-        let quiet = now.saturating_duration_since(sighting.since);
-        if !sighting.closed && quiet < self.settle {
-            let at = sighting.since.checked_add(self.settle).unwrap_or(now);
+        let quiet = self.now.saturating_duration_since(sighting.since);
+        if !sighting.closed && quiet < self.rules.settle {
+            let at = sighting
+                .since
+                .checked_add(self.rules.settle)
+                .unwrap_or(self.now);
             return Err(NotNow::Wait("still being written".to_owned(), at));
         }
-        let content = match tree.content(file) {
+        let content = match self.tree.content(file) {
             Ok(content) => content,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(NotNow::Gone),
             Err(error) => {
-                let again = now.checked_add(LOOK_AGAIN).unwrap_or(now);
                 return Err(NotNow::Wait(
                     format!(
                         "it cannot be read ({error}): make it readable for the user that taxiway runs as"
                     ),
-                    again,
+                    self.later(LOOK_AGAIN),
                 ));
             }
         };
@@ -201,23 +249,15 @@ impl Evaluator<'_> {
             other => other,
         };
         sighting.closed &= !certain;
-        match judge(&sighting, &content, self.settle, now) {
+        match judge(&sighting, &content, self.rules.settle, self.now) {
             Judgement::Finished => Ok(()),
             Judgement::NotYet { why, look_again } => Err(NotNow::Wait(why, look_again)),
         }
     }
 
-    /// Like [`Evaluator::finished`], with the reason noted for `input`.
-    fn ready(
-        &self,
-        tree: &mut Tree,
-        file: &RelPath,
-        input: &RelPath,
-        certain: bool,
-        now: Instant,
-        found: &mut Found,
-    ) -> bool {
-        match self.finished(tree, file, certain, now) {
+    /// Like [`Pass::finished`], with the reason noted for `input`.
+    fn ready(&mut self, file: &RelPath, input: &RelPath, certain: bool) -> bool {
+        match self.finished(file, certain) {
             Ok(()) => true,
             Err(NotNow::Gone) => false,
             Err(NotNow::Wait(why, at)) => {
@@ -226,27 +266,28 @@ impl Evaluator<'_> {
                 } else {
                     format!("{}: {why}", file.name().to_string_lossy())
                 };
-                found.wait(input, reason);
-                found.again(at);
+                self.found.wait(input, reason);
+                self.found.again(at);
                 false
             }
         }
     }
 
-    fn clash(
-        &self,
-        tree: &mut Tree,
-        folder: &RelPath,
-        sidecar: &OsStr,
-        media: &[OsString],
-        now: Instant,
-        found: &mut Found,
-    ) {
+    /// When a file that stands alone need not wait for its other half any longer.
+    fn pair_until(&self, file: &RelPath) -> Instant {
+        let since = self
+            .tree
+            .sighting(file)
+            .map_or(self.now, |sighting| sighting.since);
+        since.checked_add(self.rules.pair_wait).unwrap_or(self.now)
+    }
+
+    fn clash(&mut self, folder: &RelPath, sidecar: &OsStr, media: &[OsString]) {
         let sidecar = folder.join(sidecar);
         let mut files = vec![(Role::Sidecar, sidecar.clone())];
         files.extend(media.iter().map(|name| (Role::Main, folder.join(name))));
         for (_, file) in &files {
-            if !self.ready(tree, file, &sidecar, true, now, found) {
+            if !self.ready(file, &sidecar, true) {
                 return;
             }
         }
@@ -260,524 +301,243 @@ impl Evaluator<'_> {
                 list.first().map_or("cat.jpg", |first| first)
             ),
         );
-        found.ready.push(Candidate {
+        self.found.ready.push(Candidate {
             input: sidecar,
             files,
             plan: Err(wrong_input(
                 &format!("several media for one sidecar, {name}"),
-                &[finding],
+                vec![finding],
             )),
         });
     }
 
     fn alone(
-        &self,
-        tree: &mut Tree,
+        &mut self,
         main: &RelPath,
         defaults: &[Layer],
-        lone: &mut HashMap<Kind, Result<(), String>>,
-        now: Instant,
-        found: &mut Found,
+        lone: &mut HashMap<Kind, Result<(), Arc<str>>>,
     ) {
         let Class::Medium(by_name) = classify(main.name()) else {
             return;
         };
-        let merged = || Merged::new(defaults.to_vec(), None);
-        let outlook = lone.entry(by_name).or_insert_with(|| {
-            let subject = Subject {
-                main: Some((main, by_name)),
-                exact: false,
-                waited: true,
-            };
-            match plan(self.rules, &merged(), subject) {
-                Outcome::Ready(_) => Ok(()),
-                Outcome::NeedsMedia(why) => Err(why),
-                Outcome::Wrong(findings) => Err(findings
-                    .first()
-                    .map(|finding| finding.message.clone())
-                    .unwrap_or_default()),
-            }
-        });
+        let outlook = lone
+            .entry(by_name)
+            .or_insert_with(|| self.outlook(main, by_name, defaults));
         if let Err(why) = outlook {
-            let name = main.name().to_string_lossy();
+            let why = why.clone();
+            self.found.wait(main, why);
+            return;
+        }
+        if !self.ready(main, main, false) {
+            return;
+        }
+        let until = self.pair_until(main);
+        if self.now < until {
             let reason = format!(
-                "for a sidecar, such as {name}.yaml (the defaults alone make no request: {why})"
+                "for a sidecar, until {} s have passed",
+                self.rules.pair_wait.as_secs_f64()
             );
-            found.wait(main, reason);
+            self.found.wait(main, reason);
+            self.found.again(until);
             return;
         }
-        if !self.ready(tree, main, main, false, now, found) {
-            return;
-        }
-        let since = tree.sighting(main).map_or(now, |sighting| sighting.since);
-        let until = since.checked_add(self.pair_wait).unwrap_or(now);
-        if now < until {
-            found.wait(
-                main,
-                format!(
-                    "for a sidecar, until {} s have passed",
-                    self.pair_wait.as_secs()
-                ),
-            );
-            found.again(until);
-            return;
-        }
-        self.request(tree, Some(main), None, &merged(), false, true, now, found);
+        let subjects = Subjects {
+            main: Some(main),
+            sidecar: None,
+            exact: false,
+            waited: true,
+        };
+        self.request(&subjects, &Merged::new(defaults.to_vec(), None));
     }
 
-    #[allow(clippy::too_many_arguments)]
+    /// Whether the defaults alone make a request for a medium of this kind; if not, what it waits for.
+    fn outlook(&self, main: &RelPath, kind: Kind, defaults: &[Layer]) -> Result<(), Arc<str>> {
+        let subject = Subject {
+            main: Some((main, kind)),
+            exact: false,
+            waited: true,
+        };
+        let why = match plan(
+            self.rules.rules,
+            &Merged::new(defaults.to_vec(), None),
+            subject,
+        ) {
+            Outcome::Ready(_) => return Ok(()),
+            Outcome::NeedsMedia(why) => why,
+            Outcome::Wrong(findings) => findings
+                .first()
+                .map(|finding| finding.message.clone())
+                .unwrap_or_default(),
+        };
+        Err(format!(
+            "for a sidecar: its name with .yaml behind it, or instead of its extension (the defaults alone make no request: {why})"
+        )
+        .into())
+    }
+
     fn sidecar(
-        &self,
-        tree: &mut Tree,
+        &mut self,
         sidecar: &RelPath,
         main: Option<&RelPath>,
         exact: bool,
         defaults: &[Layer],
-        now: Instant,
-        found: &mut Found,
     ) {
         let input = main.unwrap_or(sidecar);
-        if !self.ready(tree, sidecar, input, false, now, found) {
+        if !self.ready(sidecar, input, false) {
             return;
         }
         if let Some(main) = main
-            && !self.ready(tree, main, input, false, now, found)
+            && !self.ready(main, input, false)
         {
             return;
         }
-        let parsed = match tree.sidecar(sidecar) {
+        let parsed = match self.tree.sidecar(sidecar) {
             Ok(parsed) => parsed,
             Err(error) => {
-                found.wait(
-                    input,
-                    format!(
-                        "{} cannot be read: {error}",
-                        sidecar.name().to_string_lossy()
-                    ),
-                );
-                found.again(now.checked_add(LOOK_AGAIN).unwrap_or(now));
+                let name = sidecar.name().to_string_lossy();
+                self.wait_again(input, format!("{name} cannot be read: {error}"));
                 return;
             }
         };
-        let since = tree
-            .sighting(sidecar)
-            .map_or(now, |sighting| sighting.since);
-        let until = since.checked_add(self.pair_wait).unwrap_or(now);
-        let waited = now >= until;
+        let subjects = Subjects {
+            main,
+            sidecar: Some(sidecar),
+            exact,
+            waited: self.now >= self.pair_until(sidecar),
+        };
+        let layer = |values, document| Layer {
+            label: sidecar.to_string(),
+            folder: sidecar.parent(),
+            values,
+            document,
+        };
         let layer = match parsed.as_ref() {
-            Parsed::Mapping { document, values } => Layer {
-                label: sidecar.to_string(),
-                folder: sidecar.parent(),
-                values: values.clone(),
-                document: Some((document.clone(), Vec::new())),
-            },
+            Parsed::Mapping { document, values } => {
+                layer(values.clone(), Some((document.clone(), Vec::new())))
+            }
             // Beside its medium an empty sidecar says: with the defaults. Alone it says nothing.
-            Parsed::Empty if main.is_some() => Layer {
-                label: sidecar.to_string(),
-                folder: sidecar.parent(),
-                values: Map::new(),
-                document: None,
-            },
+            Parsed::Empty if main.is_some() => layer(Map::new(), None),
             Parsed::Empty => {
                 let finding = Finding::about(
                     sidecar.to_string(),
                     "it is empty",
                     "write at least `endpoint`, `model` and `prompt`, or drop it beside its medium",
                 );
-                return self.wrong(tree, sidecar, main, exact, vec![finding], until, now, found);
+                return self.wrong(&subjects, vec![finding]);
             }
-            Parsed::Wrong(findings) => {
-                return self.wrong(
-                    tree,
-                    sidecar,
-                    main,
-                    exact,
-                    findings.clone(),
-                    until,
-                    now,
-                    found,
-                );
-            }
+            Parsed::Wrong(findings) => return self.wrong(&subjects, findings.clone()),
         };
-        let merged = Merged::new(defaults.to_vec(), Some(layer));
-        self.request(
-            tree,
-            main,
-            Some(sidecar),
-            &merged,
-            exact,
-            waited,
-            now,
-            found,
-        );
+        self.request(&subjects, &Merged::new(defaults.to_vec(), Some(layer)));
     }
 
-    /// A sidecar that is wrong: it fails together with its medium, once nobody has touched either for a while.
-    #[allow(clippy::too_many_arguments)]
-    fn wrong(
-        &self,
-        tree: &mut Tree,
-        sidecar: &RelPath,
-        main: Option<&RelPath>,
-        exact: bool,
-        findings: Vec<Finding>,
-        until: Instant,
-        now: Instant,
-        found: &mut Found,
-    ) {
-        let input = main.unwrap_or(sidecar);
-        let first = findings
-            .first()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        if main.is_none() && (exact || now < until) {
-            found.wait(
+    /// A sidecar that is wrong: it fails together with its medium, once nobody has touched it for a while.
+    ///
+    /// Without its medium it waits: if it went to `failed/` alone, the medium would come later and be sent with the
+    /// defaults only, which is not what its owner wrote.
+    fn wrong(&mut self, subjects: &Subjects<'_>, findings: Vec<Finding>) {
+        let (Some(sidecar), Some(input)) = (subjects.sidecar, subjects.input()) else {
+            return;
+        };
+        if subjects.main.is_none() && (subjects.exact || !subjects.waited) {
+            let first = findings
+                .first()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            self.found.wait(
                 input,
                 format!("for media; and it has to be mended: {first}"),
             );
-            if !exact {
-                found.again(until);
+            if !subjects.exact {
+                self.found.again(self.pair_until(sidecar));
             }
             return;
         }
-        if !self.ready(tree, sidecar, input, true, now, found) {
-            return;
+        if self.ready(sidecar, input, true) {
+            self.refuse(subjects, findings);
         }
-        let name = sidecar.name().to_string_lossy();
-        let mut files = Vec::new();
-        files.extend(main.map(|main| (Role::Main, main.clone())));
-        files.push((Role::Sidecar, sidecar.clone()));
-        found.ready.push(Candidate {
+    }
+
+    fn refuse(&mut self, subjects: &Subjects<'_>, findings: Vec<Finding>) {
+        let Some(input) = subjects.input() else {
+            return;
+        };
+        let name = subjects.sidecar.unwrap_or(input).name().to_string_lossy();
+        let what = match findings.len() {
+            1 => format!("a problem with {name}"),
+            several => format!("{several} problems with {name}"),
+        };
+        self.found.ready.push(Candidate {
             input: input.clone(),
-            files,
-            plan: Err(wrong_input(&describe(&name, findings.len()), &findings)),
+            files: subjects.files(),
+            plan: Err(wrong_input(&what, findings)),
         });
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn request(
-        &self,
-        tree: &mut Tree,
-        main: Option<&RelPath>,
-        sidecar: Option<&RelPath>,
-        merged: &Merged,
-        exact: bool,
-        waited: bool,
-        now: Instant,
-        found: &mut Found,
-    ) {
-        let Some(input) = main.or(sidecar) else {
+    fn request(&mut self, subjects: &Subjects<'_>, merged: &Merged) {
+        let Some(input) = subjects.input() else {
             return;
         };
-        let again = now.checked_add(LOOK_AGAIN).unwrap_or(now);
-        let main_probe = match main.map(|main| tree.probe(main)).transpose() {
+        let probe = match subjects.main.map(|main| self.tree.probe(main)).transpose() {
             Ok(probe) => probe,
-            Err(error) => {
-                found.wait(input, format!("it cannot be read: {error}"));
-                found.again(again);
-                return;
-            }
+            Err(error) => return self.wait_again(input, format!("it cannot be read: {error}")),
         };
         let subject = Subject {
-            main: main.map(|main| (main, kind_of(main, main_probe.as_deref()))),
-            exact,
-            waited,
+            main: subjects
+                .main
+                .map(|main| (main, kind_of(main, probe.as_deref()))),
+            exact: subjects.exact,
+            waited: subjects.waited,
         };
-        let draft = match plan(self.rules, merged, subject) {
+        let draft = match plan(self.rules.rules, merged, subject) {
             Outcome::Ready(draft) => draft,
             Outcome::NeedsMedia(why) => {
-                found.wait(input, why);
-                if !waited {
-                    found.again(
-                        now.checked_add(self.pair_wait.min(Duration::from_secs(1)))
-                            .unwrap_or(now),
-                    );
+                self.found.wait(input, why);
+                if !subjects.waited {
+                    self.found.again(self.pair_until(input));
                 }
                 return;
             }
-            Outcome::Wrong(findings) => {
-                return self.fail(tree, input, main, sidecar, findings, merged, now, found);
-            }
+            Outcome::Wrong(findings) => return self.fail(subjects, findings, merged),
         };
-        match self.settle_media(tree, &draft, main, sidecar, merged, now) {
-            Ok((files, plan)) => found.ready.push(Candidate {
-                input: if draft.uses_main {
-                    input.clone()
-                } else {
-                    sidecar.unwrap_or(input).clone()
+        match self.settle_media(&draft, subjects.main, subjects.sidecar, merged) {
+            Ok((files, plan)) => self.found.ready.push(Candidate {
+                input: match subjects.sidecar {
+                    Some(sidecar) if !draft.uses_main => sidecar.clone(),
+                    _ => input.clone(),
                 },
                 files,
                 plan: Ok(plan),
             }),
             Err(Unready::Wait(why, at)) => {
-                found.wait(input, why);
-                found.again(at);
+                self.found.wait(input, why);
+                self.found.again(at);
             }
-            Err(Unready::Wrong(findings)) => {
-                self.fail(tree, input, main, sidecar, findings, merged, now, found);
-            }
+            Err(Unready::Wrong(findings)) => self.fail(subjects, findings, merged),
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn fail(
-        &self,
-        tree: &mut Tree,
-        input: &RelPath,
-        main: Option<&RelPath>,
-        sidecar: Option<&RelPath>,
-        findings: Vec<Finding>,
-        merged: &Merged,
-        now: Instant,
-        found: &mut Found,
-    ) {
-        // What is wrong with the defaults alone is no fault of the files here: they wait until it is mended.
-        let own = |finding: &Finding| {
-            [main, sidecar]
-                .into_iter()
-                .flatten()
-                .any(|file| finding.label == file.to_string())
+    fn fail(&mut self, subjects: &Subjects<'_>, findings: Vec<Finding>, merged: &Merged) {
+        let Some(input) = subjects.input() else {
+            return;
         };
+        // What is wrong with the defaults alone is no fault of the files here: they wait until it is mended.
         let from_defaults = |finding: &Finding| {
-            !own(finding)
+            !subjects.has(&finding.label)
                 && merged
                     .layers()
                     .iter()
                     .any(|layer| layer.label == finding.label)
         };
         if !findings.is_empty() && findings.iter().all(from_defaults) {
-            let first = findings
-                .first()
-                .map(ToString::to_string)
-                .unwrap_or_default();
-            found.wait(input, format!("for the defaults to be mended: {first}"));
-            found.again(now.checked_add(LOOK_AGAIN).unwrap_or(now));
-            return;
+            return self.wait_for_defaults(input, &findings);
         }
-        if let Some(sidecar) = sidecar
-            && !self.ready(tree, sidecar, input, true, now, found)
-        {
-            return;
-        }
-        let mut files = Vec::new();
-        files.extend(main.map(|main| (Role::Main, main.clone())));
-        files.extend(sidecar.map(|sidecar| (Role::Sidecar, sidecar.clone())));
-        let name = sidecar.unwrap_or(input).name().to_string_lossy();
-        found.ready.push(Candidate {
-            input: input.clone(),
-            files,
-            plan: Err(wrong_input(&describe(&name, findings.len()), &findings)),
-        });
-    }
-
-    /// Looks at the files that the request names, and prices it.
-    fn settle_media(
-        &self,
-        tree: &mut Tree,
-        draft: &Draft,
-        main: Option<&RelPath>,
-        sidecar: Option<&RelPath>,
-        merged: &Merged,
-        now: Instant,
-    ) -> Result<(Vec<(Role, RelPath)>, Plan), Unready> {
-        let again = now.checked_add(LOOK_AGAIN).unwrap_or(now);
-        let mut files: Vec<(Role, RelPath)> = Vec::new();
-        if draft.uses_main {
-            files.extend(main.map(|main| (Role::Main, main.clone())));
-        }
-        files.extend(sidecar.map(|sidecar| (Role::Sidecar, sidecar.clone())));
-        let mut findings = Vec::new();
-        let mut media_uses = Vec::new();
-        let mut seconds = None;
-        for wanted in &draft.wanted {
-            let probe = if wanted.shared {
-                shared_probe(tree, &wanted.file).map_err(|why| Unready::Wait(why, again))?
-            } else {
-                match self.finished(tree, &wanted.file, false, now) {
-                    Ok(()) => tree.probe(&wanted.file).map_err(|error| {
-                        Unready::Wait(format!("for media {}: {error}", wanted.file), again)
-                    })?,
-                    Err(NotNow::Gone) => {
-                        return Err(Unready::Wait(format!("for media {}", wanted.file), again));
-                    }
-                    Err(NotNow::Wait(why, at)) => {
-                        return Err(Unready::Wait(
-                            format!("for media {}: {why}", wanted.file),
-                            at,
-                        ));
-                    }
-                }
-            };
-            let (kind, mime) = match self.acceptable(&probe, wanted, merged) {
-                Ok(found) => found,
-                Err(finding) => {
-                    findings.push(*finding);
-                    continue;
-                }
-            };
-            seconds = seconds.or(probe.seconds);
-            let file = if wanted.shared {
-                FileRef::Shared(wanted.file.clone())
-            } else {
-                let index = files.iter().position(|(_, file)| *file == wanted.file);
-                FileRef::Own(index.unwrap_or_else(|| {
-                    files.push((Role::Reference, wanted.file.clone()));
-                    files.len().saturating_sub(1)
-                }))
-            };
-            media_uses.push(MediaUse {
-                slot: wanted.slot.clone(),
-                file,
-                kind,
-                mime,
-            });
-        }
-        let estimated = self.price(draft, seconds);
-        if let Some(limit) = draft.max_credits {
-            let path = [crate::catalogue::Step::Key("max_credits".to_owned())];
-            let message = match estimated {
-                Some(credits) if credits > limit => Some(format!(
-                    "the request would cost about {credits} credits, and `max_credits` is {limit}"
-                )),
-                Some(_) => None,
-                None => Some(format!(
-                    "the price of this request is not known, so `max_credits: {limit}` cannot be kept"
-                )),
-            };
-            findings.extend(message.map(|message| {
-                let hint = "raise it or take it out, or ask for something cheaper";
-                merged.finding(
-                    &path,
-                    crate::catalogue::On::Value,
-                    message,
-                    Some(hint.to_owned()),
-                )
-            }));
-        }
-        if !findings.is_empty() {
-            return Err(Unready::Wrong(findings));
-        }
-        Ok((
-            files,
-            Plan {
-                endpoint: draft.endpoint.clone(),
-                model: (!draft.model.is_empty()).then(|| draft.model.clone()),
-                path: draft.path.clone(),
-                poll: draft.poll.clone(),
-                body: draft.body.clone(),
-                media: media_uses,
-                estimated,
-                priority: draft.priority,
-                output: draft.output.clone(),
-                warnings: draft.warnings.clone(),
-            },
-        ))
-    }
-
-    fn price(&self, draft: &Draft, seconds: Option<f64>) -> Option<f64> {
-        let endpoint = self.rules.catalogue.endpoint(&draft.endpoint)?.endpoint;
-        estimate(endpoint.model(&draft.model)?, &draft.body, seconds)
-    }
-
-    /// Whether the API would take a medium where it is wanted.
-    fn acceptable(
-        &self,
-        probe: &Probe,
-        wanted: &super::request::Wanted,
-        merged: &Merged,
-    ) -> Result<(Kind, String), Box<Finding>> {
-        let name = wanted.file.name().to_string_lossy();
-        let label = wanted.file.to_string();
-        let refuse = |message: String, hint: String| {
-            Err(Box::new(Finding::about(label.clone(), message, hint)))
+        let settled = match subjects.sidecar {
+            Some(sidecar) => self.ready(sidecar, input, true),
+            None => true,
         };
-        if let media::Wholeness::Partial { missing } = &probe.wholeness
-            && probe.bytes > 0
-            && probe.format.is_some_and(media::Format::accepted_by_api)
-        {
-            return refuse(
-                format!("it is cut short: {missing}"),
-                "copy or save it again".to_owned(),
-            );
+        if settled {
+            self.refuse(subjects, findings);
         }
-        if let Some(why) = media::refusal(probe, &name) {
-            let (what, advice) = why
-                .split_once(". ")
-                .unwrap_or((why.as_str(), "Drop another file"));
-            return refuse(what.to_owned(), lower_first(advice));
-        }
-        let (Some(format), Some(kind)) = (probe.format, probe.kind()) else {
-            return refuse(
-                "its content is of no known kind".to_owned(),
-                "drop another file".to_owned(),
-            );
-        };
-        if !wanted.kinds.is_empty() && !wanted.kinds.contains(&kind) {
-            let takes: Vec<&str> = wanted.kinds.iter().map(|kind| kind.as_str()).collect();
-            let message = format!(
-                "{name} is {} {kind}, and this field takes {}",
-                article(kind),
-                takes.join(" or ")
-            );
-            return Err(Box::new(merged.finding(
-                &wanted.slot,
-                crate::catalogue::On::Value,
-                message,
-                Some("name another file or another endpoint".to_owned()),
-            )));
-        }
-        if probe.bytes > self.max_input {
-            return refuse(
-                format!(
-                    "it has {} bytes, and the largest input allowed is {} bytes",
-                    probe.bytes, self.max_input
-                ),
-                "make it smaller, or raise `limits.max_input_size` (Runway takes 200 MB at most)"
-                    .to_owned(),
-            );
-        }
-        if let Err(too_big) = route(kind, probe.bytes, false) {
-            return refuse(too_big.to_string(), "make it smaller".to_owned());
-        }
-        Ok((kind, format.mime().to_owned()))
-    }
-}
-
-enum Unready {
-    Wait(String, Instant),
-    Wrong(Vec<Finding>),
-}
-
-/// A picture that many jobs refer to. It lies outside what is scanned, so it is looked at here, and no link on the way to
-/// it is followed.
-fn shared_probe(tree: &Tree, file: &RelPath) -> Result<Arc<Probe>, String> {
-    debug_assert!(is_shared(file));
-    let mut path = tree.root().to_path_buf();
-    for part in file.as_path().components() {
-        path.push(part);
-        match std::fs::symlink_metadata(&path) {
-            Ok(meta) if meta.is_symlink() => {
-                return Err(format!(
-                    "for media {file}: {} is a link, and links are not followed",
-                    path.display()
-                ));
-            }
-            Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(format!("for media {file}"));
-            }
-            Err(error) => return Err(format!("for media {file}: {error}")),
-        }
-    }
-    let probe = File::open(&path).and_then(|mut file| media::probe(&mut file));
-    match probe {
-        Ok(probe) => match &probe.wholeness {
-            media::Wholeness::Partial { missing } if probe.bytes > 0 => {
-                Err(format!("for media {file}: it is not whole yet: {missing}"))
-            }
-            _ => Ok(Arc::new(probe)),
-        },
-        Err(error) => Err(format!("for media {file}: {error}")),
     }
 }
 
@@ -789,41 +549,15 @@ fn kind_of(file: &RelPath, probe: Option<&Probe>) -> Kind {
     }
 }
 
-fn article(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Image | Kind::Audio => "an",
-        Kind::Video => "a",
-    }
-}
-
-fn lower_first(text: &str) -> String {
-    let mut chars = text.chars();
-    match chars.next() {
-        Some(first) => first.to_lowercase().chain(chars).collect(),
-        None => String::new(),
-    }
-}
-
-fn wait_for_defaults(input: &RelPath, problems: &[Finding], found: &mut Found) {
-    let first = problems
-        .first()
-        .map(ToString::to_string)
-        .unwrap_or_default();
-    found.wait(input, format!("for the defaults to be mended: {first}"));
-}
-
-fn describe(name: &str, problems: usize) -> String {
-    match problems {
-        1 => format!("a problem with {name}"),
-        several => format!("{several} problems with {name}"),
-    }
-}
-
-/// The failure of an input that is wrong before anything was sent.
-fn wrong_input(what: &str, findings: &[Finding]) -> Failure {
+/// The failure of an input that is wrong before anything was sent. Problems are told in the order of the text.
+fn wrong_input(what: &str, mut findings: Vec<Finding>) -> Failure {
+    findings.sort_by_key(|finding| {
+        let place = finding.place.map(|place| (place.line, place.column));
+        (finding.label.clone(), place)
+    });
     Failure {
         kind: FailureKind::Input,
-        what: match findings {
+        what: match findings.as_slice() {
             [only] => format!("{what}: {}", only.message),
             _ => what.to_owned(),
         },

@@ -6,14 +6,16 @@
 //!
 //! - `scan`: what lies in a folder; `watch`: hints; `mounts`: whether hints can be trusted there.
 //! - `settle`: finished or still being written. `pair`: what belongs together. Both pure.
-//! - `layers`, `request`: from a sidecar and its defaults to a validated request. Pure.
+//! - `layers`, `endpoint`, `request`: from a sidecar and its defaults to a validated request. Pure.
 //! - `tree`: what was last seen below the inbox, with what was read from it.
-//! - `evaluate`: one folder's files to jobs and reasons to wait.
+//! - `evaluate`, `media_use`: one folder's files to jobs and reasons to wait.
 //! - `take`: the rename into `working/`.
 //! - `worker`: the thread.
 
+mod endpoint;
 mod evaluate;
 mod layers;
+mod media_use;
 mod mounts;
 mod pair;
 mod request;
@@ -32,4 +34,4 @@ pub use request::{Outcome, Rules};
 pub use scan::Ignore;
 pub use take::{Taking, finish_taking, free_spot};
 pub use tree::Tree;
-pub use worker::{InboxHandle, InboxView, Setup, spawn};
+pub use worker::{Held, InboxHandle, InboxView, Setup, spawn};

@@ -1,6 +1,7 @@
 //! Looking at folders: the truth about what lies there.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -110,15 +111,29 @@ pub fn read_folder(path: &Path, ignore: &Ignore) -> io::Result<Vec<(OsString, En
 /// The version of the file at a path; `None` where no plain file is.
 pub fn stamp(path: &Path) -> io::Result<Option<Stamp>> {
     let meta = std::fs::symlink_metadata(path)?;
-    let nanoseconds =
-        |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+    let (mtime, ctime) = times(&meta);
     Ok(meta.is_file().then(|| Stamp {
         dev: meta.dev(),
         ino: meta.ino(),
         size: meta.size(),
-        mtime: nanoseconds(meta.mtime(), meta.mtime_nsec()),
-        ctime: nanoseconds(meta.ctime(), meta.ctime_nsec()),
+        mtime,
+        ctime,
     }))
+}
+
+/// When a folder's content and the folder itself last changed, in nanoseconds since 1970; `None` where no folder is.
+pub fn folder_times(path: &Path) -> io::Result<Option<(i128, i128)>> {
+    let meta = std::fs::symlink_metadata(path)?;
+    Ok(meta.is_dir().then(|| times(&meta)))
+}
+
+fn times(meta: &Metadata) -> (i128, i128) {
+    let nanoseconds =
+        |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+    (
+        nanoseconds(meta.mtime(), meta.mtime_nsec()),
+        nanoseconds(meta.ctime(), meta.ctime_nsec()),
+    )
 }
 
 #[cfg(test)]

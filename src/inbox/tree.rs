@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use super::layers::{Finding, Layer};
 use super::pair::{Class, classify, comparable};
 use super::request::{is_shared, local_file};
-use super::scan::{Entry, Ignore, read_folder, stamp};
+use super::scan::{Entry, Ignore, folder_times, read_folder, stamp};
 use super::settle::{Content, Sighting, Stamp, look};
 use crate::job::RelPath;
 use crate::media::{self, Probe, Wholeness};
@@ -54,6 +54,8 @@ enum Read {
 
 #[derive(Debug, Default)]
 struct Folder {
+    /// The folder's own times just before it was read; `None` where they cannot prove that nothing has changed since.
+    times: Option<(i128, i128)>,
     files: BTreeMap<OsString, Seen>,
     /// What is passed over with a reason: links and the like.
     odd: BTreeMap<OsString, &'static str>,
@@ -67,7 +69,13 @@ pub struct Tree {
     ignore: Ignore,
     folders: HashMap<RelPath, Folder>,
     defaults: HashMap<RelPath, (Stamp, Arc<Parsed>)>,
+    /// What each sidecar refers to. Most files are no sidecars, so this stays small where a tree is large.
+    references: HashMap<RelPath, Vec<RelPath>>,
 }
+
+/// A folder's times prove nothing while they are this young, in nanoseconds: another change may fall into the same tick of
+/// the filesystem's clock.
+const RACY: i128 = 2_000_000_000;
 
 impl Tree {
     /// Nothing seen yet.
@@ -77,6 +85,7 @@ impl Tree {
             ignore,
             folders: HashMap::new(),
             defaults: HashMap::new(),
+            references: HashMap::new(),
         }
     }
 
@@ -112,6 +121,7 @@ impl Tree {
         now: Instant,
     ) -> io::Result<Vec<RelPath>> {
         let absolute = self.absolute(path);
+        let times = self.times_of(path);
         let entries = match read_folder(&absolute, &self.ignore) {
             Ok(entries) => entries,
             Err(error)
@@ -127,7 +137,10 @@ impl Tree {
             Err(error) => return Err(error),
         };
         let mut before = self.folders.remove(path).unwrap_or_default();
-        let mut folder = Folder::default();
+        let mut folder = Folder {
+            times,
+            ..Folder::default()
+        };
         let mut new = Vec::new();
         for (name, entry) in entries {
             match entry {
@@ -142,6 +155,9 @@ impl Tree {
                     let read = old
                         .filter(|old| old.sighting.stamp == stamp)
                         .and_then(|old| old.read);
+                    if read.is_none() {
+                        self.references.remove(&path.join(&name));
+                    }
                     folder.files.insert(name, Seen { sighting, read });
                 }
                 Entry::Folder => {
@@ -165,11 +181,29 @@ impl Tree {
         for gone in before.folders {
             self.forget(&path.join(&gone));
         }
+        for gone in before.files.into_keys() {
+            self.references.remove(&path.join(&gone));
+        }
         self.folders.insert(path.clone(), folder);
         Ok(new)
     }
 
+    /// Whether no name in a folder has come or gone since it was read, as far as its own times can tell. Files that were
+    /// written in place do not show.
+    pub fn is_unchanged(&self, path: &RelPath) -> bool {
+        let before = self.folders.get(path).and_then(|folder| folder.times);
+        before.is_some() && before == self.times_of(path)
+    }
+
+    fn times_of(&self, path: &RelPath) -> Option<(i128, i128)> {
+        let (mtime, ctime) = folder_times(&self.absolute(path)).unwrap_or_default()?;
+        let now = i128::from(jiff::Timestamp::now().as_nanosecond());
+        (now.saturating_sub(mtime.max(ctime)) > RACY).then_some((mtime, ctime))
+    }
+
     fn forget(&mut self, path: &RelPath) {
+        self.references
+            .retain(|file, _| !file.as_path().starts_with(path.as_path()));
         self.folders
             .retain(|folder, _| !folder.as_path().starts_with(path.as_path()));
         self.defaults
@@ -178,6 +212,7 @@ impl Tree {
 
     /// Forgets a file that was taken.
     pub fn taken(&mut self, file: &RelPath) {
+        self.references.remove(file);
         if let Some(folder) = self.folders.get_mut(&file.parent()) {
             folder.files.remove(file.name());
         }
@@ -253,6 +288,10 @@ impl Tree {
             return Ok(parsed.clone());
         }
         let parsed = Arc::new(parse_file(&self.absolute(file), &file.to_string())?);
+        if let Parsed::Mapping { document, .. } = parsed.as_ref() {
+            let found = references(document.root(), &file.parent());
+            self.references.insert(file.clone(), found);
+        }
         if let Some(seen) = self.seen_mut(file) {
             seen.read = Some(Read::Sidecar(parsed.clone()));
         }
@@ -274,20 +313,11 @@ impl Tree {
     /// The files that sidecars refer to, as comparable names by folder: they are no jobs of their own.
     pub fn named(&self) -> HashMap<RelPath, BTreeSet<Vec<u8>>> {
         let mut named: HashMap<RelPath, BTreeSet<Vec<u8>>> = HashMap::new();
-        for (folder, content) in &self.folders {
-            for seen in content.files.values() {
-                let Some(Read::Sidecar(parsed)) = &seen.read else {
-                    continue;
-                };
-                if let Parsed::Mapping { document, .. } = parsed.as_ref() {
-                    for file in references(document.root(), folder) {
-                        named
-                            .entry(file.parent())
-                            .or_default()
-                            .insert(comparable(file.name()));
-                    }
-                }
-            }
+        for file in self.references.values().flatten() {
+            named
+                .entry(file.parent())
+                .or_default()
+                .insert(comparable(file.name()));
         }
         named
     }

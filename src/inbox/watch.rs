@@ -1,6 +1,7 @@
 //! Hints from the kernel. They only wake the scan, early and for one folder; losing them loses time and nothing else.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 
@@ -25,7 +26,8 @@ pub enum Hint {
 /// One non-recursive watch for each folder.
 pub struct Watches {
     watcher: RecommendedWatcher,
-    watched: HashSet<PathBuf>,
+    /// Each with its inode: a folder that was removed and made again is another one.
+    watched: HashMap<PathBuf, u64>,
     /// Whether the kernel refused a watch for want of room; said once.
     pub full: bool,
 }
@@ -43,24 +45,27 @@ impl Watches {
         })?;
         Ok(Watches {
             watcher,
-            watched: HashSet::new(),
+            watched: HashMap::new(),
             full: false,
         })
     }
 
     /// Watches a folder; watching it again is nothing.
     pub fn add(&mut self, folder: &Path) -> notify::Result<()> {
-        if self.watched.contains(folder) {
-            return Ok(());
+        let inode = std::fs::metadata(folder).map_err(notify::Error::io)?.ino();
+        match self.watched.get(folder) {
+            Some(known) if *known == inode => return Ok(()),
+            Some(_) => self.forget(folder),
+            None => {}
         }
         self.watcher.watch(folder, RecursiveMode::NonRecursive)?;
-        self.watched.insert(folder.to_owned());
+        self.watched.insert(folder.to_owned(), inode);
         Ok(())
     }
 
     /// Forgets a folder that is gone.
     pub fn forget(&mut self, folder: &Path) {
-        if self.watched.remove(folder)
+        if self.watched.remove(folder).is_some()
             && let Err(error) = self.watcher.unwatch(folder)
         {
             // The kernel drops the watch of a removed folder by itself.

@@ -32,6 +32,7 @@ const SETTLE_NETWORK: Duration = Duration::from_secs(12);
 
 /// Time between scans where events tell of every change: the scan only catches what was lost.
 const SCAN_WITH_EVENTS: Duration = Duration::from_secs(60);
+const SCAN_PER_FOLDER: Duration = Duration::from_millis(300);
 /// Bounds of the time between scans where nothing else tells of changes. Between them a scan may take one part in twenty
 /// of the time.
 const SCAN_ALONE_MIN: Duration = Duration::from_secs(2);
@@ -75,14 +76,25 @@ pub struct Setup {
 /// What an inbox's thread last knew.
 #[derive(Debug, Clone, Default)]
 pub struct InboxView {
-    /// What stays in the inbox, and for what; with a name that becomes the job's.
-    pub waiting: Vec<(JobId, Timestamp, Waiting)>,
+    /// What stays in the inbox, by folder. Shared, since thousands of files may lie there.
+    pub waiting: HashMap<RelPath, Arc<Vec<Held>>>,
     /// How changes are noticed and why, for people.
     pub backend: String,
     /// Why nothing can be done with the folder now.
     pub frozen: Option<String>,
     /// Whether the first scan is over.
     pub ready: bool,
+}
+
+/// Something that stays in the inbox for now.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// A name that becomes the job's.
+    pub id: JobId,
+    /// When it was first seen.
+    pub since: Timestamp,
+    /// What waits, and for what.
+    pub waiting: Waiting,
 }
 
 /// A running inbox.
@@ -169,9 +181,9 @@ pub fn spawn(setup: Setup, runtime: Handle) -> std::io::Result<InboxHandle> {
         identity: None,
         closed: HashSet::new(),
         dirty: BTreeSet::new(),
+        thorough: true,
         due: HashMap::new(),
-        ids: HashMap::new(),
-        found: HashMap::new(),
+        held: HashMap::new(),
         view: view.clone(),
         stop: stop.clone(),
         retries: retries.clone(),
@@ -209,9 +221,10 @@ struct Worker {
     identity: Option<Identity>,
     closed: HashSet<PathBuf>,
     dirty: BTreeSet<RelPath>,
+    /// Whether the next scan trusts nothing that was seen before.
+    thorough: bool,
     due: HashMap<RelPath, Instant>,
-    ids: HashMap<RelPath, (JobId, Timestamp)>,
-    found: HashMap<RelPath, Vec<Waiting>>,
+    held: HashMap<RelPath, Arc<Vec<Held>>>,
     view: Arc<Mutex<InboxView>>,
     stop: Arc<AtomicBool>,
     retries: Retries,
@@ -233,13 +246,11 @@ impl Worker {
             }
             let now = Instant::now();
             let mut working_changed = self.note_hints(hint.take(), &mut next_scan);
-            if now >= next_scan {
-                self.dirty.insert(RelPath::default());
-                let all: Vec<RelPath> = self.tree.folders().cloned().collect();
-                self.dirty.extend(all);
+            let full = now >= next_scan;
+            if full {
+                self.mark_all();
                 working_changed = true;
             }
-            let full = now >= next_scan;
             self.scan(now);
             if full {
                 next_scan = Instant::now()
@@ -254,6 +265,20 @@ impl Worker {
             let wake = self.due.values().copied().chain([next_scan]).min();
             hint = self.wait(wake);
         }
+    }
+
+    /// Marks what a scan of the whole inbox has to look at. Where events tell of every change, a folder whose own times have
+    /// not changed is left out, unless events were lost.
+    fn mark_all(&mut self) {
+        let thorough = std::mem::take(&mut self.thorough) || !self.trusted();
+        self.dirty.insert(RelPath::default());
+        let all: Vec<RelPath> = self
+            .tree
+            .folders()
+            .filter(|folder| thorough || !self.tree.is_unchanged(folder))
+            .cloned()
+            .collect();
+        self.dirty.extend(all);
     }
 
     /// Waits for a hint, at most until `until`.
@@ -296,7 +321,10 @@ impl Worker {
         }
         let fair = cost.saturating_mul(SCAN_SHARE);
         if self.trusted() {
-            fair.saturating_mul(5).max(SCAN_WITH_EVENTS)
+            // A few calls of the system a second at most, however many folders there are.
+            let folders = u32::try_from(self.tree.folders().count()).unwrap_or(u32::MAX);
+            let gentle = SCAN_PER_FOLDER.saturating_mul(folders);
+            fair.saturating_mul(5).max(SCAN_WITH_EVENTS).max(gentle)
         } else {
             fair.clamp(SCAN_ALONE_MIN, SCAN_ALONE_MAX)
         }
@@ -351,8 +379,19 @@ impl Worker {
                 }
             },
         };
-        if let Err(error) = create_folders(&self.setup.places.working) {
-            tracing::warn!(inbox = %self.setup.name, %error, folder = %self.setup.places.working.display(), "the folder cannot be made");
+        let places = &self.setup.places;
+        for folder in [
+            &places.working,
+            &places.outbox,
+            &places.originals,
+            &places.failed,
+        ] {
+            if let Err(error) = create_folders(folder) {
+                tracing::error!(
+                    inbox = %self.setup.name, %error,
+                    "{} cannot be made: make it, or mend the permissions above it", folder.display()
+                );
+            }
         }
         self.watch_folder(&self.setup.places.working.clone());
         let backend = self.backend();
@@ -418,6 +457,7 @@ impl Worker {
             let path = match hint {
                 Hint::Wake => continue,
                 Hint::Everything => {
+                    self.thorough = true;
                     *next_scan = Instant::now();
                     continue;
                 }
@@ -496,7 +536,7 @@ impl Worker {
                 watches.forget(&absolute);
             }
             self.due.remove(&folder);
-            self.found.remove(&folder);
+            self.held.remove(&folder);
         }
     }
 
@@ -542,8 +582,13 @@ impl Worker {
             if let Some(at) = found.look_again {
                 self.due.insert(folder.clone(), at);
             }
-            self.found.insert(folder.clone(), found.waiting);
-            let mut ready = found.ready;
+            // The names under which the ready ones waited are looked up before what waits is noted anew.
+            let mut ready: Vec<(JobId, Candidate)> = found
+                .ready
+                .into_iter()
+                .map(|candidate| (self.id_of(&candidate.input), candidate))
+                .collect();
+            self.hold(&folder, found.waiting);
             while !ready.is_empty() {
                 let rest = ready.split_off(ready.len().min(TAKE_AT_ONCE));
                 if let Err(error) = self.take(ready) {
@@ -558,7 +603,7 @@ impl Worker {
     }
 
     /// Takes files: journal first, then the renames, then the journal again.
-    fn take(&mut self, candidates: Vec<Candidate>) -> Result<(), TakeError> {
+    fn take(&mut self, candidates: Vec<(JobId, Candidate)>) -> Result<(), TakeError> {
         let open = self.setup.ledger.jobs();
         let mine = || open.iter().filter(|job| job.inbox == self.setup.name);
         // Files of a job whose renames did not succeed yet still lie in the inbox.
@@ -572,7 +617,7 @@ impl Worker {
         let mut jobs = Vec::new();
         let mut again = Vec::new();
         let mut used: HashSet<RelPath> = HashSet::new();
-        for candidate in candidates {
+        for (id, candidate) in candidates {
             let unavailable = candidate.files.iter().any(|(_, file)| {
                 claimed.contains(file) || used.contains(file) || !self.is_as_seen(file)
             });
@@ -606,7 +651,6 @@ impl Worker {
             match self.retried(&candidate, files.clone())? {
                 Some(job) => again.push(job),
                 None => {
-                    let (id, _) = self.id_of(&candidate.input);
                     let now = Timestamp::now();
                     jobs.push(Job::taken(
                         id,
@@ -629,8 +673,15 @@ impl Worker {
         for job in &jobs {
             for file in &job.files {
                 self.tree.taken(&file.dropped);
-                self.ids.remove(&file.dropped);
             }
+            let folders: HashSet<PathBuf> = job
+                .files
+                .iter()
+                .filter_map(|file| {
+                    let path = self.setup.places.working.join(file.working.as_path());
+                    path.parent().map(Path::to_owned)
+                })
+                .collect();
             match finish_taking(job, &self.setup.places) {
                 Ok(Taking::All(files)) => events.push((job.id.clone(), Event::Moved { files })),
                 // The engine finishes it, or finds that the person took it back.
@@ -638,6 +689,10 @@ impl Worker {
                 Err(error) => {
                     tracing::error!(job = %job.id, input = %job.input, %error, "the files cannot be moved to working yet");
                 }
+            }
+            // So that a file that a person deletes there is noticed at once.
+            for folder in folders {
+                self.watch_folder(&folder);
             }
             tracing::info!(job = %job.id, inbox = %job.inbox, input = %job.input, "taken");
         }
@@ -682,12 +737,32 @@ impl Worker {
         seen.is_some() && matches!(stamp(&self.tree.absolute(file)), Ok(now) if now == seen)
     }
 
-    /// The name of what waits, which becomes the job's.
-    fn id_of(&mut self, input: &RelPath) -> (JobId, Timestamp) {
-        self.ids
-            .entry(input.clone())
-            .or_insert_with(|| (JobId::random(), Timestamp::now()))
-            .clone()
+    /// The name under which the input waited, which becomes the job's.
+    fn id_of(&self, input: &RelPath) -> JobId {
+        self.held
+            .get(&input.parent())
+            .and_then(|held| held.iter().find(|held| held.waiting.input == *input))
+            .map_or_else(JobId::random, |held| held.id.clone())
+    }
+
+    /// Notes what waits in a folder; what waited there before keeps its name.
+    fn hold(&mut self, folder: &RelPath, waiting: Vec<Waiting>) {
+        let before = self.held.remove(folder).unwrap_or_default();
+        let known: HashMap<&RelPath, &Held> = before
+            .iter()
+            .map(|held| (&held.waiting.input, held))
+            .collect();
+        let held = waiting
+            .into_iter()
+            .map(|waiting| {
+                let (id, since) = match known.get(&waiting.input) {
+                    Some(held) => (held.id.clone(), held.since),
+                    None => (JobId::random(), Timestamp::now()),
+                };
+                Held { id, since, waiting }
+            })
+            .collect();
+        self.held.insert(folder.clone(), Arc::new(held));
     }
 
     /// A person cancels a job by deleting its file from `working/`.
@@ -727,19 +802,9 @@ impl Worker {
         }
     }
 
-    fn publish(&mut self) {
-        let waiting: Vec<Waiting> = self.found.values().flatten().cloned().collect();
-        let current: HashSet<&RelPath> = waiting.iter().map(|waiting| &waiting.input).collect();
-        self.ids.retain(|input, _| current.contains(input));
-        let waiting = waiting
-            .into_iter()
-            .map(|waiting| {
-                let (id, since) = self.id_of(&waiting.input);
-                (id, since, waiting)
-            })
-            .collect();
+    fn publish(&self) {
         let thawed = self.update_view(|view| {
-            view.waiting = waiting;
+            view.waiting.clone_from(&self.held);
             view.ready = true;
             view.frozen.take().is_some()
         });

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{StageError, blocking, inbox};
+use super::{StageError, blocking};
 use crate::engine::Engine;
 use crate::files::{rename_new, sync_parent, write_new};
 use crate::job::{Delivery, Event, Job, RelPath, Task};
@@ -30,7 +30,7 @@ pub async fn run(
     task: &Task,
     outputs: &[Delivery],
 ) -> Result<(), StageError> {
-    let outbox = inbox(engine, job)?.places.outbox;
+    let outbox = super::outbox(engine, job).await?;
     let refused: HashSet<RelPath> = HashSet::new();
     if outputs.iter().any(|output| output.name.is_none()) {
         return name(engine, job, outputs, refused, &outbox).await;

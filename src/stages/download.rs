@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{StageError, blocking, inbox};
+use super::{StageError, blocking};
 use crate::engine::{Engine, trouble_pause};
 use crate::files::{create_folders, sha256};
 use crate::job::{Delivery, Event, Job, Task};
@@ -20,7 +20,7 @@ const CAP: Duration = Duration::from_secs(300);
 
 /// Fetches all outputs.
 pub async fn run(engine: &Arc<Engine>, job: &Arc<Job>, task: &Task) -> Result<(), StageError> {
-    let places = inbox(engine, job)?.places;
+    let folder = super::outbox(engine, job).await?;
     let mut urls = match engine.take_outputs(&job.id) {
         Some(urls) => urls,
         None => fresh_urls(engine, job, task).await?,
@@ -29,7 +29,7 @@ pub async fn run(engine: &Arc<Engine>, job: &Arc<Job>, task: &Task) -> Result<()
     let mut outputs = Vec::new();
     for index in 0..urls.len() {
         let part = outbox::part_path(&job.input, &job.id, index);
-        let path = places.outbox.join(part.as_path());
+        let path = folder.join(part.as_path());
         if let Some(parent) = path.parent().map(PathBuf::from) {
             blocking(move || create_folders(&parent))
                 .await?

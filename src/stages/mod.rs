@@ -113,6 +113,21 @@ fn inbox(engine: &Engine, job: &Job) -> Result<crate::engine::InboxSettings, Sta
     })
 }
 
+/// The outbox of a job's inbox. It is made when the inbox is first watched; one that is gone later may be a share that is
+/// offline, and nothing is written in its place.
+async fn outbox(engine: &Engine, job: &Job) -> Result<std::path::PathBuf, StageError> {
+    let outbox = inbox(engine, job)?.places.outbox;
+    let look = outbox.clone();
+    if blocking(move || look.is_dir()).await? {
+        Ok(outbox)
+    } else {
+        Err(StageError::Later(format!(
+            "the outbox {} is not there: is its share offline? Make it again if it was removed",
+            outbox.display()
+        )))
+    }
+}
+
 /// Finishes a take that a crash or a folder's trouble interrupted.
 async fn take(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError> {
     let places = inbox(engine, job)?.places;

@@ -167,41 +167,52 @@ async fn uri_for(
                     blocking(move || sha256(&path)).await?.map_err(gone)?
                 }
             };
-            upload(
-                engine,
-                job,
-                client,
-                &name,
+            let content = Content {
+                name,
                 path,
                 bytes,
-                &digest,
-                &media.mime,
-            )
-            .await
+                digest,
+                mime: media.mime.clone(),
+            };
+            upload(engine, job, client, content).await
         }
     }
 }
 
-#[allow(clippy::too_many_arguments)]
+/// A file to upload.
+struct Content {
+    /// What people call it.
+    name: String,
+    path: PathBuf,
+    bytes: u64,
+    /// Hex SHA-256.
+    digest: String,
+    mime: String,
+}
+
+/// The URI of a content at Runway: uploaded now, or while it was still kept.
 async fn upload(
     engine: &Arc<Engine>,
     job: &Arc<Job>,
     client: &Client,
-    name: &str,
-    path: PathBuf,
-    bytes: u64,
-    digest: &str,
-    mime: &str,
+    content: Content,
 ) -> Result<String, NotReady> {
+    let Content {
+        name,
+        path,
+        bytes,
+        digest,
+        mime,
+    } = content;
     let account = engine.account();
     let journal = engine.ledger.journal();
     // Whoever else wants the same content waits here, and then finds it uploaded.
-    let turn = engine.upload_turn(digest);
+    let turn = engine.upload_turn(&digest);
     let _turn = turn.lock().await;
     let mut attempt = 0_u32;
     loop {
         match journal
-            .upload(&account, digest, Timestamp::now() + MARGIN)
+            .upload(&account, &digest, Timestamp::now() + MARGIN)
             .await
         {
             Ok(Some(known)) => return Ok(known.uri),
@@ -224,7 +235,7 @@ async fn upload(
             .map(|name| name.to_string_lossy().into_owned())
             .unwrap_or_default();
         let sent = tokio::select! {
-            sent = client.upload(file, bytes, &plain_name, mime) => sent,
+            sent = client.upload(file, bytes, &plain_name, &mime) => sent,
             () = engine.stop.cancelled() => return Err(StageError::LeftOff.into()),
         };
         let retry_after = match sent {
@@ -234,7 +245,7 @@ async fn upload(
                     expires_at: started + KEPT,
                 };
                 if let Err(error) = journal
-                    .remember_upload(&account, digest, &upload, Timestamp::now())
+                    .remember_upload(&account, &digest, &upload, Timestamp::now())
                     .await
                 {
                     // Not remembered means uploaded again some day, which costs nothing.

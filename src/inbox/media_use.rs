@@ -1,0 +1,249 @@
+//! The files that a request names: whether they are there, whether the API would take them, and what the whole will cost.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::evaluate::{LOOK_AGAIN, NotNow, Pass};
+use super::layers::{Finding, Merged};
+use super::request::{Draft, Wanted, is_shared};
+use super::tree::Tree;
+use crate::catalogue::{On, Step, estimate};
+use crate::job::{FileRef, MediaUse, Plan, RelPath, Role};
+use crate::media::{self, Kind, Probe, Wholeness};
+use crate::runway::route;
+
+/// Why a draft is no request yet.
+pub(super) enum Unready {
+    /// Something is missing or unfinished: what, and when to look again.
+    Wait(String, Instant),
+    /// Something is wrong.
+    Wrong(Vec<Finding>),
+}
+
+impl Pass<'_, '_> {
+    /// Looks at the files that the request names, and prices it.
+    pub(super) fn settle_media(
+        &mut self,
+        draft: &Draft,
+        main: Option<&RelPath>,
+        sidecar: Option<&RelPath>,
+        merged: &Merged,
+    ) -> Result<(Vec<(Role, RelPath)>, Plan), Unready> {
+        let mut files: Vec<(Role, RelPath)> = Vec::new();
+        if draft.uses_main {
+            files.extend(main.map(|main| (Role::Main, main.clone())));
+        }
+        files.extend(sidecar.map(|sidecar| (Role::Sidecar, sidecar.clone())));
+        let mut findings = Vec::new();
+        let mut uses = Vec::new();
+        let mut seconds = None;
+        for wanted in &draft.wanted {
+            let probe = self.look_at(wanted)?;
+            let (kind, mime) = match self.acceptable(&probe, wanted, merged) {
+                Ok(found) => found,
+                Err(finding) => {
+                    findings.push(*finding);
+                    continue;
+                }
+            };
+            seconds = seconds.or(probe.seconds);
+            let file = if wanted.shared {
+                FileRef::Shared(wanted.file.clone())
+            } else {
+                let known = files.iter().position(|(_, file)| *file == wanted.file);
+                FileRef::Own(known.unwrap_or_else(|| {
+                    files.push((Role::Reference, wanted.file.clone()));
+                    files.len().saturating_sub(1)
+                }))
+            };
+            uses.push(MediaUse {
+                slot: wanted.slot.clone(),
+                file,
+                kind,
+                mime,
+            });
+        }
+        let estimated = self.price(draft, seconds);
+        findings.extend(too_dear(draft, estimated, merged));
+        if !findings.is_empty() {
+            return Err(Unready::Wrong(findings));
+        }
+        let plan = Plan {
+            endpoint: draft.endpoint.clone(),
+            model: (!draft.model.is_empty()).then(|| draft.model.clone()),
+            path: draft.path.clone(),
+            poll: draft.poll.clone(),
+            body: draft.body.clone(),
+            media: uses,
+            estimated,
+            priority: draft.priority,
+            output: draft.output.clone(),
+            warnings: draft.warnings.clone(),
+        };
+        Ok((files, plan))
+    }
+
+    /// What a wanted file is, once it is there and finished.
+    fn look_at(&mut self, wanted: &Wanted) -> Result<Arc<Probe>, Unready> {
+        let again = self.now.checked_add(LOOK_AGAIN).unwrap_or(self.now);
+        let file = &wanted.file;
+        if wanted.shared {
+            return shared_probe(self.tree, file).map_err(|why| Unready::Wait(why, again));
+        }
+        match self.finished(file, false) {
+            Ok(()) => self
+                .tree
+                .probe(file)
+                .map_err(|error| Unready::Wait(format!("for media {file}: {error}"), again)),
+            Err(NotNow::Gone) => Err(Unready::Wait(format!("for media {file}"), again)),
+            Err(NotNow::Wait(why, at)) => {
+                Err(Unready::Wait(format!("for media {file}: {why}"), at))
+            }
+        }
+    }
+
+    fn price(&self, draft: &Draft, seconds: Option<f64>) -> Option<f64> {
+        let endpoint = self
+            .rules
+            .rules
+            .catalogue
+            .endpoint(&draft.endpoint)?
+            .endpoint;
+        estimate(endpoint.model(&draft.model)?, &draft.body, seconds)
+    }
+
+    /// Whether the API would take a medium where it is wanted.
+    fn acceptable(
+        &self,
+        probe: &Probe,
+        wanted: &Wanted,
+        merged: &Merged,
+    ) -> Result<(Kind, String), Box<Finding>> {
+        let name = wanted.file.name().to_string_lossy();
+        let refuse = |message: String, hint: String| {
+            Err(Box::new(Finding::about(
+                wanted.file.to_string(),
+                message,
+                hint,
+            )))
+        };
+        if let Wholeness::Partial { missing } = &probe.wholeness
+            && probe.bytes > 0
+            && probe.format.is_some_and(media::Format::accepted_by_api)
+        {
+            return refuse(
+                format!("it is cut short: {missing}"),
+                "copy or save it again".to_owned(),
+            );
+        }
+        if let Some(why) = media::refusal(probe, &name) {
+            let (what, advice) = why
+                .split_once(". ")
+                .unwrap_or((why.as_str(), "drop another file"));
+            return refuse(what.to_owned(), lower_first(advice));
+        }
+        let (Some(format), Some(kind)) = (probe.format, probe.kind()) else {
+            return refuse(
+                "its content is of no known kind".to_owned(),
+                "drop another file".to_owned(),
+            );
+        };
+        if !wanted.kinds.is_empty() && !wanted.kinds.contains(&kind) {
+            let takes: Vec<&str> = wanted.kinds.iter().map(|kind| kind.as_str()).collect();
+            let message = format!(
+                "{name} is {}, and this field takes {}",
+                with_article(kind),
+                takes.join(" or ")
+            );
+            let hint = "name another file or another endpoint".to_owned();
+            return Err(Box::new(merged.finding(
+                &wanted.slot,
+                On::Value,
+                message,
+                Some(hint),
+            )));
+        }
+        if probe.bytes > self.rules.max_input {
+            return refuse(
+                format!(
+                    "it has {} bytes, and the largest input allowed is {} bytes",
+                    probe.bytes, self.rules.max_input
+                ),
+                "make it smaller, or raise `limits.max_input_size` (Runway takes 200 MB at most)"
+                    .to_owned(),
+            );
+        }
+        if let Err(too_big) = route(kind, probe.bytes, false) {
+            return refuse(too_big.to_string(), "make it smaller".to_owned());
+        }
+        Ok((kind, format.mime().to_owned()))
+    }
+}
+
+/// A request that would cost more than the sidecar allows, or of which nobody knows that it would not.
+fn too_dear(draft: &Draft, estimated: Option<f64>, merged: &Merged) -> Option<Finding> {
+    let limit = draft.max_credits?;
+    let message = match estimated {
+        Some(credits) if credits > limit => {
+            format!("the request would cost about {credits} credits, and `max_credits` is {limit}")
+        }
+        Some(_) => return None,
+        None => format!(
+            "the price of this request is not known, so `max_credits: {limit}` cannot be kept"
+        ),
+    };
+    let hint = "raise it or take it out, or ask for something cheaper".to_owned();
+    let path = [Step::Key("max_credits".to_owned())];
+    Some(merged.finding(&path, On::Value, message, Some(hint)))
+}
+
+/// A picture that many jobs refer to. It lies outside what is scanned, so it is looked at here, and no link on the way to
+/// it is followed.
+fn shared_probe(tree: &Tree, file: &RelPath) -> Result<Arc<Probe>, String> {
+    debug_assert!(is_shared(file));
+    let mut path = tree.root().to_path_buf();
+    for part in file.as_path().components() {
+        path.push(part);
+        match std::fs::symlink_metadata(&path) {
+            Ok(meta) if meta.is_symlink() => {
+                return Err(format!(
+                    "for media {file}: {} is a link, and links are not followed",
+                    path.display()
+                ));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(format!("for media {file}"));
+            }
+            Err(error) => return Err(format!("for media {file}: {error}")),
+        }
+    }
+    match File::open(&path).and_then(|mut file| media::probe(&mut file)) {
+        Ok(probe) => match &probe.wholeness {
+            Wholeness::Partial { missing } if probe.bytes > 0 => {
+                Err(format!("for media {file}: it is not whole yet: {missing}"))
+            }
+            Wholeness::Partial { .. } | Wholeness::Whole | Wholeness::Unknowable => {
+                Ok(Arc::new(probe))
+            }
+        },
+        Err(error) => Err(format!("for media {file}: {error}")),
+    }
+}
+
+fn with_article(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Image => "an image",
+        Kind::Video => "a video",
+        Kind::Audio => "sound",
+    }
+}
+
+fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) => first.to_lowercase().chain(chars).collect(),
+        None => String::new(),
+    }
+}
