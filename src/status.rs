@@ -60,7 +60,7 @@ impl Line {
         Line {
             id: job.id.to_string(),
             inbox: job.inbox.clone(),
-            input: job.input.to_string(),
+            input: job.input.text(),
             state: job.state_word().to_owned(),
             reason: job.reason(),
             endpoint: job.plan.as_ref().map(|plan| plan.endpoint.clone()),
@@ -79,7 +79,7 @@ impl Line {
                 .iter()
                 .map(|output| match outbox {
                     Some(outbox) => outbox.join(output.as_path()).to_string_lossy().into_owned(),
-                    None => output.to_string(),
+                    None => output.text(),
                 })
                 .collect(),
             created_at: job.created_at,
@@ -98,7 +98,7 @@ impl Line {
         Line {
             id: id.to_string(),
             inbox: inbox.to_owned(),
-            input: input.to_string(),
+            input: input.text(),
             state: "waiting".to_owned(),
             reason: Some(reason),
             endpoint: None,
@@ -133,7 +133,7 @@ pub fn details(job: &Job, history: &[(Timestamp, Event)]) -> Value {
         _ => None,
     };
     json!({
-        "files": job.files.iter().map(|file| file.dropped.to_string()).collect::<Vec<_>>(),
+        "files": job.files.iter().map(|file| file.dropped.text()).collect::<Vec<_>>(),
         "request": job.plan.as_ref().map(|plan| Value::Object(plan.body.clone())),
         "warnings": job.plan.as_ref().map(|plan| plan.warnings.clone()).unwrap_or_default(),
         "failure": failure,

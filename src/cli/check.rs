@@ -201,7 +201,7 @@ struct Report {
 
 impl Report {
     fn candidate(&mut self, root: &Root, candidate: &Candidate) {
-        let input = candidate.input.to_string();
+        let input = candidate.input.text();
         self.rows.push(match &candidate.plan {
             Ok(plan) => json!({
                 "inbox": root.inbox,
@@ -236,7 +236,7 @@ impl Report {
     fn waiting(&mut self, root: &Root, waiting: &Waiting) {
         self.rows.push(json!({
             "inbox": root.inbox,
-            "input": waiting.input.to_string(),
+            "input": waiting.input.text(),
             "valid": null,
             "endpoint": null,
             "model": null,

@@ -391,8 +391,9 @@ impl Screen {
         }
         let failed = self.dir.join("failed").join("runway.png.error.txt");
         output::text(&format!(
-            "\n{}\nEach output has a record beside it that tells how it was made, such as {}.\n\
-             The finished inputs lie in {}. {} tells what was wrong with the sidecar.\n\n\
+            "\n{}\nEach output has a record beside it that tells how it was made, such as\n  {}\n\
+             The finished inputs lie in\n  {}\n\
+             What was wrong with the sidecar is told in\n  {}\n\n\
              To begin with your own folder: taxiway init DIR\n",
             output::table(&rows),
             self.shown(&outbox.join("harbour.mp4.yaml")),

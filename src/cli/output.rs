@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use super::CommandError;
+use crate::job::is_invisible;
 
 /// Prints text as it is.
 pub fn text(text: &str) -> Result<(), CommandError> {
@@ -63,10 +64,16 @@ pub fn table(rows: &[Vec<String>]) -> String {
     text
 }
 
-/// Text with control characters shown as `?`.
+/// Text with control characters, and characters that change how others are shown, shown as `?`.
 pub fn plain(text: &str) -> String {
     text.chars()
-        .map(|c| if c.is_control() { '?' } else { c })
+        .map(|c| {
+            if c.is_control() || is_invisible(c) {
+                '?'
+            } else {
+                c
+            }
+        })
         .collect()
 }
 

@@ -1,5 +1,6 @@
 //! What people ask of a running daemon.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -69,7 +70,7 @@ pub(super) async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Vec
             let jobs = shared.engine.ledger.journal().ended_jobs(ended).await;
             let jobs = jobs.map_err(|error| error.to_string())?;
             lines.extend(jobs.iter().map(|job| line(shared, job)));
-            values(&lines)
+            values(&unique(lines))
         }
         Request::Job { job } => match find(shared, &job).await? {
             Found::Waiting(line) => values(&[*line]),
@@ -142,6 +143,21 @@ fn open_lines(shared: &Shared) -> Vec<Line> {
     lines
 }
 
+/// One line for each job. A job moves on while its sources are read, from the inbox's view to the ledger to the journal; they
+/// are read in that order, so that none is missed, and the latest word counts.
+fn unique(lines: Vec<Line>) -> Vec<Line> {
+    let mut latest: HashMap<String, usize> = HashMap::new();
+    for (index, line) in lines.iter().enumerate() {
+        latest.insert(line.id.clone(), index);
+    }
+    lines
+        .into_iter()
+        .enumerate()
+        .filter(|(index, line)| latest.get(&line.id) == Some(index))
+        .map(|(_, line)| line)
+        .collect()
+}
+
 fn waiting_lines(shared: &Shared) -> Vec<Line> {
     let inboxes = shared.inboxes();
     let mut lines: Vec<Line> = inboxes
@@ -197,6 +213,10 @@ async fn find(shared: &Shared, text: &str) -> Result<Found, String> {
     if let Ok(exact) = text.parse::<JobId>() {
         ids.retain(|id| *id == exact);
     }
+    let waiting: Vec<Line> = waiting
+        .into_iter()
+        .filter(|line| !ids.iter().any(|id| id.as_str() == line.id))
+        .collect();
     match (ids.as_slice(), waiting.as_slice()) {
         ([id], []) => {
             let job = match shared.engine.ledger.get(id) {

@@ -1,6 +1,6 @@
 //! One folder's files to jobs that can be taken and reasons to wait.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,11 +9,11 @@ use serde_json::Map;
 
 use super::layers::{Finding, Layer, Merged};
 use super::media_use::Unready;
-use super::pair::{Class, Group, classify, pair};
+use super::pair::{Class, Group, classify, comparable, pair, stem};
 use super::request::{Outcome, Rules, Subject, plan};
 use super::settle::{Content, Judgement, judge};
 use super::tree::{Parsed, Tree};
-use crate::job::{Failure, FailureKind, Plan, RelPath, Role};
+use crate::job::{Failure, FailureKind, Plan, RelPath, Role, shown};
 use crate::media::{Kind, Probe};
 
 /// A job that can be taken.
@@ -162,6 +162,14 @@ impl Pass<'_, '_> {
         let named_here = named.get(folder).unwrap_or(&nothing);
         // Whether the defaults alone make a request depends on the kind only, and thousands of media may lie here.
         let mut lone: HashMap<Kind, Result<(), Arc<str>>> = HashMap::new();
+        // A sidecar that cannot be used is a sidecar all the same: its medium must not go out without it.
+        let unusable: BTreeMap<Vec<u8>, (OsString, &str)> = self
+            .tree
+            .odd(folder)
+            .into_iter()
+            .filter(|(name, _)| classify(name) == Class::Sidecar)
+            .map(|(name, why)| (comparable(stem(&name)), (name, why)))
+            .collect();
         for group in pair(names.iter().map(OsString::as_os_str), named_here) {
             match group {
                 Group::Other { name } => self.found.wait(
@@ -169,15 +177,23 @@ impl Pass<'_, '_> {
                     "it is no image, video, sound or sidecar by its name, and no sidecar names it",
                 ),
                 Group::Spare { sidecar, used } => {
-                    let reason = format!(
-                        "not used: {} stands for the same medium",
-                        used.to_string_lossy()
-                    );
+                    let reason = format!("not used: {} stands for the same medium", shown(&used));
                     self.found.wait(&folder.join(&sidecar), reason);
                 }
                 Group::Clash { sidecar, media } => self.clash(folder, &sidecar, &media),
                 Group::Alone { main } => {
+                    let own = unusable
+                        .get(&comparable(&main))
+                        .or_else(|| unusable.get(&comparable(stem(&main))));
                     let main = folder.join(&main);
+                    if let Some((name, why)) = own {
+                        let reason = format!(
+                            "for its sidecar {}, which cannot be used: {why}",
+                            shown(name)
+                        );
+                        self.found.wait(&main, reason);
+                        continue;
+                    }
                     match &defaults {
                         Err(problems) => self.wait_for_defaults(&main, problems),
                         Ok(layers) => self.alone(&main, layers, &mut lone),
@@ -264,7 +280,7 @@ impl Pass<'_, '_> {
                 let reason = if file == input {
                     why
                 } else {
-                    format!("{}: {why}", file.name().to_string_lossy())
+                    format!("{}: {why}", shown(file.name()))
                 };
                 self.found.wait(input, reason);
                 self.found.again(at);
@@ -291,8 +307,8 @@ impl Pass<'_, '_> {
                 return;
             }
         }
-        let list: Vec<_> = media.iter().map(|name| name.to_string_lossy()).collect();
-        let name = sidecar.name().to_string_lossy().into_owned();
+        let list: Vec<_> = media.iter().map(|name| shown(name)).collect();
+        let name = shown(sidecar.name());
         let finding = Finding::about(
             sidecar.to_string(),
             format!("it could be for any of {}", list.join(", ")),
@@ -394,7 +410,7 @@ impl Pass<'_, '_> {
         let parsed = match self.tree.sidecar(sidecar) {
             Ok(parsed) => parsed,
             Err(error) => {
-                let name = sidecar.name().to_string_lossy();
+                let name = shown(sidecar.name());
                 self.wait_again(input, format!("{name} cannot be read: {error}"));
                 return;
             }
@@ -461,7 +477,7 @@ impl Pass<'_, '_> {
         let Some(input) = subjects.input() else {
             return;
         };
-        let name = subjects.sidecar.unwrap_or(input).name().to_string_lossy();
+        let name = shown(subjects.sidecar.unwrap_or(input).name());
         let what = match findings.len() {
             1 => format!("a problem with {name}"),
             several => format!("{several} problems with {name}"),

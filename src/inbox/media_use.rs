@@ -1,15 +1,16 @@
 //! The files that a request names: whether they are there, whether the API would take them, and what the whole will cost.
 
-use std::fs::File;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::evaluate::{LOOK_AGAIN, NotNow, Pass};
 use super::layers::{Finding, Merged};
+use super::pair::comparable;
 use super::request::{Draft, Wanted, is_shared};
 use super::tree::Tree;
 use crate::catalogue::{On, Step, estimate};
-use crate::job::{FileRef, MediaUse, Plan, RelPath, Role};
+use crate::files::open_plain;
+use crate::job::{FileRef, MediaUse, Plan, RelPath, Role, shown};
 use crate::media::{self, Kind, Probe, Wholeness};
 use crate::runway::route;
 
@@ -39,6 +40,7 @@ impl Pass<'_, '_> {
         let mut uses = Vec::new();
         let mut seconds = None;
         for wanted in &draft.wanted {
+            let wanted = &self.as_on_disk(wanted);
             let probe = self.look_at(wanted)?;
             let (kind, mime) = match self.acceptable(&probe, wanted, merged) {
                 Ok(found) => found,
@@ -84,6 +86,35 @@ impl Pass<'_, '_> {
         Ok((files, plan))
     }
 
+    /// The wanted file by the name that lies on the disk: sidecars and disks may write accents in different forms of Unicode.
+    fn as_on_disk(&self, wanted: &Wanted) -> Wanted {
+        let folder = wanted.file.parent();
+        let names = if wanted.shared {
+            let listed = std::fs::read_dir(self.tree.absolute(&folder));
+            // A folder that cannot be listed is told of when the file is looked at.
+            listed.map_or_else(
+                |_| Vec::new(),
+                |entries| {
+                    entries
+                        .filter_map(Result::ok)
+                        .map(|entry| entry.file_name())
+                        .collect()
+                },
+            )
+        } else {
+            self.tree.names(&folder)
+        };
+        let exact = names.iter().any(|name| name == wanted.file.name());
+        let wish = comparable(wanted.file.name());
+        match names.iter().find(|name| comparable(name) == wish) {
+            Some(name) if !exact => Wanted {
+                file: folder.join(name),
+                ..wanted.clone()
+            },
+            Some(_) | None => wanted.clone(),
+        }
+    }
+
     /// What a wanted file is, once it is there and finished.
     fn look_at(&mut self, wanted: &Wanted) -> Result<Arc<Probe>, Unready> {
         let again = self.now.checked_add(LOOK_AGAIN).unwrap_or(self.now);
@@ -120,7 +151,7 @@ impl Pass<'_, '_> {
         wanted: &Wanted,
         merged: &Merged,
     ) -> Result<(Kind, String), Box<Finding>> {
-        let name = wanted.file.name().to_string_lossy();
+        let name = shown(wanted.file.name());
         let refuse = |message: String, hint: String| {
             Err(Box::new(Finding::about(
                 wanted.file.to_string(),
@@ -219,7 +250,7 @@ fn shared_probe(tree: &Tree, file: &RelPath) -> Result<Arc<Probe>, String> {
             Err(error) => return Err(format!("for media {file}: {error}")),
         }
     }
-    match File::open(&path).and_then(|mut file| media::probe(&mut file)) {
+    match open_plain(&path).and_then(|mut file| media::probe(&mut file)) {
         Ok(probe) => match &probe.wholeness {
             Wholeness::Partial { missing } if probe.bytes > 0 => {
                 Err(format!("for media {file}: it is not whole yet: {missing}"))

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use super::pair::{Class, classify, comparable};
 use super::request::{is_shared, local_file};
 use super::scan::{Entry, Ignore, folder_times, read_folder, stamp};
 use super::settle::{Content, Sighting, Stamp, look};
+use crate::files::open_plain;
 use crate::job::RelPath;
 use crate::media::{self, Probe, Wholeness};
 use crate::yaml::{self, Document, Node, ProblemKind, to_json};
@@ -268,7 +268,7 @@ impl Tree {
         {
             return Ok(probe.clone());
         }
-        let probe = Arc::new(media::probe(&mut File::open(self.absolute(file))?)?);
+        let probe = Arc::new(media::probe(&mut open_plain(&self.absolute(file))?)?);
         if let Some(seen) = self.seen_mut(file) {
             seen.read = Some(Read::Medium(probe.clone()));
         }
@@ -377,11 +377,31 @@ impl Tree {
     fn read_defaults(&mut self, folder: &RelPath) -> Option<Arc<Parsed>> {
         let file = folder.join(OsStr::new(DEFAULTS));
         let path = self.absolute(&file);
+        let wrong = |message: String, hint: &str| {
+            Some(Arc::new(Parsed::Wrong(vec![Finding::about(
+                file.to_string(),
+                message,
+                hint,
+            )])))
+        };
+        // Only a file that is not there means that there are no defaults: leaving out a limit that somebody wrote would cost.
         let version = match stamp(&path) {
             Ok(Some(version)) => version,
-            Ok(None) | Err(_) => {
+            Ok(None) => {
+                return wrong(
+                    "it is a link or no file at all, and links are not followed".to_owned(),
+                    "put a file there",
+                );
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.defaults.remove(folder);
                 return None;
+            }
+            Err(error) => {
+                return wrong(
+                    format!("it cannot be looked at: {error}"),
+                    "mend the folder's permissions",
+                );
             }
         };
         if let Some((known, parsed)) = self.defaults.get(folder)
@@ -408,7 +428,7 @@ impl Tree {
 pub fn parse_file(path: &Path, label: &str) -> io::Result<Parsed> {
     use std::io::Read as _;
     let mut bytes = Vec::new();
-    File::open(path)?
+    open_plain(path)?
         .take(yaml::MAX_BYTES as u64 + 1)
         .read_to_end(&mut bytes)?;
     Ok(parse_sidecar(&bytes, label))

@@ -52,16 +52,42 @@ impl RelPath {
         RelPath(self.0.join(name))
     }
 
+    /// The path as text, for programs; what is not UTF-8 is replaced.
+    pub fn text(&self) -> String {
+        self.0.to_string_lossy().into_owned()
+    }
+
     /// Whether this is the root itself.
     pub fn is_root(&self) -> bool {
         self.0.as_os_str().is_empty()
     }
 }
 
+/// For people: see [`shown`].
 impl fmt::Display for RelPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.to_string_lossy())
+        f.write_str(&shown(self.0.as_os_str()))
     }
+}
+
+/// A file's name for logs, notes and terminals. Control characters, and characters that turn the direction of text or have
+/// no width, are escaped: a name must not forge a line of the log or pretend to be another name.
+pub fn shown(name: &OsStr) -> String {
+    let mut text = String::new();
+    for c in name.to_string_lossy().chars() {
+        if c.is_control() || is_invisible(c) {
+            text.extend(c.escape_unicode());
+        } else {
+            text.push(c);
+        }
+    }
+    text
+}
+
+/// Characters that show nothing by themselves but change how others are shown.
+pub fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 impl From<RelPath> for String {

@@ -23,8 +23,10 @@ const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_jobs.sql")];
 /// A journal in one SQLite file.
 pub struct SqliteJournal {
     path: PathBuf,
-    /// SQLite has one writer at a time anyway.
-    writer: Mutex<SqliteConnection>,
+    options: SqliteConnectOptions,
+    /// SQLite has one writer at a time anyway. A connection that had an error is thrown away: whether a transaction is still
+    /// open on it, and with it whether a later commit would be one, cannot be told.
+    writer: Mutex<Option<SqliteConnection>>,
     readers: SqlitePool,
 }
 
@@ -50,12 +52,14 @@ impl SqliteJournal {
             .await
             .map_err(|error| unreadable(&path, &error))?;
         migrate(&mut writer, &path).await?;
+        let writing = options.create_if_missing(false);
         let readers = SqlitePoolOptions::new()
             .max_connections(2)
-            .connect_lazy_with(options.create_if_missing(false).read_only(true));
+            .connect_lazy_with(writing.clone().read_only(true));
         Ok(SqliteJournal {
             path,
-            writer: Mutex::new(writer),
+            options: writing,
+            writer: Mutex::new(Some(writer)),
             readers,
         })
     }
@@ -91,7 +95,8 @@ impl SqliteJournal {
         }
         Ok(SqliteJournal {
             path,
-            writer: Mutex::new(writer),
+            options: options.clone(),
+            writer: Mutex::new(Some(writer)),
             readers: SqlitePoolOptions::new()
                 .max_connections(1)
                 .connect_lazy_with(options),
@@ -113,7 +118,31 @@ impl SqliteJournal {
     }
 
     async fn write(&self, entries: &[Entry]) -> Result<(), JournalError> {
-        let mut writer = self.writer.lock().await;
+        let mut slot = self.writer.lock().await;
+        // Taken out, so that it comes back only after all went well.
+        let mut writer = self.connection(slot.take()).await?;
+        self.write_to(&mut writer, entries).await?;
+        *slot = Some(writer);
+        Ok(())
+    }
+
+    async fn connection(
+        &self,
+        kept: Option<SqliteConnection>,
+    ) -> Result<SqliteConnection, JournalError> {
+        match kept {
+            Some(writer) => Ok(writer),
+            None => SqliteConnection::connect_with(&self.options)
+                .await
+                .map_err(self.store()),
+        }
+    }
+
+    async fn write_to(
+        &self,
+        writer: &mut SqliteConnection,
+        entries: &[Entry],
+    ) -> Result<(), JournalError> {
         let mut transaction = writer.begin().await.map_err(self.store())?;
         for entry in entries {
             let job = &entry.job;
@@ -132,7 +161,7 @@ impl SqliteJournal {
             .bind(job.id.as_str())
             .bind(sequence(job.seq))
             .bind(&job.inbox)
-            .bind(job.input.to_string())
+            .bind(job.input.text())
             .bind(job.state_word())
             .bind(job.is_open())
             .bind(job.created_at.as_microsecond())
@@ -413,7 +442,8 @@ impl Journal for SqliteJournal {
         now: Timestamp,
     ) -> Answer<'a, ()> {
         Box::pin(async move {
-            let mut writer = self.writer.lock().await;
+            let mut slot = self.writer.lock().await;
+            let mut writer = self.connection(slot.take()).await?;
             let mut transaction = writer.begin().await.map_err(self.store())?;
             sqlx::query("DELETE FROM uploads WHERE expires_at <= ?1")
                 .bind(now.as_microsecond())
@@ -431,7 +461,9 @@ impl Journal for SqliteJournal {
             .execute(&mut *transaction)
             .await
             .map_err(self.store())?;
-            transaction.commit().await.map_err(self.store())
+            transaction.commit().await.map_err(self.store())?;
+            *slot = Some(writer);
+            Ok(())
         })
     }
 }

@@ -1,8 +1,8 @@
 //! Making a job's media ready: each becomes a data URI or an ephemeral upload, and the same bytes are uploaded once while
 //! Runway keeps them.
 
-use std::io;
-use std::path::PathBuf;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::{StageError, blocking, inbox};
 use crate::catalogue::set_slot;
 use crate::engine::{Engine, trouble_pause};
-use crate::files::sha256;
+use crate::files::{open_plain, sha256};
 use crate::job::{FileRef, InputFile, Job, MediaUse, Plan};
 use crate::journal::Upload;
 use crate::places::Places;
@@ -115,6 +115,13 @@ async fn digest_files(job: &Arc<Job>, places: &Places) -> Result<Vec<InputFile>,
     Ok(files)
 }
 
+/// The whole content of a small file.
+fn read_plain(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    open_plain(path)?.read_to_end(&mut content)?;
+    Ok(content)
+}
+
 fn name_of(files: &[InputFile], file: &FileRef) -> String {
     match file {
         FileRef::Own(index) => files
@@ -156,7 +163,7 @@ async fn uri_for(
         .map_err(|too_big| NotReady::Files(format!("{name}: {too_big}")))?
     {
         Route::DataUri => {
-            let content = blocking(move || std::fs::read(path)).await?.map_err(gone)?;
+            let content = blocking(move || read_plain(&path)).await?.map_err(gone)?;
             Ok(data_uri(&media.mime, &content))
         }
         Route::Upload => {
@@ -226,8 +233,10 @@ async fn upload(
         {
             return Err(NotReady::Cancelled);
         }
-        let file = tokio::fs::File::open(&path)
-            .await
+        let opening = path.clone();
+        let file = blocking(move || open_plain(&opening))
+            .await?
+            .map(tokio::fs::File::from_std)
             .map_err(|error| NotReady::Files(format!("{name} cannot be read: {error}")))?;
         let started = Timestamp::now();
         let plain_name = path
