@@ -2,17 +2,23 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
+use rustix::fs::{CWD, Mode, OFlags, RenameFlags, ResolveFlags, openat, openat2, renameat_with};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 /// Longest file name, in bytes, on every filesystem that people use.
 const NAME_MAX: usize = 255;
+/// Longest path that the kernel takes, in bytes.
+const PATH_MAX: usize = 4095;
+/// How often a folder's name is numbered before something else must be wrong.
+const NUMBERS_MAX: u32 = 10_000;
 
 /// Makes a folder and those above it, durably: after a power cut they are still there.
 pub fn create_folders(path: &Path) -> io::Result<()> {
@@ -64,6 +70,62 @@ pub fn open_plain(path: &Path) -> io::Result<File> {
         // The flags of the kernel's interface fit its own type.
         .custom_flags(flags.cast_signed())
         .open(path)?;
+    plain(file)
+}
+
+/// Opens a plain file below a folder to read it. No link is followed on the way from `root` to it, whatever is exchanged
+/// meanwhile, so what is read lies below `root`; a pipe or a device is an error and not a wait without end.
+///
+/// # Errors
+/// `NotFound`; `InvalidInput` if a link is on the way, the path leaves `root`, or it is no plain file.
+pub fn open_beneath(root: &Path, path: &Path) -> io::Result<File> {
+    if !path
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)))
+    {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "its path leaves the folder",
+        ));
+    }
+    let top = OpenOptions::new()
+        .read(true)
+        .custom_flags((OFlags::PATH | OFlags::DIRECTORY).bits().cast_signed())
+        .open(root)?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    let opened = match openat2(&top, path, flags, Mode::empty(), resolve) {
+        // An old kernel, or a container that does not know the call (EPERM), or a rename at the same moment (EAGAIN).
+        Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN) => open_by_parts(top.into(), path),
+        other => other,
+    };
+    match opened {
+        Ok(file) => plain(File::from(file)),
+        Err(Errno::LOOP) => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a link lies on the way to it, and links are not followed",
+        )),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Opens part after part, so that no link is followed where the kernel cannot promise it for the whole path.
+fn open_by_parts(top: OwnedFd, path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut at = top;
+    let mut parts = path.components().peekable();
+    while let Some(part) = parts.next() {
+        let last = parts.peek().is_none();
+        // Without `O_DIRECTORY` a link is told of as a link.
+        at = openat(&at, part.as_os_str(), flags, Mode::empty())?;
+        if last {
+            return Ok(at);
+        }
+    }
+    Err(Errno::INVAL)
+}
+
+fn plain(file: File) -> io::Result<File> {
     if file.metadata()?.is_file() {
         Ok(file)
     } else {
@@ -76,11 +138,46 @@ pub fn open_plain(path: &Path) -> io::Result<File> {
 
 /// Renames within one filesystem, never onto an existing name.
 ///
-/// Atomic: a crash leaves the file under one of the two names. Durable only once both folders are synced.
+/// A crash leaves the file under one of the two names, or (where it is done by a hard link) under both; doing it again
+/// completes it. Durable only once both folders are synced.
 ///
 /// # Errors
-/// `AlreadyExists` if the target is there; `CrossesDevices` if it lies on another filesystem.
+/// `AlreadyExists` if another file bears the target's name; `CrossesDevices` if it lies on another filesystem.
 pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match rename_once(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_linked(from, to)? => {
+            fs::remove_file(from)
+        }
+        other => other,
+    }
+}
+
+/// Whether two names are two hard links to one file, as an interrupted [`rename_new`] leaves them. Two ways to write one
+/// and the same name (through a link to a folder, or in letters of another size) are not that.
+fn is_linked(from: &Path, to: &Path) -> io::Result<bool> {
+    let look = |path: &Path| match fs::symlink_metadata(path) {
+        Ok(meta) => Ok(Some(meta)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    };
+    let (Some(a), Some(b)) = (look(from)?, look(to)?) else {
+        return Ok(false);
+    };
+    if !a.is_file() || (a.dev(), a.ino()) != (b.dev(), b.ino()) || a.nlink() < 2 {
+        return Ok(false);
+    }
+    if from.file_name() != to.file_name() {
+        return Ok(true);
+    }
+    let folder = |path: &Path| match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => fs::metadata(parent),
+        _ => fs::metadata("."),
+    };
+    let (a, b) = (folder(from)?, folder(to)?);
+    Ok((a.dev(), a.ino()) != (b.dev(), b.ino()))
+}
+
+fn rename_once(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Ok(()) => Ok(()),
         // The filesystem does not know the flag: a hard link is as atomic and does not replace either.
@@ -114,14 +211,6 @@ pub fn move_new(from: &Path, to: &Path) -> io::Result<()> {
     match rename_new(from, to) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => copy_and_remove(from, to)?,
-        // By way of a hard link an earlier attempt may have come as far as the target.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            if same_file(from, to)? {
-                fs::remove_file(from)?;
-            } else {
-                return Err(error);
-            }
-        }
         Err(error) => return Err(error),
     }
     sync_parent(to)?;
@@ -137,33 +226,25 @@ fn copy_and_remove(from: &Path, to: &Path) -> io::Result<()> {
             Err(io::ErrorKind::AlreadyExists.into())
         };
     }
-    let mut name = OsString::from(".taxiway-copy-");
-    name.push(to.file_name().unwrap_or_default());
-    let part = to.with_file_name(fit_name(&name, b""));
-    let mut source = File::open(from)?;
-    let mut target = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(&part)?;
-    io::copy(&mut source, &mut target)?;
-    target.set_permissions(source.metadata()?.permissions())?;
-    target.sync_all()?;
-    rename_new(&part, to)?;
+    let mut source = open_plain(from)?;
+    let permissions = source.metadata()?.permissions();
+    let part = write_part(to, |target| {
+        io::copy(&mut source, target)?;
+        target.set_permissions(permissions)
+    })?;
+    if let Err(error) = rename_new(&part, to) {
+        discard(&part);
+        return Err(error);
+    }
     sync_parent(to)?;
     fs::remove_file(from)
-}
-
-fn same_file(a: &Path, b: &Path) -> io::Result<bool> {
-    let (a, b) = (fs::symlink_metadata(a)?, fs::symlink_metadata(b)?);
-    Ok((a.dev(), a.ino()) == (b.dev(), b.ino()))
 }
 
 fn same_content(a: &Path, b: &Path) -> io::Result<bool> {
     if fs::metadata(a)?.len() != fs::metadata(b)?.len() {
         return Ok(false);
     }
-    Ok(digest(a)? == digest(b)?)
+    Ok(digest(&open_plain(a)?)? == digest(&open_plain(b)?)?)
 }
 
 /// Writes a small file under a new name: whole and durable once the name is there, and never over another file.
@@ -171,47 +252,125 @@ fn same_content(a: &Path, b: &Path) -> io::Result<bool> {
 /// # Errors
 /// `AlreadyExists` if the name is taken by something else; if it is taken by the same content, all is well.
 pub fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
-    let part = write_part(path, content)?;
+    put_new(path, content).map(drop)
+}
+
+/// As [`write_new`], and tells whether this call gave the file its name (`true`) or found it there (`false`).
+///
+/// # Errors
+/// As [`write_new`].
+pub fn put_new(path: &Path, content: &[u8]) -> io::Result<bool> {
+    let part = write_part(path, |file| file.write_all(content))?;
     match rename_new(&part, path) {
-        Ok(()) => sync_parent(path),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            fs::remove_file(&part)?;
-            if fs::read(path)? == content {
-                Ok(())
+        Ok(()) => sync_parent(path).map(|()| true),
+        Err(error) => {
+            discard(&part);
+            if error.kind() == io::ErrorKind::AlreadyExists && fs::read(path)? == content {
+                // Whoever wrote it may not have come as far as making its name durable.
+                sync_parent(path).map(|()| false)
             } else {
                 Err(error)
             }
         }
-        Err(error) => Err(error),
     }
 }
 
 /// Writes a small file, whole and durable once the name is there, in place of what was there.
 pub fn write_over(path: &Path, content: &[u8]) -> io::Result<()> {
-    let part = write_part(path, content)?;
-    fs::rename(&part, path)?;
+    let part = write_part(path, |file| file.write_all(content))?;
+    if let Err(error) = fs::rename(&part, path) {
+        discard(&part);
+        return Err(error);
+    }
     sync_parent(path)
 }
 
-fn write_part(path: &Path, content: &[u8]) -> io::Result<std::path::PathBuf> {
-    let mut name = OsString::from(".taxiway-");
-    name.push(path.file_name().unwrap_or_default());
-    let part = path.with_file_name(fit_name(&name, b".part"));
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(&part)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    Ok(part)
+/// Writes a hidden file beside `path` that nobody else writes, durably, and answers with its name.
+fn write_part(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<PathBuf> {
+    let (part, mut file) = new_part(path)?;
+    match fill(&mut file).and_then(|()| file.sync_all()) {
+        Ok(()) => Ok(part),
+        Err(error) => {
+            discard(&part);
+            Err(error)
+        }
+    }
+}
+
+/// Makes a hidden file beside `path` whose name no other call gets, in this process or another.
+fn new_part(path: &Path) -> io::Result<(PathBuf, File)> {
+    static PARTS: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let number = PARTS.fetch_add(1, Ordering::Relaxed);
+        let name = format!(".taxiway-{}-{number}.part", std::process::id());
+        let part = path.with_file_name(name);
+        match OpenOptions::new().write(true).create_new(true).open(&part) {
+            Ok(file) => return Ok((part, file)),
+            // A crash left it.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Removes what could not be finished. If even that fails, the error that led here counts more.
+fn discard(part: &Path) {
+    if let Err(error) = fs::remove_file(part) {
+        tracing::debug!(part = %part.display(), %error, "an unfinished file stays");
+    }
+}
+
+/// A folder below `root` that can hold a file, as near to `wanted` (relative, plain parts) as can be: where a file bears
+/// the name of a folder, the folder is numbered; where the whole path would be too long, it is `root` itself. The folder
+/// need not be there yet.
+///
+/// # Errors
+/// The folders cannot be looked at.
+pub fn usable_folder(root: &Path, wanted: &Path) -> io::Result<PathBuf> {
+    let mut usable = PathBuf::new();
+    for part in wanted.components() {
+        let mut candidate = usable.join(part);
+        let mut number = 1_u32;
+        while bears_no_folder(&root.join(&candidate))? {
+            number = number.saturating_add(1);
+            if number > NUMBERS_MAX {
+                return Err(io::ErrorKind::NotADirectory.into());
+            }
+            let suffix = format!(" ({number})");
+            candidate = usable.join(fit_name(part.as_os_str(), suffix.as_bytes()));
+        }
+        usable = candidate;
+        let length = root.as_os_str().len() + usable.as_os_str().len();
+        if length + NAME_MAX + 2 > PATH_MAX {
+            return Ok(PathBuf::new());
+        }
+    }
+    Ok(usable)
+}
+
+/// Whether something that is no folder, nor a link to one, has the name.
+fn bears_no_folder(path: &Path) -> io::Result<bool> {
+    match fs::metadata(path) {
+        Ok(meta) => Ok(!meta.is_dir()),
+        // Nothing, or a link to nothing.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Ok(fs::symlink_metadata(path).is_ok())
+        }
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::LOOP) => Ok(true),
+        Err(error) => Err(error),
+    }
 }
 
 /// `name` with `suffix` behind it, shortened at the end of `name` where the two are too long for a file name. A UTF-8
 /// character is not cut in two.
 pub fn fit_name(name: &OsStr, suffix: &[u8]) -> OsString {
+    fit_name_into(name, suffix, NAME_MAX)
+}
+
+/// As [`fit_name`], for filesystems whose names are at most `max` bytes long.
+pub fn fit_name_into(name: &OsStr, suffix: &[u8], max: usize) -> OsString {
     let mut bytes = name.as_bytes();
-    let room = NAME_MAX.saturating_sub(suffix.len());
+    let room = max.saturating_sub(suffix.len());
     if bytes.len() > room {
         bytes = bytes.get(..room).unwrap_or(bytes);
         // At most three bytes of a UTF-8 character can be left over; other bytes are taken as they come.
@@ -231,23 +390,34 @@ pub fn fit_name(name: &OsStr, suffix: &[u8]) -> OsString {
 
 /// Hex SHA-256 of a file's content, read in bounded memory.
 pub fn sha256(path: &Path) -> io::Result<String> {
+    sha256_of(&open_plain(path)?)
+}
+
+/// Hex SHA-256 of an open file's whole content, read in bounded memory; where the file stands does not matter and stays.
+pub fn sha256_of(file: &File) -> io::Result<String> {
     use std::fmt::Write as _;
     let mut hex = String::with_capacity(64);
-    for byte in digest(path)? {
+    for byte in digest(file)? {
         // Writing to a String cannot fail; its error type exists only for the trait.
         write!(hex, "{byte:02x}").map_err(io::Error::other)?;
     }
     Ok(hex)
 }
 
-fn digest(path: &Path) -> io::Result<[u8; 32]> {
-    let mut file = open_plain(path)?;
+fn digest(file: &File) -> io::Result<[u8; 32]> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0_u8; 64 * 1024];
+    let mut at = 0_u64;
     loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hash.finalize().into()),
-            read => hash.update(buffer.get(..read).unwrap_or_default()),
+        match file.read_at(&mut buffer, at) {
+            Ok(0) => return Ok(hash.finalize().into()),
+            Ok(read) => {
+                hash.update(buffer.get(..read).unwrap_or_default());
+                // A buffer's length fits, and no file is as long as 2^64 bytes.
+                at = at.saturating_add(read as u64);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
 }
@@ -266,6 +436,99 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&a).unwrap(), b"a");
         assert_eq!(fs::read(&b).unwrap(), b"b");
+    }
+
+    #[test]
+    fn a_rename_by_hard_link_that_was_interrupted_is_completed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        fs::write(&a, "a").unwrap();
+        fs::hard_link(&a, &b).unwrap();
+        rename_new(&a, &b).unwrap();
+        assert!(!a.exists());
+        assert_eq!(fs::read(&b).unwrap(), b"a");
+    }
+
+    #[test]
+    fn one_name_written_in_two_ways_is_never_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = dir.path().join("real");
+        fs::create_dir(&real).unwrap();
+        std::os::unix::fs::symlink(&real, dir.path().join("way")).unwrap();
+        let (a, b) = (real.join("x"), dir.path().join("way/x"));
+        fs::write(&a, "x").unwrap();
+        assert!(rename_new(&a, &b).is_err());
+        // Another hard link elsewhere makes no difference.
+        fs::hard_link(&a, dir.path().join("other")).unwrap();
+        assert!(rename_new(&a, &b).is_err());
+        assert_eq!(fs::read(&a).unwrap(), b"x");
+    }
+
+    #[test]
+    fn two_who_write_the_same_name_do_not_share_a_part_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        let first = write_part(&path, |file| file.write_all(b"one")).unwrap();
+        let second = write_part(&path, |file| file.write_all(b"two")).unwrap();
+        assert_ne!(first, second);
+        assert_eq!(fs::read(first).unwrap(), b"one");
+        assert_eq!(fs::read(second).unwrap(), b"two");
+    }
+
+    #[test]
+    fn a_write_tells_whether_it_gave_the_name_and_leaves_no_part_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        assert!(put_new(&path, b"one").unwrap());
+        assert!(!put_new(&path, b"one").unwrap());
+        assert!(put_new(&path, b"two").is_err());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn nothing_is_opened_through_a_link_below_the_root() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, outside) = (dir.path().join("inbox"), dir.path().join("secret"));
+        fs::create_dir_all(root.join("_refs")).unwrap();
+        fs::create_dir(&outside).unwrap();
+        fs::write(root.join("_refs/cat.png"), "cat").unwrap();
+        fs::write(outside.join("key"), "key").unwrap();
+        std::os::unix::fs::symlink(&outside, root.join("_way")).unwrap();
+        std::os::unix::fs::symlink(outside.join("key"), root.join("_refs/key")).unwrap();
+        let open = |path: &str| open_beneath(&root, Path::new(path)).map(|_| ());
+        let by_parts = |path: &str| {
+            let top = OwnedFd::from(File::open(&root).unwrap());
+            open_by_parts(top, Path::new(path)).map(|_| ())
+        };
+        assert!(open("_refs/cat.png").is_ok());
+        assert!(by_parts("_refs/cat.png").is_ok());
+        for path in ["_way/key", "_refs/key"] {
+            let error = open(path).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{path}");
+            assert!(error.to_string().contains("link"), "{error}");
+            assert_eq!(by_parts(path), Err(Errno::LOOP), "{path}");
+        }
+        for path in ["../secret/key", "/etc/passwd", "_refs"] {
+            let error = open(path).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{path}");
+        }
+        let error = open("_refs/dog.png").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_folder_whose_name_a_file_bears_is_numbered() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("shoes"), "x").unwrap();
+        fs::create_dir(dir.path().join("hats")).unwrap();
+        let usable = |wanted: &str| usable_folder(dir.path(), Path::new(wanted)).unwrap();
+        assert_eq!(usable(""), Path::new(""));
+        assert_eq!(usable("hats/new"), Path::new("hats/new"));
+        assert_eq!(usable("shoes/red"), Path::new("shoes (2)/red"));
+        fs::write(dir.path().join("shoes (2)"), "x").unwrap();
+        assert_eq!(usable("shoes/red"), Path::new("shoes (3)/red"));
+        let deep = "deep/".repeat(800);
+        assert_eq!(usable(&deep), Path::new(""));
     }
 
     #[test]

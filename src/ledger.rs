@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::job::{Event, Illegal, Job, JobId, Seen, State, transition};
+use crate::job::{Event, Illegal, Job, JobId, RelPath, Seen, State, transition};
 use crate::journal::{Entry, Journal, JournalError};
 
 /// At most this many changes share one commit, so that the first of them does not wait for long.
@@ -28,6 +28,14 @@ pub enum LedgerError {
     /// The journal could not be written; nothing changed, and the same may be tried again.
     #[error("{0}")]
     Journal(Arc<JournalError>),
+    /// A file of the new job belongs to another one already.
+    #[error("{file} belongs to job {job} already")]
+    Claimed {
+        /// The file.
+        file: String,
+        /// The job that has it.
+        job: JobId,
+    },
     /// The daemon is stopping.
     #[error("the daemon is stopping")]
     Stopped,
@@ -201,7 +209,10 @@ impl<'a> Batch<'a> {
 
     fn add(&mut self, change: Change, now: Timestamp) -> Result<Vec<Arc<Job>>, LedgerError> {
         match change {
-            Change::Insert(new) => Ok(new.into_iter().map(|job| self.push(None, job)).collect()),
+            Change::Insert(new) => {
+                self.refuse_claimed(&new)?;
+                Ok(new.into_iter().map(|job| self.push(None, job)).collect())
+            }
             Change::Apply(id, event) => {
                 let job = self.current(&id).ok_or(LedgerError::Unknown(id))?;
                 let next = transition(&job, (*event).clone(), now)?;
@@ -213,6 +224,38 @@ impl<'a> Batch<'a> {
                 Ok(vec![self.push(Some(*event), next)])
             }
         }
+    }
+
+    /// Two jobs for one file would be two requests for it: whoever looked at the folder, this is where it is decided.
+    fn refuse_claimed(&self, new: &[Job]) -> Result<(), LedgerError> {
+        let jobs = self.jobs.read().unwrap_or_else(PoisonError::into_inner);
+        let open = jobs
+            .values()
+            .filter(|job| !self.changed.contains_key(&job.id))
+            .chain(self.changed.values())
+            .filter(|job| job.is_open());
+        let mut claimed: HashMap<(&str, bool, &RelPath), &JobId> = HashMap::new();
+        for job in open {
+            for file in &job.files {
+                claimed.insert((&job.inbox, true, &file.working), &job.id);
+                if matches!(job.state, State::Taking { .. }) {
+                    claimed.insert((&job.inbox, false, &file.dropped), &job.id);
+                }
+            }
+        }
+        for job in new {
+            for file in &job.files {
+                let working = claimed.get(&(job.inbox.as_str(), true, &file.working));
+                let dropped = claimed.get(&(job.inbox.as_str(), false, &file.dropped));
+                if let Some(owner) = working.or(dropped) {
+                    return Err(LedgerError::Claimed {
+                        file: file.dropped.to_string(),
+                        job: (*owner).clone(),
+                    });
+                }
+            }
+        }
+        Ok(())
     }
 
     fn push(&mut self, event: Option<Event>, job: Job) -> Arc<Job> {

@@ -2,24 +2,39 @@
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::files::fit_name;
-use crate::job::{Delivery, FileRef, Job, JobId, RelPath, Task};
+use crate::files::{fit_name_into, open_plain, sha256_of, usable_folder};
+use crate::job::{Delivery, FileRef, Job, JobId, Plan, RelPath, Task};
 use crate::media::Probe;
 use crate::yaml::{WriteError, to_yaml};
 
 /// Behind every output's name, its record's.
 const RECORD: &str = ".yaml";
 
+/// Lengths of file names in bytes: what nearly all filesystems take, then what even those take that encrypt or encode them.
+const NAMES: [usize; 2] = [255, 100];
+
 /// Where an output is written before it has its name: beside it, hidden.
-pub fn part_path(input: &RelPath, job: &JobId, index: usize) -> RelPath {
-    input.with_name(OsStr::new(&format!(".taxiway-{job}-{index}.part")))
+///
+/// # Errors
+/// The outbox cannot be looked at.
+pub fn part_path(outbox: &Path, input: &RelPath, job: &JobId, index: usize) -> io::Result<RelPath> {
+    let name = format!(".taxiway-{job}-{index}.part");
+    Ok(folder(outbox, input)?.join(OsStr::new(&name)))
+}
+
+/// The folder for what is made from an input: the input's own, unless a file bears its name in the outbox or the path would
+/// be too long there. A paid output is never held up by a name.
+fn folder(outbox: &Path, input: &RelPath) -> io::Result<RelPath> {
+    let usable = usable_folder(outbox, input.parent().as_path())?;
+    // It is made of plain parts, as what it was made from.
+    RelPath::new(&usable).ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
 /// The extension that an output's content calls for; where the content is not known, what the server says; else `bin`.
@@ -41,8 +56,8 @@ pub fn extension(probe: &Probe, content_type: Option<&str>) -> String {
 }
 
 /// The names of a job's outputs: after the input, or after the sidecar's `output`; numbered where there are several; with
-/// ` (2)`, ` (3)` where a name is taken. A name counts as free only if its record's is free, too. Outputs that have a name
-/// already keep it.
+/// ` (2)`, ` (3)` where a name is taken. A name counts as free only if its record's is free, too, or if this very output
+/// lies there already with its record. Outputs that have a name already keep it.
 ///
 /// # Errors
 /// The outbox cannot be looked at.
@@ -56,6 +71,7 @@ pub fn choose_names(
         Some(name) => OsString::from(name),
         None => stem(job.input.name()).to_owned(),
     };
+    let folder = folder(outbox, &job.input)?;
     let mut chosen: Vec<RelPath> = Vec::with_capacity(outputs.len());
     for (index, output) in outputs.iter().enumerate() {
         if let Some(name) = output.name.as_ref().filter(|name| !refused.contains(name)) {
@@ -66,28 +82,92 @@ pub fn choose_names(
         if outputs.len() > 1 {
             name.push(format!("-{}", index.saturating_add(1)));
         }
-        let mut number = 1_u32;
-        let free = loop {
-            let suffix = match number {
-                1 => format!(".{}", output.extension),
-                number => format!(" ({number}).{}", output.extension),
-            };
-            // Room for the record's ending, so that the two names stay alike.
-            let mut full = fit_name(&name, format!("{suffix}{RECORD}").as_bytes()).into_vec();
-            full.truncate(full.len().saturating_sub(RECORD.len()));
-            let candidate = job.input.with_name(OsStr::from_bytes(&full));
-            if !chosen.contains(&candidate)
-                && !refused.contains(&candidate)
-                && !exists(&outbox.join(candidate.as_path()))?
-                && !exists(&outbox.join(record_path(&candidate).as_path()))?
-            {
-                break candidate;
+        let is_free = |candidate: &RelPath| -> io::Result<bool> {
+            if chosen.contains(candidate) || refused.contains(candidate) {
+                return Ok(false);
             }
-            number = number.saturating_add(1);
+            let (path, beside) = (
+                outbox.join(candidate.as_path()),
+                outbox.join(record_path(candidate).as_path()),
+            );
+            Ok(match (exists(&path)?, exists(&beside)?) {
+                (false, false) => true,
+                (true, true) => is_record_of(&beside, &job.id)? && is_delivered(&path, output)?,
+                (true, false) | (false, true) => false,
+            })
         };
-        chosen.push(free);
+        chosen.push(first_free(&folder, &name, &output.extension, is_free)?);
     }
     Ok(chosen)
+}
+
+/// The first name that is free.
+fn first_free(
+    folder: &RelPath,
+    name: &OsStr,
+    extension: &str,
+    is_free: impl Fn(&RelPath) -> io::Result<bool>,
+) -> io::Result<RelPath> {
+    let mut limits = NAMES.into_iter().peekable();
+    while let Some(limit) = limits.next() {
+        let mut number = 1_u32;
+        loop {
+            let suffix = match number {
+                1 => format!(".{extension}"),
+                number => format!(" ({number}).{extension}"),
+            };
+            // Room for the record's ending, so that the two names stay alike.
+            let mut full =
+                fit_name_into(name, format!("{suffix}{RECORD}").as_bytes(), limit).into_vec();
+            full.truncate(full.len().saturating_sub(RECORD.len()));
+            let candidate = folder.join(OsStr::from_bytes(&full));
+            match is_free(&candidate) {
+                Ok(true) => return Ok(candidate),
+                Ok(false) => number = number.saturating_add(1),
+                // This filesystem takes shorter names only.
+                Err(error)
+                    if error.kind() == io::ErrorKind::InvalidFilename
+                        && limits.peek().is_some() =>
+                {
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Err(io::ErrorKind::InvalidFilename.into())
+}
+
+/// Whether this output lies under a name: a plain file with its bytes.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn is_delivered(path: &Path, output: &Delivery) -> io::Result<bool> {
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_file() && meta.len() == output.bytes => {}
+        Ok(_) => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    }
+    Ok(sha256_of(&open_plain(path)?)? == output.sha256)
+}
+
+/// Whether a record tells of this job: its first line names it.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn is_record_of(path: &Path, job: &JobId) -> io::Result<bool> {
+    // A record's first line is short; what people put there may be of any size.
+    let mut start = Vec::new();
+    let file = match open_plain(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        // A folder, a link, a pipe: no record.
+        Err(_) if !std::fs::symlink_metadata(path)?.is_file() => return Ok(false),
+        opened => opened?,
+    };
+    file.take(256).read_to_end(&mut start)?;
+    let first = start.split(|byte| *byte == b'\n').next();
+    Ok(first.and_then(|line| line.strip_prefix(b"job: ")) == Some(job.as_str().as_bytes()))
 }
 
 fn exists(path: &Path) -> io::Result<bool> {
@@ -110,7 +190,8 @@ pub fn record_path(output: &RelPath) -> RelPath {
     output.with_name(&name)
 }
 
-/// The text of an output's record: how it was made.
+/// The text of an output's record: how it was made. `with_endpoint` says whether its `request` has to name the endpoint, since
+/// the body alone would not lead there.
 ///
 /// # Errors
 /// None with what a job holds; the YAML writer's type has one.
@@ -120,6 +201,7 @@ pub fn record(
     output: &Delivery,
     name: &RelPath,
     finished_at: Timestamp,
+    with_endpoint: bool,
 ) -> Result<String, WriteError> {
     let plan = job.plan.as_ref();
     let inputs: Vec<Value> = job
@@ -142,7 +224,7 @@ pub fn record(
         "task": task.id,
         "endpoint": plan.map(|plan| plan.endpoint.as_str()),
         "model": job.model(),
-        "request": plan.map(|plan| request(job, &plan.body)),
+        "request": plan.map(|plan| request(job, plan, with_endpoint)),
         "inputs": inputs,
         "output": {
             "name": name.name().to_string_lossy(),
@@ -155,34 +237,46 @@ pub fn record(
     }))
 }
 
-/// The body as it was sent, with media as file names.
-fn request(job: &Job, body: &Map<String, Value>) -> Value {
-    let mut body = body.clone();
-    let Some(plan) = &job.plan else {
-        return Value::Object(body);
-    };
+/// The body as it was sent, with media as file names: saved as a sidecar beside the files, it makes the same request again.
+fn request(job: &Job, plan: &Plan, with_endpoint: bool) -> Value {
+    let mut body = plan.body.clone();
     for media in &plan.media {
         let name = match &media.file {
-            FileRef::Own(index) => job
-                .files
-                .get(*index)
-                .map(|file| file.dropped.name().to_string_lossy().into_owned()),
+            FileRef::Own(index) => job.files.get(*index).map(|file| file.dropped.name()),
             // Shared pictures lie in folders of their own: their path is what finds them again.
             FileRef::Shared(_) => None,
         };
-        if let Some(name) = name
-            && !crate::catalogue::set_slot(&mut body, &media.slot, &name)
-        {
-            tracing::debug!(job = %job.id, name, "the record's request keeps the name as it was written");
+        // Where two files have one name, only the path as it was written tells them apart.
+        let Some(name) = name.filter(|name| !is_ambiguous(job, name)) else {
+            continue;
+        };
+        let name = name.to_string_lossy();
+        if !crate::catalogue::set_slot(&mut body, &media.slot, &name) {
+            tracing::debug!(job = %job.id, %name, "the record's request keeps the name as it was written");
         }
     }
-    Value::Object(body)
+    if !with_endpoint {
+        return Value::Object(body);
+    }
+    let mut named = Map::from_iter([("endpoint".to_owned(), Value::from(plan.endpoint.as_str()))]);
+    named.extend(body);
+    Value::Object(named)
+}
+
+fn is_ambiguous(job: &Job, name: &OsStr) -> bool {
+    job.files
+        .iter()
+        .filter(|file| file.dropped.name() == name)
+        .count()
+        > 1
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Failure, FailureKind};
+    use crate::catalogue::Step;
+    use crate::job::{Failure, FailureKind, Folder, InputFile, MediaUse, Role, Spot};
+    use crate::media::Kind;
 
     fn job(input: &str) -> Job {
         let failure = Failure {
@@ -248,5 +342,127 @@ mod tests {
         let name = names(dir.path(), &long, &[delivery("mp4")]).remove(0);
         assert!(name.ends_with(".mp4"), "{name}");
         std::fs::write(dir.path().join(format!("{name}.yaml")), "x").unwrap();
+    }
+
+    #[test]
+    fn a_file_with_the_name_of_a_folder_does_not_hold_an_output_up() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("shoes"), "x").unwrap();
+        let named = names(dir.path(), "shoes/red.jpg", &[delivery("mp4")]);
+        assert_eq!(named, ["shoes (2)/red.mp4"]);
+        let job = job("shoes/red.jpg");
+        let part = part_path(dir.path(), &job.input, &job.id, 0).unwrap();
+        assert_eq!(part.parent().as_path(), Path::new("shoes (2)"));
+    }
+
+    #[test]
+    fn shorter_names_are_tried_where_the_filesystem_wants_them() {
+        let long = OsString::from("a".repeat(200));
+        let free = first_free(&RelPath::default(), &long, "mp4", |name| {
+            if name.name().len() > 143 {
+                return Err(io::ErrorKind::InvalidFilename.into());
+            }
+            Ok(true)
+        });
+        let name = free.unwrap().to_string();
+        assert!(name.len() <= 100 && name.ends_with("a.mp4"), "{name}");
+    }
+
+    #[test]
+    fn an_output_that_lies_there_already_keeps_its_name_when_it_is_fetched_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, beside) = (dir.path().join("red.mp4"), dir.path().join("red.mp4.yaml"));
+        std::fs::write(&path, "film").unwrap();
+        let mut output = delivery("mp4");
+        output.bytes = 4;
+        output.sha256 = crate::files::sha256(&path).unwrap();
+        let job = job("red.jpg");
+        let name = |job: &Job| {
+            choose_names(dir.path(), job, &[output.clone()], &HashSet::new())
+                .unwrap()
+                .remove(0)
+                .to_string()
+        };
+        std::fs::write(&beside, "job: another\n").unwrap();
+        assert_eq!(name(&job), "red (2).mp4");
+        std::fs::write(&beside, format!("job: {}\ntask: t\n", job.id)).unwrap();
+        assert_eq!(name(&job), "red.mp4");
+        std::fs::write(&path, "flim").unwrap();
+        assert_eq!(name(&job), "red (2).mp4");
+    }
+
+    #[test]
+    fn a_records_first_line_names_its_job() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("red.mp4.yaml");
+        let job = job("red.jpg");
+        let task = Task {
+            id: "t".into(),
+            accepted_at: Timestamp::UNIX_EPOCH,
+            account: None,
+        };
+        let name = RelPath::new(Path::new("red.mp4")).unwrap();
+        let text = record(
+            &job,
+            &task,
+            &delivery("mp4"),
+            &name,
+            Timestamp::UNIX_EPOCH,
+            false,
+        );
+        std::fs::write(&path, text.unwrap()).unwrap();
+        assert!(is_record_of(&path, &job.id).unwrap());
+        assert!(!is_record_of(&path, &JobId::random()).unwrap());
+    }
+
+    #[test]
+    fn the_request_names_the_endpoint_where_it_has_to_and_keeps_two_files_of_one_name_apart() {
+        let mut job = job("red.jpg");
+        let file = |path: &str| {
+            let path = RelPath::new(Path::new(path)).unwrap();
+            InputFile {
+                role: Role::Reference,
+                dropped: path.clone(),
+                at: Some(Spot {
+                    folder: Folder::Working,
+                    path: path.clone(),
+                }),
+                working: path,
+                bytes: 1,
+                sha256: None,
+            }
+        };
+        job.files = vec![file("a/x.png"), file("b/x.png"), file("c/y.png")];
+        let paths = ["a/x.png", "b/x.png", "c/y.png"];
+        let plan = Plan {
+            endpoint: "text_to_image".into(),
+            model: None,
+            path: String::new(),
+            poll: String::new(),
+            body: Map::from_iter([("images".to_owned(), json!(paths))]),
+            media: (0..3)
+                .map(|index| MediaUse {
+                    slot: vec![Step::Key("images".into()), Step::Index(index)],
+                    file: FileRef::Own(index),
+                    kind: Kind::Image,
+                    mime: "image/png".into(),
+                })
+                .collect(),
+            estimated: None,
+            priority: 0,
+            output: None,
+            warnings: vec![],
+        };
+        let images = json!(["a/x.png", "b/x.png", "y.png"]);
+        assert_eq!(request(&job, &plan, false), json!({ "images": images }));
+        let named = request(&job, &plan, true);
+        assert_eq!(
+            named,
+            json!({ "endpoint": "text_to_image", "images": images })
+        );
+        assert_eq!(
+            named.as_object().unwrap().keys().next().unwrap(),
+            "endpoint"
+        );
     }
 }

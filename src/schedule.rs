@@ -25,8 +25,14 @@ pub struct Ready {
 /// room.
 ///
 /// `room` is how many more tasks each lane may have; a lane that is not listed has none. `last` is the inbox that had
-/// the last turn.
-pub fn next(ready: Vec<Ready>, room: &HashMap<String, usize>, last: Option<&str>) -> Vec<Ready> {
+/// the last turn. `admit` is asked for each job that would have a place; one that it refuses takes none, and the next in
+/// line is asked.
+pub fn next(
+    ready: Vec<Ready>,
+    room: &HashMap<String, usize>,
+    last: Option<&str>,
+    mut admit: impl FnMut(&Ready) -> bool,
+) -> Vec<Ready> {
     let mut room = room.clone();
     // Priorities from the largest down; in each, a queue by age for each inbox.
     let mut classes: BTreeMap<std::cmp::Reverse<i64>, BTreeMap<String, Vec<Ready>>> =
@@ -64,6 +70,9 @@ pub fn next(ready: Vec<Ready>, room: &HashMap<String, usize>, last: Option<&str>
                 let Some(left) = room.get_mut(&job.lane).filter(|left| **left > 0) else {
                     continue;
                 };
+                if !admit(&job) {
+                    continue;
+                }
                 *left = left.saturating_sub(1);
                 last = Some(inbox.clone());
                 chosen.push(job);
@@ -97,7 +106,7 @@ mod tests {
             .iter()
             .map(|(lane, room)| ((*lane).to_owned(), *room))
             .collect();
-        next(jobs, &room, last)
+        next(jobs, &room, last, |_| true)
             .into_iter()
             .map(|job| (job.inbox, job.created_at.as_second()))
             .collect()
@@ -135,6 +144,15 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_job_that_is_not_admitted_takes_no_place_from_the_next() {
+        let jobs = vec![ready("a", "m", 9, 1), ready("a", "m", 0, 2)];
+        let room = HashMap::from([("m".to_owned(), 1)]);
+        let chosen = next(jobs, &room, None, |job| job.priority == 0);
+        assert_eq!(chosen.len(), 1);
+        assert_eq!(chosen[0].priority, 0);
+    }
+
     proptest! {
         #[test]
         fn no_lane_gets_more_than_its_room_and_none_is_left_idle(
@@ -143,7 +161,7 @@ mod tests {
         ) {
             let all: Vec<Ready> = jobs.iter().map(|(i, l, p, s)| ready(&format!("i{i}"), &format!("l{l}"), *p, *s)).collect();
             let room: HashMap<String, usize> = rooms.iter().enumerate().map(|(l, n)| (format!("l{l}"), *n)).collect();
-            let chosen = next(all.clone(), &room, None);
+            let chosen = next(all.clone(), &room, None, |_| true);
             for (lane, left) in &room {
                 let waiting = all.iter().filter(|job| job.lane == *lane).count();
                 let started = chosen.iter().filter(|job| job.lane == *lane).count();

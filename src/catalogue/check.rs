@@ -352,7 +352,10 @@ impl Found {
         {
             let message = match length {
                 0 => format!("{} is empty", self.label()),
-                _ => format!("{} is {length} characters long", self.label()),
+                _ => format!(
+                    "{} is shorter than the {min} characters that it needs (it has {length})",
+                    self.label()
+                ),
             };
             let hint = format!(
                 "give at least {min} character{}",

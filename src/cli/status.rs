@@ -1,5 +1,6 @@
 //! `taxiway status`: jobs and their states, or one in full.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,8 +14,8 @@ use crate::status::{Line, details};
 
 /// How many ended jobs people are shown.
 const ENDED_SHOWN: u32 = 20;
-/// How many ended jobs programs are told.
-const ENDED_TOLD: u32 = 1_000_000;
+/// How many ended jobs are asked for at once, where all of them are told.
+const PAGE: u32 = 1000;
 /// How often `--watch` looks.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
 
@@ -24,7 +25,11 @@ pub async fn run(global: &Global, job: Option<&str>, watch: bool) -> Result<(), 
     loop {
         let text = match job {
             Some(job) => one(global, &config, job).await?,
-            None => all(global, &config).await?,
+            None if global.json => {
+                tell_all(&config).await?;
+                String::new()
+            }
+            None => all(&config).await?,
         };
         if watch && output::colours(&std::io::stdout()) {
             // Home, draw, and clear what is left of the picture before.
@@ -39,24 +44,87 @@ pub async fn run(global: &Global, job: Option<&str>, watch: bool) -> Result<(), 
     }
 }
 
-async fn all(global: &Global, config: &Config) -> Result<String, CommandError> {
-    let ended = if global.json { ENDED_TOLD } else { ENDED_SHOWN };
+/// The picture for people.
+async fn all(config: &Config) -> Result<String, CommandError> {
+    let ended = ENDED_SHOWN;
     let (values, running) = match ask(&config.state_dir, &Request::Status { ended }).await {
         Ok(values) => (values, true),
         Err(ControlError::NotRunning(_)) => (from_journal(config, ended).await?, false),
         Err(error) => return Err(error.into()),
     };
-    if global.json {
-        return Ok(values.iter().map(|value| format!("{value}\n")).collect());
-    }
     let lines: Vec<Line> = values
         .into_iter()
         .map(serde_json::from_value)
         .collect::<Result<_, _>>()
-        .map_err(|error| {
-            CommandError::Failed(format!("the daemon's answer cannot be read: {error}"))
-        })?;
+        .map_err(unreadable)?;
     Ok(overview(config, &lines, running))
+}
+
+fn unreadable(error: serde_json::Error) -> CommandError {
+    CommandError::Failed(format!("the daemon's answer cannot be read: {error}"))
+}
+
+/// Every job for programs, a line each. What has not ended is asked for first and told last, so that a job that ends meanwhile
+/// is told once, as ended; what has ended comes in pages, since there may be very many.
+async fn tell_all(config: &Config) -> Result<(), CommandError> {
+    let open = match ask(&config.state_dir, &Request::Status { ended: 0 }).await {
+        Ok(open) => open,
+        Err(ControlError::NotRunning(_)) => return tell_journal(config).await,
+        Err(error) => return Err(error.into()),
+    };
+    let id = |value: &Value| value["id"].as_str().unwrap_or_default().to_owned();
+    let mut still_open: HashSet<String> = open.iter().map(id).collect();
+    let mut before = None;
+    loop {
+        let request = Request::Ended {
+            before: before.take(),
+            limit: PAGE,
+        };
+        let mut page = ask(&config.state_dir, &request).await?;
+        let next = page.pop().unwrap_or_default();
+        let mut text = String::new();
+        for value in page {
+            still_open.remove(&id(&value));
+            text.push_str(&format!("{value}\n"));
+        }
+        output::text(&text)?;
+        before = serde_json::from_value(next).map_err(unreadable)?;
+        if before.is_none() {
+            break;
+        }
+    }
+    let rest = open.iter().filter(|value| still_open.contains(&id(value)));
+    output::text(&rest.map(|value| format!("{value}\n")).collect::<String>())
+}
+
+/// The same without a daemon.
+async fn tell_journal(config: &Config) -> Result<(), CommandError> {
+    let Some(journal) = open_journal(&config.state_dir).await? else {
+        return Ok(());
+    };
+    let failed = |error: crate::journal::JournalError| CommandError::Failed(error.to_string());
+    let tell = |jobs: &[crate::job::Job]| -> Result<(), CommandError> {
+        let mut text = String::new();
+        for job in jobs {
+            let line = Line::of(job, outbox(config, &job.inbox));
+            text.push_str(&serde_json::to_string(&line).map_err(unreadable)?);
+            text.push('\n');
+        }
+        output::text(&text)
+    };
+    tell(&journal.open_jobs().await.map_err(failed)?)?;
+    let mut before = None;
+    loop {
+        let page = journal
+            .ended_jobs(before.as_ref(), PAGE)
+            .await
+            .map_err(failed)?;
+        tell(&page)?;
+        match page.last() {
+            Some(last) => before = Some((last.updated_at, last.id.clone())),
+            None => return Ok(()),
+        }
+    }
 }
 
 /// Without a daemon the journal still tells what it knows; what lies in the inboxes is not looked at.
@@ -66,7 +134,7 @@ async fn from_journal(config: &Config, ended: u32) -> Result<Vec<Value>, Command
     };
     let failed = |error: crate::journal::JournalError| CommandError::Failed(error.to_string());
     let mut jobs = journal.open_jobs().await.map_err(failed)?;
-    jobs.extend(journal.ended_jobs(ended).await.map_err(failed)?);
+    jobs.extend(journal.ended_jobs(None, ended).await.map_err(failed)?);
     jobs.iter()
         .map(|job| {
             serde_json::to_value(Line::of(job, outbox(config, &job.inbox)))

@@ -214,6 +214,16 @@ impl Daemon {
             inboxes: Mutex::new(inboxes),
             config: Mutex::new(config),
         });
+        let inboxes = Arc::downgrade(&shared);
+        engine.set_frozen_check(Box::new(move |name| {
+            inboxes.upgrade().is_some_and(|shared| {
+                let inboxes = shared.inboxes();
+                inboxes
+                    .iter()
+                    .find(|inbox| inbox.name == name)
+                    .is_some_and(|inbox| inbox.view().frozen.is_some())
+            })
+        }));
         control::serve(shared.clone(), &socket).map_err(|source| StartError::Io {
             what: format!("the control socket {} cannot be made", socket.display()),
             source,
@@ -272,7 +282,13 @@ impl Daemon {
             text.push_str(&format!(", frozen: {}", frozen.join(", ")));
         }
         if let Some(closed) = self.engine.gates().all_closed(Instant::now()) {
-            text.push_str(&format!("; submitting waits {}", closed.words()));
+            // One line: systemd's status has no more.
+            let words = closed
+                .words()
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ");
+            text.push_str(&format!("; submitting waits {words}"));
         }
         text
     }
@@ -393,7 +409,7 @@ fn set_key(
     match key {
         Ok(key) => engine.set_client(Ok(client(config, &key)?)),
         Err(error) => {
-            tracing::error!("{error} Nothing is lost: all work waits");
+            tracing::error!("{error}\n  Nothing is lost: all work waits");
             engine.set_client(Err(format!("for an API key: {error}")));
         }
     }

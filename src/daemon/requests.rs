@@ -1,6 +1,7 @@
 //! What people ask of a running daemon.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Shared;
-use crate::files::{create_folders, rename_new, sync_parent};
+use crate::files::move_new;
 use crate::inbox::{InboxHandle, InboxView};
-use crate::job::{Event, Failure, FailureKind, Job, JobId, Role, State};
+use crate::job::{Event, Failure, FailureKind, InputFile, Job, JobId, Role, State};
 use crate::ledger::LedgerError;
+use crate::places::Places;
 use crate::runway::{CallError, TaskId, TaskStatus};
 use crate::stages::note_path;
 use crate::status::{self, Line};
@@ -25,6 +27,13 @@ pub enum Request {
     Status {
         /// How many.
         ended: u32,
+    },
+    /// A page of the jobs that have ended, the latest first, with the place where the next page begins as the last result.
+    Ended {
+        /// Where the page before ended.
+        before: Option<(Timestamp, JobId)>,
+        /// How many.
+        limit: u32,
     },
     /// One job, with its history as the second result.
     Job {
@@ -67,10 +76,24 @@ pub(super) async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Vec
     match request {
         Request::Status { ended } => {
             let mut lines = open_lines(shared);
-            let jobs = shared.engine.ledger.journal().ended_jobs(ended).await;
+            let jobs = shared.engine.ledger.journal().ended_jobs(None, ended).await;
             let jobs = jobs.map_err(|error| error.to_string())?;
             lines.extend(jobs.iter().map(|job| line(shared, job)));
             values(&unique(lines))
+        }
+        Request::Ended { before, limit } => {
+            let jobs = shared
+                .engine
+                .ledger
+                .journal()
+                .ended_jobs(before.as_ref(), limit)
+                .await
+                .map_err(|error| error.to_string())?;
+            let lines: Vec<Line> = jobs.iter().map(|job| line(shared, job)).collect();
+            let mut values = values(&lines)?;
+            let next = jobs.last().map(|job| (job.updated_at, job.id.clone()));
+            values.push(serde_json::to_value(next).map_err(|error| error.to_string())?);
+            Ok(values)
         }
         Request::Job { job } => match find(shared, &job).await? {
             Found::Waiting(line) => values(&[*line]),
@@ -281,53 +304,12 @@ async fn retry(shared: &Arc<Shared>, job: Job) -> Result<Vec<Value>, String> {
         ));
     };
     let places = inbox.places;
-    let main_there = job.files.iter().any(|file| {
-        file.dropped == job.input && file.at.as_ref().is_some_and(|at| places.path(at).exists())
-    });
-    if !main_there {
-        return Err(format!(
-            "the input {} is not in {} any more: drop it into the inbox again",
-            job.input,
-            places.failed.display()
-        ));
-    }
     with_handle(shared, &job, |handle| handle.expect_retry(job.clone()))?;
-    // The main medium last: with the rest already there it is not taken for a job by itself.
-    let mut order: Vec<_> = job.files.iter().collect();
-    order.sort_by_key(|file| match file.role {
-        Role::Reference => 0,
-        Role::Sidecar => 1,
-        Role::Main => 2,
-    });
-    for file in order {
-        let Some(at) = &file.at else {
-            continue;
-        };
-        let (source, target) = (places.path(at), places.inbox.join(file.dropped.as_path()));
-        let moved = target
-            .parent()
-            .map_or(Ok(()), create_folders)
-            .and_then(|()| rename_new(&source, &target))
-            .and_then(|()| sync_parent(&target));
-        match moved {
-            Ok(()) => {}
-            Err(error)
-                if error.kind() == std::io::ErrorKind::NotFound && file.role != Role::Main => {}
-            Err(error) => {
-                with_handle(shared, &job, |handle| handle.forget_retry(&job))?;
-                return Err(format!(
-                    "{} cannot be moved back to {}: {error}. Move it by hand",
-                    source.display(),
-                    target.display()
-                ));
-            }
-        }
-        match std::fs::remove_file(note_path(&source)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                tracing::debug!(job = %job.id, %error, "the old note stays");
-            }
-            _ => {}
-        }
+    let (moving, target) = (job.clone(), places);
+    let moved = tokio::task::spawn_blocking(move || move_back(&moving, &target)).await;
+    if let Err(why) = moved.map_err(|error| error.to_string()).flatten() {
+        with_handle(shared, &job, |handle| handle.forget_retry(&job))?;
+        return Err(why);
     }
     with_handle(shared, &job, InboxHandle::look)?;
     values(&[Line::waiting(
@@ -337,6 +319,64 @@ async fn retry(shared: &Arc<Shared>, job: Job) -> Result<Vec<Value>, String> {
         "back in the inbox, to be taken again".to_owned(),
         Timestamp::now(),
     )])
+}
+
+/// Moves the inputs of an ended job back to where they were dropped, all of them or none.
+fn move_back(job: &Job, places: &Places) -> Result<(), String> {
+    // The main medium last: with the rest already there it is not taken for a job by itself.
+    let mut files: Vec<&InputFile> = job.files.iter().collect();
+    files.sort_by_key(|file| match file.role {
+        Role::Reference => 0,
+        Role::Sidecar => 1,
+        Role::Main => 2,
+    });
+    let mut ways: Vec<(PathBuf, PathBuf)> = Vec::new();
+    for file in files {
+        let source = file.at.as_ref().map(|at| places.path(at));
+        let target = places.inbox.join(file.dropped.as_path());
+        match source.filter(|source| source.exists()) {
+            Some(source) => ways.push((source, target.clone())),
+            // A sidecar that the person took away is not missed: the defaults may do.
+            None if file.dropped != job.input => continue,
+            None => {
+                return Err(format!(
+                    "the input {} is not in {} any more: drop it into the inbox again",
+                    job.input,
+                    places.failed.display()
+                ));
+            }
+        }
+        if target.symlink_metadata().is_ok() {
+            return Err(format!(
+                "{} is there already, and nothing was moved: take it away first, or drop the files of {} under other names",
+                target.display(),
+                places.failed.display()
+            ));
+        }
+    }
+    for (index, (source, target)) in ways.iter().enumerate() {
+        if let Err(error) = move_new(source, target) {
+            for (source, target) in ways.iter().take(index).rev() {
+                if let Err(error) = move_new(target, source) {
+                    tracing::error!(job = %job.id, %error, "{} stays in the inbox", target.display());
+                }
+            }
+            return Err(format!(
+                "{} cannot be moved back to {}: {error}. Move it by hand",
+                source.display(),
+                target.display()
+            ));
+        }
+    }
+    for (source, _) in &ways {
+        match std::fs::remove_file(note_path(source)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::debug!(job = %job.id, %error, "the old note stays");
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn with_handle<T>(
@@ -352,16 +392,21 @@ fn with_handle<T>(
 }
 
 async fn resolve(shared: &Arc<Shared>, job: &Job, way: Way) -> Result<Vec<Value>, String> {
-    if !matches!(job.state, State::InDoubt { .. }) {
+    let State::InDoubt { doubt } = &job.state else {
         return Err(format!(
             "job {} is {}, not in doubt",
             job.id,
             job.state_word()
         ));
-    }
+    };
+    // Only this doubt is settled: another may have taken its place while Runway is asked.
+    let intent_at = doubt.intent_at;
     let event = match way {
-        Way::Resubmit => Event::Resubmitted,
-        Way::Abandon => Event::Fails {
+        Way::Resubmit => Event::Resubmitted {
+            intent_at,
+            hold: None,
+        },
+        Way::Abandon => Event::Abandoned {
             failure: Failure {
                 kind: FailureKind::Abandoned,
                 what: "given up: it was not known whether Runway took the request".to_owned(),
@@ -370,14 +415,15 @@ async fn resolve(shared: &Arc<Shared>, job: &Job, way: Way) -> Result<Vec<Value>
                     .to_owned(),
                 task: None,
             },
-            charged: None,
+            intent_at,
         },
         Way::Adopt(task) => {
             let id: TaskId = task.parse().map_err(|error| format!("'{task}': {error}"))?;
             known_task(shared, job, &id).await?;
-            Event::Accepted {
+            Event::Adopted {
                 task: id.as_str().to_owned(),
-                estimated: None,
+                intent_at,
+                account: Some(shared.engine.account()),
             }
         }
     };
@@ -399,17 +445,15 @@ async fn known_task(shared: &Arc<Shared>, job: &Job, id: &TaskId) -> Result<(), 
         .plan
         .as_ref()
         .map_or("/v1/tasks/{id}", |plan| plan.poll.as_str());
-    let other = shared.engine.ledger.jobs().into_iter().find(|other| {
-        other
-            .charges
-            .iter()
-            .any(|charge| charge.task == id.as_str())
-    });
-    if let Some(other) = other {
-        return Err(format!(
-            "the task {id} belongs to job {} ({})",
-            other.id, other.input
-        ));
+    let owner = shared
+        .engine
+        .ledger
+        .journal()
+        .owner_of_task(id.as_str())
+        .await
+        .map_err(|error| error.to_string())?;
+    if let Some(owner) = owner {
+        return Err(format!("the task {id} belongs to job {owner} already"));
     }
     match client.task(poll, id).await {
         Ok(task)

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Engine, poller};
+use super::{Engine, after, poller};
 use crate::config::OnDoubt;
 use crate::job::{Event, Hold, HoldReason, Job, JobId, State};
+use crate::runway::delay;
 use crate::schedule::{self, Ready};
 use crate::stages;
 
@@ -16,6 +17,12 @@ use crate::stages;
 const BREATH: Duration = Duration::from_millis(5);
 /// How often the organization's limits are asked for.
 const REFRESH: Duration = Duration::from_secs(300);
+/// With `on_doubt: resubmit`, a job is submitted at most this many times in all before it waits for a person after all: each
+/// of them may have been paid for.
+const SUBMISSIONS_IN_DOUBT: u32 = 5;
+/// Pause before a job in doubt is submitted again, at first and at most.
+const DOUBT_BASE: Duration = Duration::from_secs(1);
+const DOUBT_CAP: Duration = Duration::from_secs(300);
 /// How often a spending limit is looked at again while it holds jobs back.
 const BUDGET_AGAIN: Duration = Duration::from_secs(30);
 
@@ -121,6 +128,7 @@ impl Dispatcher {
         let mut busy: HashMap<String, usize> = HashMap::new();
         let mut waiting: Vec<Arc<Job>> = Vec::new();
         let mut running = HashMap::new();
+        let mut doubtful = HashSet::new();
         for job in jobs {
             match &job.state {
                 State::Taking { .. }
@@ -146,7 +154,10 @@ impl Dispatcher {
                     *busy.entry(Engine::lane(&job)).or_default() += 1;
                     running.insert(job.id.clone(), job.cancel_asked);
                 }
-                State::InDoubt { .. } => self.doubt(&job).await,
+                State::InDoubt { .. } => {
+                    doubtful.insert(job.id.clone());
+                    self.doubt(&job).await;
+                }
                 State::Done { .. } | State::Failed { .. } | State::Cancelled { .. } => {}
             }
         }
@@ -156,6 +167,7 @@ impl Dispatcher {
             }
         }
         self.followed = running;
+        self.doubts_told.retain(|id| doubtful.contains(id));
         if !waiting.is_empty() {
             look_again = look_again.min(self.start(waiting, &busy, now).await);
         }
@@ -204,38 +216,38 @@ impl Dispatcher {
         }
         let by_id: HashMap<&JobId, &Arc<Job>> = waiting.iter().map(|job| (&job.id, job)).collect();
         let mut budget = Budget::new(&self.engine).await;
-        let mut admitted = Vec::new();
-        for chosen in schedule::next(ready, &room, self.last_inbox.as_deref()) {
-            let Some(job) = by_id.get(&chosen.id) else {
-                continue;
+        let mut refused: Vec<(JobId, Hold)> = Vec::new();
+        let chosen = schedule::next(ready, &room, self.last_inbox.as_deref(), |ready| {
+            let Some(job) = by_id.get(&ready.id) else {
+                return false;
             };
-            match budget.admit(job) {
-                Ok(()) => {
-                    self.last_inbox = Some(chosen.inbox);
-                    admitted.push(chosen.id);
-                }
-                Err(why) => {
-                    let hold = Hold {
-                        reason: HoldReason::Budget(why),
-                        until: None,
-                    };
-                    if !matches!(&job.state, State::Queued { hold: Some(before) } if *before == hold)
-                    {
-                        self.engine
-                            .record(&job.id, Event::Held { hold: Some(hold) })
-                            .await;
-                    }
-                    look_again = look_again.min(now.checked_add(BUDGET_AGAIN).unwrap_or(now));
-                }
+            let Err(why) = budget.admit(job) else {
+                return true;
+            };
+            let hold = Hold {
+                reason: HoldReason::Budget(why),
+                until: None,
+            };
+            if !matches!(&job.state, State::Queued { hold: Some(before) } if *before == hold) {
+                refused.push((job.id.clone(), hold));
             }
+            look_again = look_again.min(now.checked_add(BUDGET_AGAIN).unwrap_or(now));
+            false
+        });
+        if let Some(last) = chosen.last() {
+            self.last_inbox = Some(last.inbox.clone());
         }
+        let engine = &self.engine;
+        let held = refused.into_iter().map(|(id, hold)| async move {
+            engine.record(&id, Event::Held { hold: Some(hold) }).await
+        });
+        futures_util::future::join_all(held).await;
         // The state says at once that they have started, so that the next look does not start them again; all of them share
         // one wait for the disk.
-        let engine = &self.engine;
         let started = futures_util::future::join_all(
-            admitted
+            chosen
                 .iter()
-                .map(|id| async move { engine.record(id, Event::Started).await }),
+                .map(|ready| async move { engine.record(&ready.id, Event::Started).await }),
         );
         for job in started.await.into_iter().flatten() {
             self.drive(&job);
@@ -244,15 +256,35 @@ impl Dispatcher {
     }
 
     async fn doubt(&mut self, job: &Arc<Job>) {
+        let State::InDoubt { doubt } = &job.state else {
+            return;
+        };
         match self.engine.settings().on_doubt {
-            OnDoubt::Resubmit => {
+            OnDoubt::Resubmit if job.attempts < SUBMISSIONS_IN_DOUBT => {
                 tracing::warn!(job = %job.id, input = %job.input, "in doubt, and submitted again as `on_doubt: resubmit` says");
-                self.engine.record(&job.id, Event::Resubmitted).await;
+                let pause = delay(job.attempts, DOUBT_BASE, DOUBT_CAP, fastrand::f64());
+                let hold = Hold {
+                    reason: HoldReason::Retry("the submission before is in doubt".to_owned()),
+                    until: after(pause),
+                };
+                self.engine
+                    .record(
+                        &job.id,
+                        Event::Resubmitted {
+                            intent_at: doubt.intent_at,
+                            hold: Some(hold),
+                        },
+                    )
+                    .await;
             }
-            OnDoubt::Hold if self.doubts_told.insert(job.id.clone()) => {
-                stages::write_doubt(&self.engine, job).await;
+            OnDoubt::Hold | OnDoubt::Resubmit if self.doubts_told.insert(job.id.clone()) => {
+                // Not waited for: the folder may hang.
+                let (engine, job) = (self.engine.clone(), job.clone());
+                self.engine
+                    .tasks
+                    .spawn(async move { stages::write_doubt(&engine, &job).await });
             }
-            OnDoubt::Hold => {}
+            OnDoubt::Hold | OnDoubt::Resubmit => {}
         }
     }
 
@@ -260,11 +292,27 @@ impl Dispatcher {
         if !self.engine.start_driving(&job.id) {
             return;
         }
-        let (engine, id) = (self.engine.clone(), job.id.clone());
+        let driver = Driver {
+            engine: self.engine.clone(),
+            id: job.id.clone(),
+        };
         self.engine.tasks.spawn(async move {
-            stages::drive(&engine, &id).await;
-            engine.stop_driving(&id);
+            // The whole of it moves in here, and ends with this task.
+            let driver = driver;
+            stages::drive(&driver.engine, &driver.id).await;
         });
+    }
+}
+
+/// A job in motion; however its driver ends, the job can be driven again.
+struct Driver {
+    engine: Arc<Engine>,
+    id: JobId,
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.engine.stop_driving(&self.id);
     }
 }
 
@@ -286,14 +334,7 @@ impl Budget {
         if limit.is_none() {
             return budget;
         }
-        let since = Timestamp::now() - SignedDuration::from_hours(24);
-        match engine.ledger.journal().credits_since(since).await {
-            Ok(spent) => budget.spent = spent,
-            Err(error) => {
-                tracing::error!(%error, "what was spent is not known: nothing new is submitted");
-                budget.spent = f64::INFINITY;
-            }
-        }
+        // The jobs first: one that is accepted between the two reads then counts twice for this look, and not nowhere.
         for job in engine.ledger.jobs() {
             match &job.state {
                 // Not in the journal's sum yet.
@@ -304,6 +345,14 @@ impl Budget {
                     budget.unknown_in_flight = true
                 }
                 _ => {}
+            }
+        }
+        let since = Timestamp::now() - SignedDuration::from_hours(24);
+        match engine.ledger.journal().credits_since(since).await {
+            Ok(spent) => budget.spent += spent,
+            Err(error) => {
+                tracing::error!(%error, "what was spent is not known: nothing new is submitted");
+                budget.spent = f64::INFINITY;
             }
         }
         budget

@@ -7,12 +7,13 @@ mod poller;
 
 pub use dispatch::run as dispatch;
 pub use gate::{Closed, Gates};
-pub use poller::run as poll;
+pub use poller::{due as poll_due, run as poll};
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -30,8 +31,8 @@ const UPLOADS_AT_ONCE: usize = 8;
 const DOWNLOADS_AT_ONCE: usize = 8;
 /// Tasks at once for each model, where Runway sets no limit.
 const UNLIMITED: usize = 100;
-/// Tasks at once for a model of which Runway's answer says nothing; the least that any tier allows.
-const UNKNOWN_LIMIT: usize = 2;
+/// Tasks at once for a model as long as Runway has not said how many; the least that any tier allows.
+const UNKNOWN_LIMIT: usize = 1;
 /// How long the journal's or a folder's trouble lasts before the same is tried again, at first and at most.
 const TROUBLE_BASE: Duration = Duration::from_millis(500);
 const TROUBLE_CAP: Duration = Duration::from_secs(30);
@@ -85,11 +86,18 @@ pub struct Engine {
     pub uploads: Semaphore,
     /// Room for downloads.
     pub downloads: Semaphore,
+    /// How often in a row a job's uploads did not get through.
+    upload_failures: Mutex<HashMap<JobId, u32>>,
     /// What jobs in motion last ran into, for `status`.
     trouble: Mutex<HashMap<JobId, String>>,
+    /// Whether an inbox's folder cannot be used at the moment; asked before anything is believed to be gone.
+    frozen: OnceLock<FrozenCheck>,
     wake: Notify,
     polls: mpsc::UnboundedSender<JobId>,
 }
+
+/// Answers whether the folder of the named inbox cannot be used at the moment.
+pub type FrozenCheck = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// The engine and the poller's queue.
 pub type Parts = (Arc<Engine>, mpsc::UnboundedReceiver<JobId>);
@@ -113,7 +121,9 @@ impl Engine {
             uploading: Mutex::default(),
             uploads: Semaphore::new(UPLOADS_AT_ONCE),
             downloads: Semaphore::new(DOWNLOADS_AT_ONCE),
+            upload_failures: Mutex::default(),
             trouble: Mutex::default(),
+            frozen: OnceLock::new(),
             wake: Notify::new(),
             polls,
         };
@@ -128,8 +138,30 @@ impl Engine {
             .clone()
     }
 
-    /// Changes the settings.
-    pub fn set_settings(&self, settings: Settings) {
+    /// Says how to find out whether an inbox's folder cannot be used. Said once, at the start.
+    pub fn set_frozen_check(&self, check: FrozenCheck) {
+        if self.frozen.set(check).is_err() {
+            tracing::debug!("the check was set before");
+        }
+    }
+
+    /// Whether an inbox's folder cannot be used at the moment: its share is offline, or another filesystem lies there. Nothing
+    /// that is missing there then counts as gone.
+    pub fn is_frozen(&self, inbox: &str) -> bool {
+        self.frozen.get().is_some_and(|check| check(inbox))
+    }
+
+    /// Changes the settings. An inbox that open jobs belong to stays known, so that they can go on to their end.
+    pub fn set_settings(&self, mut settings: Settings) {
+        let old = self.settings();
+        for job in self.ledger.jobs() {
+            if let Some(known) = old.inboxes.get(&job.inbox) {
+                settings
+                    .inboxes
+                    .entry(job.inbox.clone())
+                    .or_insert_with(|| known.clone());
+            }
+        }
         *self
             .settings
             .write()
@@ -288,7 +320,14 @@ impl Engine {
                         return None;
                     }
                 }
-                Err(error @ (LedgerError::Illegal(_) | LedgerError::Unknown(_))) => {
+                Err(
+                    error @ (LedgerError::Illegal(_)
+                    | LedgerError::Unknown(_)
+                    | LedgerError::Claimed { .. }),
+                ) => {
+                    if let Event::Accepted { task, .. } = &event {
+                        tracing::error!(job = %id, task, %error, "Runway accepted this task, and the job does not wait for it any more");
+                    }
                     tracing::debug!(job = %id, event = event.word(), %error, "came too late");
                     return None;
                 }
@@ -357,6 +396,25 @@ impl Engine {
         uploading.entry(sha256.to_owned()).or_default().clone()
     }
 
+    /// One more upload of a job did not get through: how many did not in a row.
+    pub fn upload_failed(&self, id: &JobId) -> u32 {
+        let mut failures = self
+            .upload_failures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let times = failures.entry(id.clone()).or_default();
+        *times = times.saturating_add(1);
+        *times
+    }
+
+    /// A job's uploads got through.
+    pub fn upload_done(&self, id: &JobId) {
+        self.upload_failures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(id);
+    }
+
     /// Follows a job's task from now on.
     pub fn follow(&self, id: &JobId) {
         if self.polls.send(id.clone()).is_err() {
@@ -386,6 +444,17 @@ impl Engine {
             .unwrap_or_else(PoisonError::into_inner)
             .contains(id)
     }
+}
+
+/// The time after a pause.
+pub fn after(pause: Duration) -> Option<Timestamp> {
+    // A pause beyond the end of time is no time at all, and then nothing but the pause itself holds.
+    let pause = SignedDuration::try_from(pause).unwrap_or(SignedDuration::ZERO);
+    Some(
+        Timestamp::now()
+            .checked_add(pause)
+            .unwrap_or(Timestamp::MAX),
+    )
 }
 
 /// How long to wait after the n-th trouble in a row with this machine's own disks.

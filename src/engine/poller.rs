@@ -6,11 +6,10 @@ use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
 
-use super::{Engine, dispatch};
+use super::{Engine, after, dispatch};
 use crate::job::{Event, Failure, FailureKind, Hold, HoldReason, Job, JobId, Seen, State, Task};
 use crate::runway::{
     CallError, Cancelled, FailureClass, Task as Answer, TaskId, TaskStatus, classify_failure,
@@ -21,8 +20,9 @@ use crate::runway::{
 const POLLS_AT_ONCE: usize = 16;
 /// The longest pause after trouble.
 const CAP: Duration = Duration::from_secs(300);
-/// A task that answers 404 this many times in a row is gone.
-const GONE_AFTER: u32 = 3;
+/// A task is taken for gone when it has answered 404 and nothing else for this many poll intervals: ten minutes at the usual
+/// five seconds. Giving it up earlier could give up what is paid for.
+const GONE_AFTER: u32 = 120;
 /// A task that failed in a way that may be repeated is repeated this many times.
 const TASK_RETRIES: u32 = 2;
 /// A task that succeeded without listing outputs is asked about this many times more.
@@ -40,7 +40,8 @@ struct Memory {
     /// When the next question is due; entries of the queue with another time are stale.
     due: Option<Instant>,
     errors: u32,
-    gone: u32,
+    /// Since when it answers 404.
+    gone: Option<Instant>,
     empty: u32,
     cancel_sent: bool,
 }
@@ -64,11 +65,11 @@ pub async fn run(engine: Arc<Engine>, mut queue: mpsc::UnboundedReceiver<JobId>)
             () = engine.stop.cancelled() => return,
             () = timer => None,
             new = queue.recv() => match new {
-                // A task that is new, or that is to be cancelled: the latter at once.
-                Some(id) => {
-                    let cancel = engine.ledger.get(&id).is_some_and(|job| job.cancel_asked);
-                    Some((id, Some(if cancel { Instant::now() } else { dispatch::first_poll(&engine) })))
+                // One that is known keeps its time: a cancellation waits for the next question, too.
+                Some(id) if lock(&memories).get(&id).is_some_and(|memory| memory.due.is_some()) => {
+                    continue;
                 }
+                Some(id) => Some((id, Some(dispatch::first_poll(&engine)))),
                 None => return,
             },
             done = asked.recv() => match done {
@@ -112,20 +113,44 @@ pub async fn run(engine: Arc<Engine>, mut queue: mpsc::UnboundedReceiver<JobId>)
                 again.clone(),
             );
             let tasks = engine.tasks.clone();
+            let question = Question {
+                // Should the question break off, the task is asked about again.
+                again_at: Some(due(Instant::now(), engine.settings().poll_interval)),
+                id,
+                again,
+            };
             tasks.spawn(async move {
+                // The whole of it moves in here, and ends with this task.
+                let mut question = question;
                 let _permit = room.acquire().await;
-                let mut memory = lock(&memories).get(&id).cloned().unwrap_or_default();
+                let mut memory = lock(&memories)
+                    .get(&question.id)
+                    .cloned()
+                    .unwrap_or_default();
                 let at = tokio::select! {
-                    at = ask(&engine, &id, &mut memory) => at,
+                    at = ask(&engine, &question.id, &mut memory) => at,
                     () = engine.stop.cancelled() => return,
                 };
                 if at.is_some() {
-                    lock(&memories).insert(id.clone(), memory);
+                    lock(&memories).insert(question.id.clone(), memory);
                 }
-                if again.send((id, at)).is_err() {
-                    tracing::trace!("the poller is gone");
-                }
+                question.again_at = at;
             });
+        }
+    }
+}
+
+/// A question under way; however it ends, the poller hears of it.
+struct Question {
+    id: JobId,
+    again_at: Option<Instant>,
+    again: mpsc::UnboundedSender<(JobId, Option<Instant>)>,
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        if self.again.send((self.id.clone(), self.again_at)).is_err() {
+            tracing::trace!("the poller is gone");
         }
     }
 }
@@ -148,28 +173,22 @@ async fn ask(engine: &Arc<Engine>, id: &JobId, memory: &mut Memory) -> Option<In
     let (Ok(task_id), Some(plan)) = (task.id.parse::<TaskId>(), job.plan.as_ref()) else {
         return later;
     };
-    if job.cancel_asked && !memory.cancel_sent {
-        // A task that has ended is not deleted: what is paid for is delivered.
-        let ended = matches!(
-            client.task(&plan.poll, &task_id).await,
-            Ok(Answer {
-                status: TaskStatus::Succeeded { .. } | TaskStatus::Failed { .. },
-                ..
-            })
-        );
-        if !ended {
-            match client.cancel(&task_id).await {
-                Ok(Cancelled::Accepted | Cancelled::Gone) => memory.cancel_sent = true,
-                Err(error) => return trouble(engine, &job, &error, interval, memory),
-            }
-        }
-    }
     match client.task(&plan.poll, &task_id).await {
         Ok(answer) => {
             if memory.errors > 0 {
                 engine.clear_trouble(id);
             }
-            (memory.errors, memory.gone) = (0, 0);
+            (memory.errors, memory.gone) = (0, None);
+            if job.cancel_asked && !memory.cancel_sent && !has_ended(&answer.status) {
+                // What has ended is not deleted: a paid output is delivered. The next question tells what it cost.
+                return match client.cancel(&task_id).await {
+                    Ok(Cancelled::Accepted | Cancelled::Gone) => {
+                        memory.cancel_sent = true;
+                        later
+                    }
+                    Err(error) => trouble(engine, &job, &error, interval, memory),
+                };
+            }
             act(engine, &job, task, answer, memory)
                 .await
                 .then_some(later)
@@ -186,8 +205,13 @@ async fn ask(engine: &Arc<Engine>, id: &JobId, memory: &mut Memory) -> Option<In
             None
         }
         Err(error @ CallError::NotFound { .. }) => {
-            memory.gone = memory.gone.saturating_add(1);
-            if memory.gone < GONE_AFTER {
+            let since = *memory.gone.get_or_insert_with(Instant::now);
+            // Another account knows nothing of this one's tasks: the key was changed, and may be changed back.
+            let other_account = task
+                .account
+                .as_ref()
+                .is_some_and(|account| *account != engine.account());
+            if other_account || since.elapsed() < interval.saturating_mul(GONE_AFTER) {
                 return trouble(engine, &job, &error, interval, memory);
             }
             let failure = Failure {
@@ -212,6 +236,17 @@ async fn ask(engine: &Arc<Engine>, id: &JobId, memory: &mut Memory) -> Option<In
             None
         }
         Err(error) => trouble(engine, &job, &error, interval, memory),
+    }
+}
+
+/// Whether a task can no longer be stopped.
+fn has_ended(status: &TaskStatus) -> bool {
+    match status {
+        TaskStatus::Succeeded { .. } | TaskStatus::Failed { .. } | TaskStatus::Cancelled => true,
+        TaskStatus::Pending
+        | TaskStatus::Throttled
+        | TaskStatus::Running { .. }
+        | TaskStatus::Other(_) => false,
     }
 }
 
@@ -337,9 +372,7 @@ async fn failed(
             CAP,
             fastrand::f64(),
         );
-        let until = Timestamp::now()
-            .checked_add(SignedDuration::try_from(pause).unwrap_or(SignedDuration::ZERO))
-            .ok();
+        let until = after(pause);
         tracing::warn!(job = %job.id, input = %job.input, code = label, "its task failed at Runway and is repeated");
         let hold = Hold {
             reason: HoldReason::Retry(format!("Runway's task failed ({label}: {words})")),

@@ -380,10 +380,19 @@ impl Pass<'_, '_> {
         ) {
             Outcome::Ready(_) => return Ok(()),
             Outcome::NeedsMedia(why) => why,
-            Outcome::Wrong(findings) => findings
-                .first()
-                .map(|finding| finding.message.clone())
-                .unwrap_or_default(),
+            Outcome::Wrong(findings) => {
+                // What stands somewhere is told with its place; what is merely missing may come with the sidecar.
+                let placed: Vec<String> = findings
+                    .iter()
+                    .filter(|finding| finding.place.is_some())
+                    .map(ToString::to_string)
+                    .collect();
+                match (placed.as_slice(), findings.first()) {
+                    ([], Some(first)) => first.message.clone(),
+                    ([], None) => String::new(),
+                    _ => placed.join("; "),
+                }
+            }
         };
         Err(format!(
             "for a sidecar: its name with .yaml behind it, or instead of its extension (the defaults alone make no request: {why})"

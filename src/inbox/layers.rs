@@ -113,6 +113,11 @@ impl Merged {
         }
     }
 
+    /// Puts another value in a key's place, as if it had been written there.
+    pub fn replace(&mut self, key: &str, value: String) {
+        self.keys.insert(key.to_owned(), Value::String(value));
+    }
+
     /// A key's value.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.keys.get(key)

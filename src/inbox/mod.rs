@@ -30,7 +30,7 @@ pub use evaluate::{Candidate, Evaluator, Waiting};
 pub use layers::Finding;
 pub use layers::Layer;
 pub use mounts::{Mount, here as mount_here};
-pub use request::{Outcome, Rules};
+pub use request::{Outcome, Rules, settles_endpoint};
 pub use scan::Ignore;
 pub use take::{Taking, finish_taking, free_spot};
 pub use tree::Tree;

@@ -94,7 +94,7 @@ pub fn plan(rules: Rules<'_>, merged: &Merged, subject: Subject<'_>) -> Outcome 
         Err(Unsettled::NeedsMedia(_)) => return Outcome::Wrong(findings),
         Err(Unsettled::Wrong(finding)) => {
             findings.push(*finding);
-            unknown_everywhere(rules.catalogue, merged, &mut findings);
+            findings.extend(further(rules, merged, subject));
             return Outcome::Wrong(findings);
         }
     };
@@ -124,14 +124,7 @@ pub fn plan(rules: Rules<'_>, merged: &Merged, subject: Subject<'_>) -> Outcome 
             Outcome::Wrong(findings)
         };
     }
-    findings.extend(
-        catalogue::check(endpoint, &model, &body)
-            .into_iter()
-            .map(|problem| {
-                let path = as_written(endpoint, merged, &problem.path);
-                merged.finding(&path, problem.on, problem.message, problem.hint)
-            }),
-    );
+    findings.extend(checked(endpoint, &model, merged, &body));
     let wanted = wanted(&model, merged, subject, &body, &mut findings);
     if !findings.is_empty() {
         return Outcome::Wrong(findings);
@@ -156,6 +149,91 @@ pub fn plan(rules: Rules<'_>, merged: &Merged, subject: Subject<'_>) -> Outcome 
         output: own.output,
         warnings,
     }))
+}
+
+/// Whether a request's body, saved as a sidecar, leads to its own endpoint without naming it.
+pub fn settles_endpoint(catalogue: &Catalogue, plan_of: &crate::job::Plan) -> bool {
+    let layer = Layer {
+        label: String::new(),
+        folder: RelPath::default(),
+        values: plan_of.body.clone(),
+        document: None,
+    };
+    let rules = Rules {
+        catalogue,
+        allow_unknown_models: false,
+    };
+    let subject = Subject {
+        main: None,
+        exact: false,
+        waited: true,
+    };
+    match plan(rules, &Merged::new(Vec::new(), Some(layer)), subject) {
+        Outcome::Ready(draft) => draft.endpoint == plan_of.endpoint,
+        Outcome::NeedsMedia(_) | Outcome::Wrong(_) => false,
+    }
+}
+
+/// What else is wrong where the endpoint or the model is: the rest is checked as if the nearest known name had been written,
+/// so that people are told everything at once.
+fn further(rules: Rules<'_>, merged: &Merged, subject: Subject<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut guess = merged.clone();
+    if let Some(near) = nearest_name(merged, "endpoint", |name| {
+        rules
+            .catalogue
+            .endpoint(name)
+            .is_none()
+            .then(|| rules.catalogue.nearest_endpoint(name))
+    }) {
+        guess.replace("endpoint", near);
+    }
+    if let Some(near) = nearest_name(merged, "model", |name| {
+        rules
+            .catalogue
+            .endpoints_with_model(name)
+            .is_empty()
+            .then(|| rules.catalogue.nearest_model(name).map(str::to_owned))
+    }) {
+        guess.replace("model", near);
+    }
+    match resolve(rules, &guess, subject) {
+        Ok((target, model)) => {
+            let endpoint = target.endpoint;
+            let mut body = fill(rules.catalogue, endpoint, &model, &guess, &mut findings);
+            match place_main(endpoint, &model, &guess, subject, &mut body) {
+                Ok(_) => findings.extend(checked(endpoint, &model, &guess, &body)),
+                Err(finding) => findings.push(*finding),
+            }
+        }
+        Err(_) => unknown_everywhere(rules.catalogue, merged, &mut findings),
+    }
+    findings
+}
+
+/// The known name that a key's value probably meant, where `look` finds that it is unknown.
+fn nearest_name(
+    merged: &Merged,
+    key: &str,
+    look: impl Fn(&str) -> Option<Option<String>>,
+) -> Option<String> {
+    look(merged.get(key)?.as_str()?)?
+}
+
+/// All problems of a body, each where it was written.
+fn checked(
+    endpoint: &Endpoint,
+    model: &Model,
+    merged: &Merged,
+    body: &Map<String, Value>,
+) -> Vec<Finding> {
+    catalogue::check(endpoint, model, body)
+        .into_iter()
+        .map(|problem| {
+            let path = as_written(endpoint, merged, &problem.path);
+            merged.finding(&path, problem.on, problem.message, problem.hint)
+        })
+        .collect()
 }
 
 /// The sidecar's own keys.
@@ -434,10 +512,9 @@ fn place_main(
     let value = catalogue::place_media(model, field, kind, &name);
     let placed = match (catalogue::get_field(body, field), value) {
         (None, Some(value)) => Some(value),
-        // A list of references keeps what is there and takes one more, the dropped file first.
-        (Some(Value::Array(there)), Some(Value::Array(mut new))) => {
-            new.extend(there.iter().cloned());
-            Some(Value::Array(new))
+        // A list of references keeps what is there, in its places, and takes one more.
+        (Some(Value::Array(there)), Some(Value::Array(new))) => {
+            Some(Value::Array(there.iter().cloned().chain(new).collect()))
         }
         // What only the defaults name gives way to the file that was dropped.
         (Some(_), Some(value)) if !merged.in_sidecar(top) => Some(value),

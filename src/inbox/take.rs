@@ -4,13 +4,13 @@
 //! leaves a job whose files lie in the inbox, in `working/`, or some in each; [`finish_taking`] moves the rest.
 
 use std::collections::HashSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::pair::stem;
-use crate::files::{create_folders, fit_name, rename_new, sync_folder};
+use crate::files::{create_folders, fit_name_into, rename_new, sync_folder, usable_folder};
 use crate::job::{Folder, InputFile, Job, RelPath, Spot};
 use crate::places::Places;
 
@@ -75,8 +75,12 @@ pub fn finish_taking(job: &Job, places: &Places) -> io::Result<Taking> {
     })
 }
 
+/// Lengths of file names in bytes: what nearly all filesystems take, then what even those take that encrypt or encode them.
+const NAMES: [usize; 2] = [255, 100];
+
 /// A path below `folder` that nothing bears: `wanted`, or with ` (2)`, ` (3)` before the extension. `promised` are paths
-/// that are already promised to others.
+/// that are already promised to others. A folder whose name a file bears is numbered, too, and a name that is too long
+/// there is shortened.
 ///
 /// # Errors
 /// The folder cannot be looked at.
@@ -85,41 +89,66 @@ pub fn free_spot(
     wanted: &RelPath,
     promised: &HashSet<RelPath>,
 ) -> io::Result<RelPath> {
-    let mut candidate = wanted.clone();
-    for number in 2_u32.. {
+    let usable = usable_folder(folder, wanted.parent().as_path())?;
+    // It is made of plain parts, as what it was made from.
+    let usable = RelPath::new(&usable).ok_or(io::ErrorKind::InvalidInput)?;
+    first_free(wanted.name(), |name| {
+        let candidate = usable.join(name);
         let taken = promised.contains(&candidate)
             || match std::fs::symlink_metadata(folder.join(candidate.as_path())) {
                 Ok(_) => true,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => false,
                 Err(error) => return Err(error),
             };
-        if !taken {
-            return Ok(candidate);
-        }
-        candidate = wanted.with_name(&numbered(wanted.name(), number));
-    }
-    Err(io::ErrorKind::AlreadyExists.into())
+        Ok((!taken).then_some(candidate))
+    })
 }
 
-/// `red.jpg` and 2 → `red (2).jpg`.
-fn numbered(name: &std::ffi::OsStr, number: u32) -> OsString {
+/// The first name that `free` takes: the name itself, numbered, or shorter.
+fn first_free(
+    name: &OsStr,
+    free: impl Fn(&OsStr) -> io::Result<Option<RelPath>>,
+) -> io::Result<RelPath> {
+    let mut limits = NAMES.into_iter().peekable();
+    while let Some(limit) = limits.next() {
+        for number in 1_u32.. {
+            match free(&numbered(name, number, limit)) {
+                Ok(Some(path)) => return Ok(path),
+                Ok(None) => {}
+                // This filesystem takes shorter names only.
+                Err(error)
+                    if error.kind() == io::ErrorKind::InvalidFilename
+                        && limits.peek().is_some() =>
+                {
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Err(io::ErrorKind::InvalidFilename.into())
+}
+
+/// `red.jpg` and 2 → `red (2).jpg`; with 1 the name itself. At most `limit` bytes long.
+fn numbered(name: &OsStr, number: u32, limit: usize) -> OsString {
+    let mark = match number {
+        1 => String::new(),
+        number => format!(" ({number})"),
+    };
     let stem = stem(name);
     let extension = name.as_bytes().get(stem.len()..).unwrap_or_default();
-    let mut suffix = format!(" ({number})").into_bytes();
+    let mut suffix = mark.clone().into_bytes();
     suffix.extend_from_slice(extension);
-    // A name whose "extension" fills it all is numbered at its end.
-    if suffix.len() > 200 {
-        let mut whole = name.as_bytes().to_vec();
-        whole.extend_from_slice(format!(" ({number})").as_bytes());
-        return OsString::from_vec(whole);
+    // A name whose "extension" fills nearly all of it is numbered at its end.
+    if suffix.len().saturating_add(20) > limit {
+        return fit_name_into(name, mark.as_bytes(), limit);
     }
-    fit_name(stem, &suffix)
+    fit_name_into(stem, &suffix, limit)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::ffi::OsStr;
 
     #[test]
     fn a_taken_name_gets_a_number_before_the_extension() {
@@ -129,7 +158,32 @@ mod tests {
         let promised = HashSet::from([RelPath::new(Path::new("red (2).jpg")).unwrap()]);
         let free = free_spot(dir.path(), &wanted, &promised).unwrap();
         assert_eq!(free.as_path(), Path::new("red (3).jpg"));
-        assert_eq!(numbered(OsStr::new("plain"), 2), "plain (2)");
-        assert_eq!(numbered(OsStr::new("a.b.yaml"), 9), "a.b (9).yaml");
+        assert_eq!(numbered(OsStr::new("plain"), 2, 255), "plain (2)");
+        assert_eq!(numbered(OsStr::new("a.b.yaml"), 9, 255), "a.b (9).yaml");
+        assert_eq!(numbered(OsStr::new("a.b.yaml"), 1, 255), "a.b.yaml");
+        let odd = OsString::from(format!("a.{}", "x".repeat(253)));
+        assert_eq!(numbered(&odd, 2, 255).len(), 255);
+    }
+
+    #[test]
+    fn a_file_with_the_name_of_a_folder_does_not_hold_an_input_up() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("shoes"), "x").unwrap();
+        let wanted = RelPath::new(Path::new("shoes/red.jpg")).unwrap();
+        let free = free_spot(dir.path(), &wanted, &HashSet::new()).unwrap();
+        assert_eq!(free.as_path(), Path::new("shoes (2)/red.jpg"));
+    }
+
+    #[test]
+    fn a_name_is_shortened_where_the_filesystem_takes_shorter_ones_only() {
+        let long = OsString::from(format!("{}.jpg", "a".repeat(200)));
+        let free = first_free(&long, |name| {
+            if name.len() > 143 {
+                return Err(io::ErrorKind::InvalidFilename.into());
+            }
+            Ok(RelPath::new(Path::new(name)))
+        });
+        let name = free.unwrap().to_string();
+        assert!(name.len() <= 100 && name.ends_with("a.jpg"), "{name}");
     }
 }

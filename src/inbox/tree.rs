@@ -68,6 +68,8 @@ pub struct Tree {
     root: PathBuf,
     ignore: Ignore,
     folders: HashMap<RelPath, Folder>,
+    /// Folders that were found to be gone since somebody asked.
+    gone: Vec<RelPath>,
     defaults: HashMap<RelPath, (Stamp, Arc<Parsed>)>,
     /// What each sidecar refers to. Most files are no sidecars, so this stays small where a tree is large.
     references: HashMap<RelPath, Vec<RelPath>>,
@@ -84,6 +86,7 @@ impl Tree {
             root,
             ignore,
             folders: HashMap::new(),
+            gone: Vec::new(),
             defaults: HashMap::new(),
             references: HashMap::new(),
         }
@@ -102,6 +105,18 @@ impl Tree {
     /// All folders that were seen.
     pub fn folders(&self) -> impl Iterator<Item = &RelPath> {
         self.folders.keys()
+    }
+
+    /// Whether a folder was seen and is not known to be gone.
+    pub fn contains(&self, folder: &RelPath) -> bool {
+        self.folders.contains_key(folder)
+    }
+
+    /// The folders that were found to be gone since this was last asked.
+    pub fn take_gone(&mut self) -> Vec<RelPath> {
+        let mut gone = std::mem::take(&mut self.gone);
+        gone.retain(|folder| !self.contains(folder));
+        gone
     }
 
     /// How many files were seen.
@@ -197,15 +212,17 @@ impl Tree {
 
     fn times_of(&self, path: &RelPath) -> Option<(i128, i128)> {
         let (mtime, ctime) = folder_times(&self.absolute(path)).unwrap_or_default()?;
-        let now = i128::from(jiff::Timestamp::now().as_nanosecond());
+        let now = jiff::Timestamp::now().as_nanosecond();
         (now.saturating_sub(mtime.max(ctime)) > RACY).then_some((mtime, ctime))
     }
 
     fn forget(&mut self, path: &RelPath) {
         self.references
             .retain(|file, _| !file.as_path().starts_with(path.as_path()));
-        self.folders
-            .retain(|folder, _| !folder.as_path().starts_with(path.as_path()));
+        let gone = self
+            .folders
+            .extract_if(|folder, _| folder.as_path().starts_with(path.as_path()));
+        self.gone.extend(gone.map(|(folder, _)| folder));
         self.defaults
             .retain(|folder, _| !folder.as_path().starts_with(path.as_path()));
     }

@@ -461,9 +461,12 @@ impl Worker {
                     *next_scan = Instant::now();
                     continue;
                 }
+                // Every take is a rename into `working`; nobody asks whether those are finished.
+                Hint::Closed(path) if path.starts_with(&self.setup.places.working) => Some(path),
                 Hint::Closed(path) => {
-                    self.closed.insert(path.clone());
-                    path.parent().map(Path::to_owned)
+                    let folder = path.parent().map(Path::to_owned);
+                    self.closed.insert(path);
+                    folder
                 }
                 Hint::Written(path) => {
                     self.closed.remove(&path);
@@ -504,10 +507,13 @@ impl Worker {
     fn scan(&mut self, now: Instant) {
         let trusted = self.trusted();
         let mut stack: Vec<RelPath> = std::mem::take(&mut self.dirty).into_iter().collect();
-        let known: HashSet<RelPath> = self.tree.folders().cloned().collect();
+        if stack.is_empty() {
+            self.closed.clear();
+            return;
+        }
         while let Some(folder) = stack.pop() {
             // A hint may name a file, or a folder that is passed over.
-            if !folder.is_root() && !known.contains(&folder) && !self.is_new_folder(&folder) {
+            if !folder.is_root() && !self.tree.contains(&folder) && !self.is_new_folder(&folder) {
                 continue;
             }
             let absolute = self.tree.absolute(&folder);
@@ -523,14 +529,11 @@ impl Worker {
                     tracing::warn!(inbox = %self.setup.name, folder = %absolute.display(), %error, "the folder cannot be read");
                 }
             }
-            self.closed.retain(|path| path.parent() != Some(&absolute));
             self.due.insert(folder, now);
         }
-        let gone: Vec<RelPath> = known
-            .into_iter()
-            .filter(|folder| !self.tree.folders().any(|known| known == folder))
-            .collect();
-        for folder in gone {
+        // Their folders have been looked at; hints of other places are of no use to anybody.
+        self.closed.clear();
+        for folder in self.tree.take_gone() {
             let absolute = self.tree.absolute(&folder);
             if let Some(watches) = &mut self.watches {
                 watches.forget(&absolute);

@@ -89,6 +89,8 @@ pub struct Task {
     pub id: String,
     /// When the daemon learnt of it.
     pub accepted_at: Timestamp,
+    /// The API account that it belongs to, told apart without holding the key.
+    pub account: Option<String>,
 }
 
 /// What Runway last said of a task.

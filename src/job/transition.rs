@@ -36,12 +36,23 @@ pub enum Event {
         /// The files with their digests.
         files: Vec<InputFile>,
     },
-    /// Runway answered with a task, or a person named the task of a job in doubt.
+    /// Runway answered with a task.
     Accepted {
         /// Runway's id.
         task: String,
         /// Runway's estimate in credits.
         estimated: Option<f64>,
+        /// The API account that it belongs to.
+        account: Option<String>,
+    },
+    /// A person named the task of a job in doubt.
+    Adopted {
+        /// Runway's id.
+        task: String,
+        /// Which doubt was meant: another may have taken its place meanwhile.
+        intent_at: Timestamp,
+        /// The API account that it belongs to.
+        account: Option<String>,
     },
     /// The request's outcome is not known.
     Doubtful {
@@ -67,6 +78,8 @@ pub enum Event {
         /// The outputs.
         outputs: Vec<Delivery>,
     },
+    /// A part file is gone before its output had its name: it is fetched again.
+    Refetch,
     /// The outputs' names are chosen.
     Named {
         /// A name for each output, in their order.
@@ -100,8 +113,20 @@ pub enum Event {
         /// The files with their new places.
         files: Vec<InputFile>,
     },
+    /// A person gave up a job in doubt.
+    Abandoned {
+        /// What the note says.
+        failure: Failure,
+        /// Which doubt was meant.
+        intent_at: Timestamp,
+    },
     /// A person, or `on_doubt: resubmit`, decided that a job in doubt is sent again.
-    Resubmitted,
+    Resubmitted {
+        /// Which doubt was meant.
+        intent_at: Timestamp,
+        /// Not before when, where nobody is waiting for it.
+        hold: Option<Hold>,
+    },
     /// A person asked to run a failed or cancelled job again.
     Retried {
         /// What is asked of Runway now; the sidecar may have been corrected.
@@ -124,6 +149,9 @@ impl Event {
             Event::Requeued { .. } => "queued again",
             Event::Intent { .. } => "submitting",
             Event::Accepted { .. } => "accepted",
+            Event::Adopted { .. } => "adopted",
+            Event::Refetch => "fetched again",
+            Event::Abandoned { .. } => "given up",
             Event::Doubtful { .. } => "in doubt",
             Event::Succeeded { .. } => "succeeded",
             Event::TaskRetry { .. } => "task failed, may be repeated",
@@ -135,7 +163,7 @@ impl Event {
             Event::Cancelled { .. } => "cancelled",
             Event::MovesChosen { .. } => "resting places chosen",
             Event::Closed { .. } => "closed",
-            Event::Resubmitted => "resubmitted",
+            Event::Resubmitted { .. } => "resubmitted",
             Event::Retried { .. } => "retried",
         }
     }
@@ -214,21 +242,36 @@ fn next_state(job: &mut Job, event: Event, now: Timestamp) -> Result<State, &'st
             }
             _ => illegal,
         },
-        Event::Accepted { task, estimated } => match state {
-            State::Submitting { .. } | State::InDoubt { .. } => {
-                job.charges.push(Charge {
-                    task: task.clone(),
-                    at: now,
-                    estimated: estimated
-                        .or_else(|| job.plan.as_ref().and_then(|plan| plan.estimated)),
-                    charged: None,
-                });
-                Ok(State::Running {
-                    task: Task {
-                        id: task,
-                        accepted_at: now,
-                    },
-                    seen: Seen::nothing(),
+        Event::Accepted {
+            task,
+            estimated,
+            account,
+        } => match state {
+            State::Submitting { .. } => Ok(run(job, task, estimated, account, now)),
+            _ => illegal,
+        },
+        Event::Adopted {
+            task,
+            intent_at,
+            account,
+        } => match state {
+            State::InDoubt { doubt } if doubt.intent_at == intent_at => {
+                // Whoever adopts a task wants its output, whatever was asked before.
+                job.cancel_asked = false;
+                Ok(run(job, task, None, account, now))
+            }
+            _ => illegal,
+        },
+        Event::Refetch => match state {
+            State::Delivering { task, .. } => Ok(State::Downloading { task }),
+            _ => illegal,
+        },
+        Event::Abandoned { failure, intent_at } => match state {
+            State::InDoubt { doubt } if doubt.intent_at == intent_at => {
+                charge_doubt(job, &doubt);
+                Ok(State::Closing {
+                    verdict: Verdict::Failed(failure),
+                    moves: None,
                 })
             }
             _ => illegal,
@@ -296,15 +339,15 @@ fn next_state(job: &mut Job, event: Event, now: Timestamp) -> Result<State, &'st
             | State::Submitting { .. }
             | State::Running { .. }
             | State::Downloading { .. }
-            | State::Delivering { .. }
-            | State::InDoubt { .. } => {
+            | State::Delivering { .. } => {
                 settle_charge(job, charged);
                 Ok(State::Closing {
                     verdict: Verdict::Failed(failure),
                     moves: None,
                 })
             }
-            State::Closing { .. }
+            State::InDoubt { .. }
+            | State::Closing { .. }
             | State::Done { .. }
             | State::Failed { .. }
             | State::Cancelled { .. } => illegal,
@@ -356,8 +399,13 @@ fn next_state(job: &mut Job, event: Event, now: Timestamp) -> Result<State, &'st
             }
             _ => illegal,
         },
-        Event::Resubmitted => match state {
-            State::InDoubt { .. } => Ok(State::Queued { hold: None }),
+        Event::Resubmitted { intent_at, hold } => match state {
+            State::InDoubt { doubt } if doubt.intent_at == intent_at => {
+                charge_doubt(job, &doubt);
+                // A person who says this wants it sent; a rule of the configuration knows nothing of what was asked.
+                job.cancel_asked &= hold.is_some();
+                Ok(State::Queued { hold })
+            }
             _ => illegal,
         },
         Event::Retried { plan, wrong, files } => match state {
@@ -371,6 +419,40 @@ fn next_state(job: &mut Job, event: Event, now: Timestamp) -> Result<State, &'st
             _ => illegal,
         },
     }
+}
+
+/// The job with a task that Runway has taken on.
+fn run(
+    job: &mut Job,
+    task: String,
+    estimated: Option<f64>,
+    account: Option<String>,
+    now: Timestamp,
+) -> State {
+    job.charges.push(Charge {
+        task: task.clone(),
+        at: now,
+        estimated: estimated.or_else(|| job.plan.as_ref().and_then(|plan| plan.estimated)),
+        charged: None,
+    });
+    State::Running {
+        task: Task {
+            id: task,
+            accepted_at: now,
+            account,
+        },
+        seen: Seen::nothing(),
+    }
+}
+
+/// A request in doubt that is given up or sent again may have been paid for: it counts as what was expected.
+fn charge_doubt(job: &mut Job, doubt: &Doubt) {
+    job.charges.push(Charge {
+        task: format!("in doubt since {}", doubt.intent_at),
+        at: doubt.intent_at,
+        estimated: job.plan.as_ref().and_then(|plan| plan.estimated),
+        charged: None,
+    });
 }
 
 /// Writes down what the last task cost.
@@ -469,7 +551,8 @@ mod tests {
             }),
             "[a-z]{4}".prop_map(|task| Event::Accepted {
                 task,
-                estimated: Some(25.0)
+                estimated: Some(25.0),
+                account: None
             }),
             Just(Event::Doubtful {
                 why: "reset".into(),
@@ -500,7 +583,20 @@ mod tests {
             }),
             Just(Event::MovesChosen { moves: vec![] }),
             Just(Event::Closed { files: vec![] }),
-            Just(Event::Resubmitted),
+            Just(Event::Resubmitted {
+                intent_at: at(1),
+                hold: None
+            }),
+            Just(Event::Adopted {
+                task: "adopted".into(),
+                intent_at: at(1),
+                account: None
+            }),
+            Just(Event::Refetch),
+            Just(Event::Abandoned {
+                failure: failure(),
+                intent_at: at(1)
+            }),
             Just(Event::Retried {
                 plan: Some(Box::new(plan())),
                 wrong: None,
@@ -516,6 +612,7 @@ mod tests {
             Event::Accepted {
                 task: "t1".into(),
                 estimated: None,
+                account: None,
             },
             Event::Succeeded {
                 charged: Some(160.0),
@@ -550,7 +647,14 @@ mod tests {
         ] {
             assert!(transition(&doubt, event, at(2)).is_err());
         }
-        assert!(transition(&doubt, Event::Resubmitted, at(2)).is_ok());
+        let again = |intent_at| Event::Resubmitted {
+            intent_at,
+            hold: None,
+        };
+        assert!(transition(&doubt, again(at(9)), at(2)).is_err());
+        let again = transition(&doubt, again(at(1)), at(2)).unwrap();
+        // What may have been paid for counts.
+        assert_eq!(again.charges.len(), 1);
     }
 
     #[test]
@@ -560,6 +664,7 @@ mod tests {
             Event::Accepted {
                 task: "t1".into(),
                 estimated: None,
+                account: None,
             },
             Event::Succeeded { charged: None },
             Event::Fetched {
@@ -577,6 +682,7 @@ mod tests {
             Event::Accepted {
                 task: "t1".into(),
                 estimated: None,
+                account: None,
             },
             Event::TaskRetry {
                 charged: Some(10.0),
@@ -591,6 +697,7 @@ mod tests {
             Event::Accepted {
                 task: "t2".into(),
                 estimated: None,
+                account: None,
             },
             Event::Succeeded {
                 charged: Some(160.0),
@@ -613,7 +720,8 @@ mod tests {
             let mut adopted = 0_usize;
             for event in events {
                 let before = job.clone();
-                let was_accepted = matches!(event, Event::Accepted { .. });
+                let was_accepted =
+                    matches!(event, Event::Accepted { .. } | Event::Adopted { .. });
                 let was_intent = matches!(event, Event::Intent { .. });
                 let Ok(next) = transition(&job, event, at(1)) else {
                     continue;

@@ -94,8 +94,13 @@ pub trait Journal: Send + Sync {
     /// What happened to a job, in order.
     fn history<'a>(&'a self, id: &'a JobId) -> Answer<'a, Vec<(Timestamp, Event)>>;
 
-    /// Jobs at an end, the latest first, at most `limit`.
-    fn ended_jobs(&self, limit: u32) -> Answer<'_, Vec<Job>>;
+    /// Jobs at an end, the latest first, at most `limit`; those that ended before `before` where that is given, which is the end
+    /// of the page before.
+    fn ended_jobs<'a>(
+        &'a self,
+        before: Option<&'a (Timestamp, JobId)>,
+        limit: u32,
+    ) -> Answer<'a, Vec<Job>>;
 
     /// The ids of jobs that begin with `prefix`, at most ten.
     fn ids_like<'a>(&'a self, prefix: &'a str) -> Answer<'a, Vec<JobId>>;
@@ -103,6 +108,9 @@ pub trait Journal: Send + Sync {
     /// Credits of all tasks accepted at or after `since`: what Runway charged, else what was estimated. Tasks of unknown
     /// price count nothing.
     fn credits_since(&self, since: Timestamp) -> Answer<'_, f64>;
+
+    /// The job that has, or had, a task of Runway's.
+    fn owner_of_task<'a>(&'a self, task: &'a str) -> Answer<'a, Option<JobId>>;
 
     /// The upload of the content with this hex SHA-256 under an API account, if it is good until after `until`.
     fn upload<'a>(

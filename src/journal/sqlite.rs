@@ -17,6 +17,10 @@ use crate::job::{Charge, Event, Job, JobId};
 /// "taxi" in ASCII: tells our files from other people's SQLite databases.
 const APPLICATION_ID: i64 = 0x7461_7869;
 
+/// Begins a transaction that may write. Unlike a plain `begin` this is refused where one is open already, so that a
+/// connection whose state is not what it seems can never answer that it has committed.
+const BEGIN: &str = "BEGIN IMMEDIATE";
+
 /// Each script brings the journal from the format of its index to the next one. Scripts are only ever added.
 const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_jobs.sql")];
 
@@ -143,7 +147,7 @@ impl SqliteJournal {
         writer: &mut SqliteConnection,
         entries: &[Entry],
     ) -> Result<(), JournalError> {
-        let mut transaction = writer.begin().await.map_err(self.store())?;
+        let mut transaction = writer.begin_with(BEGIN).await.map_err(self.store())?;
         for entry in entries {
             let job = &entry.job;
             let body = json(job, &self.path)?;
@@ -220,6 +224,9 @@ impl SqliteJournal {
 fn changes_charge(event: &Event) -> bool {
     match event {
         Event::Accepted { .. }
+        | Event::Adopted { .. }
+        | Event::Abandoned { .. }
+        | Event::Resubmitted { .. }
         | Event::Succeeded { .. }
         | Event::TaskRetry { .. }
         | Event::Fails { .. }
@@ -236,7 +243,7 @@ fn changes_charge(event: &Event) -> bool {
         | Event::CancelAsked
         | Event::MovesChosen { .. }
         | Event::Closed { .. }
-        | Event::Resubmitted
+        | Event::Refetch
         | Event::Retried { .. } => false,
     }
 }
@@ -366,11 +373,22 @@ impl Journal for SqliteJournal {
         })
     }
 
-    fn ended_jobs(&self, limit: u32) -> Answer<'_, Vec<Job>> {
+    fn ended_jobs<'a>(
+        &'a self,
+        before: Option<&'a (Timestamp, JobId)>,
+        limit: u32,
+    ) -> Answer<'a, Vec<Job>> {
         Box::pin(async move {
+            let (time, id) = match before {
+                Some((time, id)) => (time.as_microsecond(), id.as_str()),
+                None => (i64::MAX, ""),
+            };
             sqlx::query(
-                "SELECT body FROM jobs WHERE open = 0 ORDER BY updated_at DESC, id LIMIT ?1",
+                "SELECT body FROM jobs WHERE open = 0 AND (updated_at < ?1 OR (updated_at = ?1 AND id > ?2)) \
+                 ORDER BY updated_at DESC, id LIMIT ?3",
             )
+            .bind(time)
+            .bind(id)
             .bind(limit)
             .fetch_all(&self.readers)
             .await
@@ -406,6 +424,17 @@ impl Journal for SqliteJournal {
             .fetch_one(&self.readers)
             .await
             .map_err(self.store())
+        })
+    }
+
+    fn owner_of_task<'a>(&'a self, task: &'a str) -> Answer<'a, Option<JobId>> {
+        Box::pin(async move {
+            let row = sqlx::query("SELECT job FROM tasks WHERE id = ?1 LIMIT 1")
+                .bind(task)
+                .fetch_optional(&self.readers)
+                .await
+                .map_err(self.store())?;
+            Ok(row.and_then(|row| row.get::<&str, _>(0).parse().ok()))
         })
     }
 

@@ -6,13 +6,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::upload::reachable;
 use super::{StageError, blocking, inbox};
 use crate::config::OnSuccess;
 use crate::engine::Engine;
-use crate::files::{create_folders, fit_name, move_new, write_over};
+use crate::files::{create_folders, fit_name, fit_name_into, move_new, write_over};
 use crate::inbox::free_spot;
-use crate::job::{Event, Folder, InputFile, Job, Move, Role, Spot, State, Verdict};
+use crate::job::{Event, FailureKind, Folder, InputFile, Job, Move, Role, Spot, State, Verdict};
 use crate::places::Places;
+
+/// Behind an input's name, its note's.
+const NOTE: &[u8] = b".error.txt";
 
 /// Moves the inputs and writes the note.
 pub async fn run(
@@ -23,14 +27,11 @@ pub async fn run(
 ) -> Result<(), StageError> {
     let settings = inbox(engine, job)?;
     let places = settings.places;
-    if !places.working.is_dir() && job.files.iter().any(|file| file.at.is_some()) {
-        return Err(StageError::Later(format!(
-            "the folder {} is not there",
-            places.working.display()
-        )));
+    if job.files.iter().any(|file| file.at.is_some()) {
+        reachable(engine, job, &places).await?;
     }
     let Some(moves) = moves else {
-        return choose(engine, job, verdict, &places, settings.on_success).await;
+        return choose(engine, job, verdict, &[], &places, settings.on_success).await;
     };
     let (note, moving, planned, at) = (
         note(job, verdict),
@@ -45,6 +46,12 @@ pub async fn run(
         ))?;
     match moved {
         Some(files) => {
+            // What is not there counts as deleted only while the folders themselves can be trusted.
+            let mut pairs = job.files.iter().zip(&files);
+            let vanished = pairs.any(|(before, after)| before.at.is_some() && after.at.is_none());
+            if vanished {
+                reachable(engine, job, &places).await?;
+            }
             let job = engine
                 .record(&job.id, Event::Closed { files })
                 .await
@@ -63,15 +70,17 @@ pub async fn run(
             Ok(())
         }
         // A name was taken meanwhile: choose again.
-        None => choose(engine, job, verdict, &places, settings.on_success).await,
+        None => choose(engine, job, verdict, moves, &places, settings.on_success).await,
     }
 }
 
-/// Chooses where each file goes, and makes the choice durable before anything moves.
+/// Chooses where each file goes, and makes the choice durable before anything moves. What has moved already, as an `earlier`
+/// choice said, stays where it is.
 async fn choose(
     engine: &Arc<Engine>,
     job: &Arc<Job>,
     verdict: &Verdict,
+    earlier: &[Move],
     places: &Places,
     on_success: OnSuccess,
 ) -> Result<(), StageError> {
@@ -80,32 +89,55 @@ async fn choose(
         (Verdict::Done { .. }, OnSuccess::Delete) => None,
         (Verdict::Failed(_) | Verdict::Cancelled { .. }, _) => Some(Folder::Failed),
     };
-    let (choosing, places) = (job.clone(), places.clone());
-    let moves = blocking(move || -> io::Result<Vec<Move>> {
-        let mut promised = HashSet::new();
-        let mut moves = Vec::new();
-        for (file, input) in choosing.files.iter().enumerate() {
-            let to = match folder {
-                None => None,
-                Some(folder) => {
-                    let path = free_spot(places.folder(folder), &input.dropped, &promised)?;
-                    promised.insert(path.clone());
-                    Some(Spot { folder, path })
-                }
-            };
-            moves.push(Move { file, to });
-        }
-        Ok(moves)
-    })
-    .await?
-    .map_err(StageError::disk(
-        "the folder for inputs cannot be looked at",
-    ))?;
+    let (choosing, places, earlier) = (job.clone(), places.clone(), earlier.to_vec());
+    let moves = blocking(move || choose_moves(&choosing.files, &earlier, folder, &places))
+        .await?
+        .map_err(StageError::disk(
+            "the folder for inputs cannot be looked at",
+        ))?;
     engine
         .record(&job.id, Event::MovesChosen { moves })
         .await
         .map(drop)
         .ok_or(StageError::LeftOff)
+}
+
+/// A place for each file in `folder`; without a folder they are deleted.
+fn choose_moves(
+    files: &[InputFile],
+    earlier: &[Move],
+    folder: Option<Folder>,
+    places: &Places,
+) -> io::Result<Vec<Move>> {
+    let mut promised = HashSet::new();
+    let mut moves = Vec::new();
+    for (file, input) in files.iter().enumerate() {
+        let before = earlier.iter().find(|planned| planned.file == file);
+        let to = match (folder, before.and_then(|planned| planned.to.as_ref())) {
+            (None, _) => None,
+            (Some(_), Some(spot)) if has_moved(input, spot, places)? => Some(spot.clone()),
+            (Some(folder), _) => {
+                let path = free_spot(places.folder(folder), &input.dropped, &promised)?;
+                Some(Spot { folder, path })
+            }
+        };
+        promised.extend(to.iter().map(|spot| spot.path.clone()));
+        moves.push(Move { file, to });
+    }
+    Ok(moves)
+}
+
+/// Whether a file lies where it was to go and no longer where it was.
+fn has_moved(file: &InputFile, to: &Spot, places: &Places) -> io::Result<bool> {
+    let is_there = |path: &Path| match std::fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    };
+    match &file.at {
+        Some(at) => Ok(!is_there(&places.path(at))? && is_there(&places.path(to))?),
+        None => Ok(false),
+    }
 }
 
 /// Moves every file as chosen. `None` if a chosen name is taken by something else.
@@ -151,7 +183,7 @@ fn move_all(
             if let Some(parent) = path.parent() {
                 create_folders(parent)?;
             }
-            write_over(&note_path(&path), note.as_bytes())?;
+            write_note(&path, note)?;
         }
     }
     for folder in emptied {
@@ -179,13 +211,34 @@ fn noted(job: &Job, files: &[InputFile], places: &Places) -> Vec<PathBuf> {
 /// Where the note about an input lies: `red.jpg` → `red.jpg.error.txt`.
 pub fn note_path(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default();
-    path.with_file_name(fit_name(name, b".error.txt"))
+    path.with_file_name(fit_name(name, NOTE))
+}
+
+fn write_note(path: &Path, note: &str) -> io::Result<()> {
+    match write_over(&note_path(path), note.as_bytes()) {
+        // A filesystem that takes shorter names only.
+        Err(error) if error.kind() == io::ErrorKind::InvalidFilename => {
+            let name = path.file_name().unwrap_or_default();
+            let short = path.with_file_name(fit_name_into(name, NOTE, 100));
+            write_over(&short, note.as_bytes())
+        }
+        other => other,
+    }
 }
 
 fn remove_if_there(path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+        Ok(()) => Ok(()),
+        // A name that is too long there is no file's name.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::InvalidFilename
+            ) =>
+        {
+            Ok(())
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -205,7 +258,7 @@ fn remove_empty(folder: &Path, root: &Path) {
 
 /// What the person reads beside the input, where the job did not succeed.
 fn note(job: &Job, verdict: &Verdict) -> Option<String> {
-    let credits = credits_words(job);
+    let credits = credits_words(job, verdict);
     match verdict {
         Verdict::Done { .. } => None,
         Verdict::Failed(failure) => {
@@ -252,15 +305,16 @@ fn append_job(text: &mut String, job: &Job) {
     text.push_str(&format!("\nJob {}{task}, {:.0}\n", job.id, job.updated_at));
 }
 
-/// Whether credits were charged, in plain words.
-fn credits_words(job: &Job) -> String {
-    if job.charges.is_empty() {
-        return "none were charged.".to_owned();
-    }
+/// Whether credits were charged, in plain words. A job that was given up in doubt may have cost something, and one that
+/// was sent again after a doubt has a charge for each request.
+fn credits_words(job: &Job, verdict: &Verdict) -> String {
+    let doubtful =
+        matches!(verdict, Verdict::Failed(failure) if failure.kind == FailureKind::Abandoned);
     match job.charged() {
-        Some(0.0) => "none were charged.".to_owned(),
-        Some(credits) => format!("{credits} were charged."),
-        None => {
+        None if job.charges.is_empty() && !doubtful => "none were charged.".to_owned(),
+        Some(0.0) if !doubtful => "none were charged.".to_owned(),
+        Some(credits) if !doubtful => format!("{credits} were charged."),
+        Some(_) | None => {
             let mut text = "what was charged is not known".to_owned();
             if let Some(estimated) = job.estimated() {
                 // Writing to a String cannot fail.
@@ -313,5 +367,108 @@ pub async fn write_doubt(engine: &Arc<Engine>, job: &Arc<Job>) {
         Err(error) => {
             tracing::warn!(job = %job.id, %error, "the note about the doubt was not written")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::job::{Charge, Failure, JobId, RelPath};
+
+    fn path(path: &str) -> RelPath {
+        RelPath::new(Path::new(path)).unwrap()
+    }
+
+    fn file(name: &str) -> InputFile {
+        InputFile {
+            role: Role::Reference,
+            dropped: path(name),
+            at: Some(Spot {
+                folder: Folder::Working,
+                path: path(name),
+            }),
+            working: path(name),
+            bytes: 1,
+            sha256: None,
+        }
+    }
+
+    fn failure(kind: FailureKind) -> Failure {
+        Failure {
+            kind,
+            what: String::new(),
+            details: vec![],
+            advice: String::new(),
+            task: None,
+        }
+    }
+
+    #[test]
+    fn what_has_moved_keeps_its_place_when_another_name_was_taken_meanwhile() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let places = Places {
+            inbox: at("inbox"),
+            working: at("working"),
+            outbox: at("outbox"),
+            originals: at("originals"),
+            failed: at("failed"),
+        };
+        for folder in ["working", "failed"] {
+            std::fs::create_dir(at(folder)).unwrap();
+        }
+        std::fs::write(at("working/b.jpg"), "b").unwrap();
+        std::fs::write(at("working/ref.png"), "r").unwrap();
+        let input = path("b.jpg");
+        let wrong = Err(failure(FailureKind::Input));
+        let mut job = Job::taken(
+            JobId::random(),
+            "studio",
+            input,
+            vec![],
+            wrong,
+            Timestamp::UNIX_EPOCH,
+        );
+        job.files = vec![file("b.jpg"), file("ref.png")];
+        let failed = Some(Folder::Failed);
+        let moves = choose_moves(&job.files, &[], failed, &places).unwrap();
+        std::fs::write(at("failed/ref.png"), "of another job").unwrap();
+        assert_eq!(move_all(&job, &moves, &places, None).unwrap(), None);
+        let moves = choose_moves(&job.files, &moves, failed, &places).unwrap();
+        let files = move_all(&job, &moves, &places, None).unwrap().unwrap();
+        let rest: Vec<_> = files
+            .iter()
+            .map(|file| file.at.as_ref().unwrap().path.to_string())
+            .collect();
+        assert_eq!(rest, ["b.jpg", "ref (2).png"]);
+        assert_eq!(std::fs::read(at("failed/ref (2).png")).unwrap(), b"r");
+    }
+
+    #[test]
+    fn a_note_says_that_nothing_was_charged_only_where_that_is_known() {
+        let now = Timestamp::UNIX_EPOCH;
+        let wrong = Err(failure(FailureKind::Input));
+        let mut job = Job::taken(JobId::random(), "studio", path("b.jpg"), vec![], wrong, now);
+        let verdict = |kind| Verdict::Failed(failure(kind));
+        let refused = verdict(FailureKind::Refused);
+        assert_eq!(credits_words(&job, &refused), "none were charged.");
+        let given_up = credits_words(&job, &verdict(FailureKind::Abandoned));
+        assert!(given_up.contains("not known"), "{given_up}");
+        job.charges.push(Charge {
+            task: "in doubt".into(),
+            at: now,
+            estimated: Some(25.0),
+            charged: None,
+        });
+        let cancelled = Verdict::Cancelled {
+            why: "cancelled".into(),
+            task: None,
+        };
+        let words = credits_words(&job, &cancelled);
+        assert!(words.contains("not known (estimated: 25)"), "{words}");
     }
 }

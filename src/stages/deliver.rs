@@ -1,6 +1,6 @@
 //! Giving finished outputs their names. The order is: part file durable, names in the journal, record, rename without
-//! replacing, folder durable, journal. A crash anywhere is completed by doing it again: the part file tells whether the
-//! rename has happened.
+//! replacing, folder durable, journal. A crash anywhere is completed by doing it again. A part file that is gone counts as
+//! delivered only where its very bytes lie under the name; else it is fetched again, which costs nothing.
 
 use std::collections::HashSet;
 use std::io;
@@ -11,9 +11,9 @@ use jiff::Timestamp;
 
 use super::{StageError, blocking};
 use crate::engine::Engine;
-use crate::files::{rename_new, sync_parent, write_new};
-use crate::job::{Delivery, Event, Job, RelPath, Task};
-use crate::outbox::{choose_names, record, record_path};
+use crate::files::{create_folders, put_new, rename_new, sync_parent};
+use crate::job::{Delivery, Event, Job, JobId, RelPath, Task};
+use crate::outbox::{choose_names, is_delivered, is_record_of, record, record_path};
 
 /// What became of one output.
 enum Placed {
@@ -21,6 +21,8 @@ enum Placed {
     Yes,
     /// Another file has taken the name meanwhile.
     Taken,
+    /// Neither the part file nor the output is there.
+    Lost,
 }
 
 /// Names all outputs.
@@ -35,19 +37,21 @@ pub async fn run(
     if outputs.iter().any(|output| output.name.is_none()) {
         return name(engine, job, outputs, refused, &outbox).await;
     }
+    let with_endpoint = job
+        .plan
+        .as_ref()
+        .is_some_and(|plan| !crate::inbox::settles_endpoint(&engine.catalogue, plan));
     let mut refused = HashSet::new();
+    let mut lost = false;
     for output in outputs {
         let Some(name) = output.name.clone() else {
             continue;
         };
-        let text = record(job, task, output, &name, Timestamp::now())
+        let text = record(job, task, output, &name, Timestamp::now(), with_endpoint)
             .map_err(|error| StageError::Later(error.to_string()))?;
-        let (part, target) = (
-            outbox.join(output.part.as_path()),
-            outbox.join(name.as_path()),
-        );
-        let beside = outbox.join(record_path(&name).as_path());
-        let placed = blocking(move || place(&part, &target, &beside, text.as_bytes()))
+        let (id, folder, placing) = (job.id.clone(), outbox.clone(), output.clone());
+        let wanted = name.clone();
+        let placed = blocking(move || place(&folder, &id, &placing, &wanted, text.as_bytes()))
             .await?
             .map_err(StageError::disk("the output cannot be put into the outbox"))?;
         match placed {
@@ -55,7 +59,21 @@ pub async fn run(
             Placed::Taken => {
                 refused.insert(name);
             }
+            Placed::Lost => {
+                lost = true;
+                tracing::warn!(
+                    job = %job.id, input = %job.input, output = %name,
+                    "the fetched output is gone from the outbox before it had its name: it is fetched again"
+                );
+            }
         }
+    }
+    if lost {
+        return engine
+            .record(&job.id, Event::Refetch)
+            .await
+            .map(drop)
+            .ok_or(StageError::LeftOff);
     }
     if !refused.is_empty() {
         return name(engine, job, outputs, refused, &outbox).await;
@@ -91,42 +109,132 @@ async fn name(
 ///
 /// The record comes first, so that whoever sees the output finds it. A crash between the two leaves a record whose output
 /// follows when this is done again.
-fn place(part: &Path, target: &Path, beside: &Path, record: &[u8]) -> io::Result<Placed> {
-    match std::fs::symlink_metadata(part) {
+fn place(
+    outbox: &Path,
+    job: &JobId,
+    output: &Delivery,
+    name: &RelPath,
+    record: &[u8],
+) -> io::Result<Placed> {
+    let (part, target) = (
+        outbox.join(output.part.as_path()),
+        outbox.join(name.as_path()),
+    );
+    let beside = outbox.join(record_path(name).as_path());
+    match std::fs::symlink_metadata(&part) {
         Ok(_) => {}
-        // The rename happened before a crash; the person may even have taken the output already.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Placed::Yes),
-        Err(error) => return Err(error),
-    }
-    if std::fs::symlink_metadata(target).is_ok() {
-        return Ok(Placed::Taken);
-    }
-    match write_new(beside, record) {
-        Ok(()) => {}
-        // A record of an earlier attempt of this very job differs only in its time.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            if !is_ours(beside, record)? {
-                return Ok(Placed::Taken);
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // The rename happened before a crash, or somebody removed the part. Whoever took the output within that moment
+            // gets it twice, which is the lesser evil.
+            if !is_delivered(&target, output)? {
+                return Ok(Placed::Lost);
             }
+            sync_parent(&target)?;
+            return Ok(Placed::Yes);
         }
         Err(error) => return Err(error),
     }
-    match rename_new(part, target) {
+    if std::fs::symlink_metadata(&target).is_ok() {
+        // This very output, from an attempt that was interrupted: by a hard link, or before it was fetched again.
+        if is_record_of(&beside, job)? && is_delivered(&target, output)? {
+            sync_parent(&target)?;
+            std::fs::remove_file(&part)?;
+            return Ok(Placed::Yes);
+        }
+        return Ok(Placed::Taken);
+    }
+    if let Some(parent) = target.parent() {
+        create_folders(parent)?;
+    }
+    let wrote = match put_new(&beside, record) {
+        Ok(wrote) => wrote,
+        // A record of an earlier attempt of this very job differs only in its time.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            if !is_record_of(&beside, job)? {
+                return Ok(Placed::Taken);
+            }
+            false
+        }
+        Err(error) => return Err(error),
+    };
+    match rename_new(&part, &target) {
         Ok(()) => {
-            sync_parent(target)?;
+            sync_parent(&target)?;
             Ok(Placed::Yes)
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            std::fs::remove_file(beside)?;
+            // A record that was there before may be that of the output that took the name.
+            if wrote {
+                std::fs::remove_file(&beside)?;
+            }
             Ok(Placed::Taken)
         }
         Err(error) => Err(error),
     }
 }
 
-/// Whether a record was written for the same job: its first line names it.
-fn is_ours(path: &Path, record: &[u8]) -> io::Result<bool> {
-    let there = std::fs::read(path)?;
-    let first = |text: &[u8]| text.split(|byte| *byte == b'\n').next().map(<[u8]>::to_vec);
-    Ok(first(&there) == first(record))
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+    use crate::files::sha256;
+
+    /// An outbox with a part file, and what it is to become.
+    fn outbox() -> (tempfile::TempDir, JobId, Delivery, RelPath) {
+        let dir = tempfile::tempdir().unwrap();
+        let part = RelPath::new(Path::new(".p.part")).unwrap();
+        std::fs::write(dir.path().join(".p.part"), "film").unwrap();
+        let output = Delivery {
+            sha256: sha256(&dir.path().join(".p.part")).unwrap(),
+            part,
+            name: None,
+            bytes: 4,
+            extension: "mp4".into(),
+        };
+        let name = RelPath::new(Path::new("red.mp4")).unwrap();
+        (dir, JobId::random(), output, name)
+    }
+
+    fn text(job: &JobId) -> Vec<u8> {
+        format!("job: {job}\n").into_bytes()
+    }
+
+    #[test]
+    fn a_part_that_is_gone_counts_as_delivered_only_where_its_bytes_have_the_name() {
+        let (dir, job, output, name) = outbox();
+        let place = || place(dir.path(), &job, &output, &name, &text(&job)).unwrap();
+        assert!(matches!(place(), Placed::Yes));
+        assert!(matches!(place(), Placed::Yes));
+        std::fs::write(dir.path().join("red.mp4"), "flim").unwrap();
+        assert!(matches!(place(), Placed::Lost));
+        std::fs::remove_file(dir.path().join("red.mp4")).unwrap();
+        assert!(matches!(place(), Placed::Lost));
+    }
+
+    #[test]
+    fn an_output_whose_hard_link_was_interrupted_is_not_delivered_twice() {
+        let (dir, job, output, name) = outbox();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::write(at("red.mp4.yaml"), text(&job)).unwrap();
+        std::fs::hard_link(at(".p.part"), at("red.mp4")).unwrap();
+        let placed = place(dir.path(), &job, &output, &name, &text(&job)).unwrap();
+        assert!(matches!(placed, Placed::Yes));
+        assert!(!at(".p.part").exists());
+        assert_eq!(std::fs::read(at("red.mp4")).unwrap(), b"film");
+    }
+
+    #[test]
+    fn anothers_output_and_record_stay_as_they_are() {
+        let (dir, job, output, name) = outbox();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::write(at("red.mp4"), "other").unwrap();
+        std::fs::write(at("red.mp4.yaml"), text(&JobId::random())).unwrap();
+        let there = std::fs::read(at("red.mp4.yaml")).unwrap();
+        let placed = place(dir.path(), &job, &output, &name, &text(&job)).unwrap();
+        assert!(matches!(placed, Placed::Taken));
+        assert_eq!(std::fs::read(at("red.mp4")).unwrap(), b"other");
+        assert_eq!(std::fs::read(at("red.mp4.yaml")).unwrap(), there);
+        assert!(at(".p.part").exists());
+    }
 }

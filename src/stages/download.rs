@@ -3,12 +3,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{StageError, blocking};
-use crate::engine::{Engine, trouble_pause};
-use crate::files::{create_folders, sha256};
-use crate::job::{Delivery, Event, Job, Task};
+use crate::engine::{Engine, poll_due, trouble_pause};
+use crate::files::{create_folders, sha256, sync_parent};
+use crate::job::{Delivery, Event, Job, RelPath, Task};
 use crate::media::{self, Probe, Wholeness};
 use crate::outbox;
 use crate::runway::{
@@ -21,21 +21,29 @@ const CAP: Duration = Duration::from_secs(300);
 /// Fetches all outputs.
 pub async fn run(engine: &Arc<Engine>, job: &Arc<Job>, task: &Task) -> Result<(), StageError> {
     let folder = super::outbox(engine, job).await?;
+    // The poll that found the task finished has just asked about it.
+    let mut asked = Asked(None);
     let mut urls = match engine.take_outputs(&job.id) {
-        Some(urls) => urls,
-        None => fresh_urls(engine, job, task).await?,
+        Some(urls) => {
+            asked = Asked(Some(Instant::now()));
+            urls
+        }
+        None => fresh_urls(engine, job, task, &mut asked).await?,
     };
-    let _room = engine.downloads.acquire().await;
     let mut outputs = Vec::new();
     for index in 0..urls.len() {
-        let part = outbox::part_path(&job.input, &job.id, index);
+        let (outbox, input, id) = (folder.clone(), job.input.clone(), job.id.clone());
+        let part = blocking(move || -> std::io::Result<RelPath> {
+            let part = outbox::part_path(&outbox, &input, &id, index)?;
+            match outbox.join(part.as_path()).parent() {
+                Some(parent) => create_folders(parent).map(|()| part),
+                None => Ok(part),
+            }
+        })
+        .await?
+        .map_err(StageError::disk("the outbox cannot be used"))?;
         let path = folder.join(part.as_path());
-        if let Some(parent) = path.parent().map(PathBuf::from) {
-            blocking(move || create_folders(&parent))
-                .await?
-                .map_err(StageError::disk("the outbox cannot be used"))?;
-        }
-        let output = fetch(engine, job, task, &mut urls, index, path).await?;
+        let output = fetch(engine, job, task, &mut urls, &mut asked, index, path).await?;
         outputs.push(Delivery { part, ..output });
     }
     engine.clear_trouble(&job.id);
@@ -46,12 +54,26 @@ pub async fn run(engine: &Arc<Engine>, job: &Arc<Job>, task: &Task) -> Result<()
         .ok_or(StageError::LeftOff)
 }
 
+/// When the task was last asked about: not more often than once in `poll_interval`, here as elsewhere.
+struct Asked(Option<Instant>);
+
 /// Asks for the task again, which gives fresh addresses.
 async fn fresh_urls(
     engine: &Arc<Engine>,
     job: &Job,
     task: &Task,
+    asked: &mut Asked,
 ) -> Result<Vec<OutputUrl>, StageError> {
+    if let Some(last) = asked.0 {
+        let pause = poll_due(last, engine.settings().poll_interval);
+        if !engine
+            .pause(pause.saturating_duration_since(Instant::now()))
+            .await
+        {
+            return Err(StageError::LeftOff);
+        }
+    }
+    asked.0 = Some(Instant::now());
     let (Some(client), Ok(id), Some(plan)) = (
         engine.client(),
         task.id.parse::<TaskId>(),
@@ -82,13 +104,16 @@ async fn fetch(
     job: &Arc<Job>,
     task: &Task,
     urls: &mut Vec<OutputUrl>,
+    asked: &mut Asked,
     index: usize,
     path: PathBuf,
 ) -> Result<Delivery, StageError> {
     let mut seen = Seen::default();
     let mut attempt = 0_u32;
-    let mut unproven = 0_u32;
+    let mut unproven = Unproven::default();
     loop {
+        // Held for one attempt and never across a pause, so that what cannot be fetched holds nobody else up.
+        let room = engine.downloads.acquire().await;
         let Some(client) = engine.client() else {
             return Err(StageError::Later(
                 "the outputs wait for a valid API key".to_owned(),
@@ -119,16 +144,16 @@ async fn fetch(
                 drop(part);
                 let (read, bytes) = (path.clone(), done.bytes);
                 let (probe, digest) = blocking(move || -> std::io::Result<(Probe, String)> {
+                    // The journal is told of the part: its name has to survive as well as its content.
+                    sync_parent(&read)?;
                     let probe = media::probe(&mut std::fs::File::open(&read)?)?;
                     Ok((probe, sha256(&read)?))
                 })
                 .await?
                 .map_err(StageError::disk("the output cannot be read back"))?;
-                match unusable(
-                    &probe,
-                    done.content_type.as_deref(),
-                    done.length_proven || unproven > 2,
-                ) {
+                drop(room);
+                let proven = done.length_proven || unproven.is_steady(bytes, &digest);
+                match unusable(&probe, done.content_type.as_deref(), proven) {
                     None => {
                         let extension = outbox::extension(&probe, done.content_type.as_deref());
                         return Ok(Delivery {
@@ -140,20 +165,15 @@ async fn fetch(
                         });
                     }
                     Some(why) => {
-                        unproven = unproven.saturating_add(1);
                         seen = Seen::default();
-                        *urls = fresh_urls(engine, job, task).await?;
+                        *urls = fresh_urls(engine, job, task, asked).await?;
                         (why, None)
                     }
                 }
             }
             Err(DownloadError::Expired { .. }) => {
-                let before = attempt;
-                *urls = fresh_urls(engine, job, task).await?;
-                if before == 0 {
-                    attempt = 1;
-                    continue;
-                }
+                drop(room);
+                *urls = fresh_urls(engine, job, task, asked).await?;
                 ("the address of the output expired".to_owned(), None)
             }
             Err(DownloadError::Disk(source)) => {
@@ -166,14 +186,19 @@ async fn fetch(
                 host,
                 why,
                 retry_after,
-            }) => (format!("{why} (host {host})"), retry_after),
+            }) => {
+                drop(room);
+                (format!("{why} (host {host})"), retry_after)
+            }
             Err(error @ DownloadError::Truncated { .. }) => {
                 // The next try goes on where this one broke off; only without progress is there a reason to wait.
                 tracing::debug!(job = %job.id, %error, "going on");
+                drop(room);
                 (error.to_string(), None)
             }
             Err(error @ (DownloadError::Refused { .. } | DownloadError::Insecure { .. })) => {
-                *urls = fresh_urls(engine, job, task).await?;
+                drop(room);
+                *urls = fresh_urls(engine, job, task, asked).await?;
                 (error.to_string(), None)
             }
         };
@@ -186,6 +211,28 @@ async fn fetch(
         if !engine.pause(pause).await {
             return Err(StageError::LeftOff);
         }
+    }
+}
+
+/// How often the same came in a row, of a length that nobody vouches for.
+#[derive(Default)]
+struct Unproven {
+    last: Option<(u64, String)>,
+    times: u32,
+}
+
+impl Unproven {
+    /// Notes what came, and tells whether it came three times alike: a connection that breaks does not break three times at
+    /// the same byte with the same content.
+    fn is_steady(&mut self, bytes: u64, digest: &str) -> bool {
+        let alike = matches!(&self.last, Some((size, known)) if *size == bytes && known == digest);
+        self.times = if alike {
+            self.times.saturating_add(1)
+        } else {
+            1
+        };
+        self.last = Some((bytes, digest.to_owned()));
+        self.times >= 3
     }
 }
 
@@ -211,5 +258,23 @@ fn unusable(probe: &Probe, content_type: Option<&str>, length_proven: bool) -> O
             Some(format!("it is cut short: {missing}"))
         }
         Wholeness::Partial { .. } | Wholeness::Whole | Wholeness::Unknowable => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+
+    #[test]
+    fn what_is_cut_short_elsewhere_each_time_is_never_taken_for_whole() {
+        let mut unproven = Unproven::default();
+        for bytes in [10, 20, 10, 20, 10, 20] {
+            assert!(!unproven.is_steady(bytes, "d"));
+        }
+        assert!(!unproven.is_steady(20, "e"));
+        assert!(!unproven.is_steady(20, "e"));
+        assert!(unproven.is_steady(20, "e"));
     }
 }

@@ -133,11 +133,15 @@ async fn take(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError> {
     let places = inbox(engine, job)?.places;
     // The inbox's own thread does this, and normally has done it by the time somebody looks. Files that are neither where
     // they were dropped nor in `working/` while the inbox itself is away prove nothing.
-    if !places.inbox.is_dir() {
-        return Err(StageError::Later(format!(
-            "the inbox {} is not there",
+    let away = || {
+        StageError::Later(format!(
+            "the inbox {} cannot be used at the moment",
             places.inbox.display()
-        )));
+        ))
+    };
+    let root = places.inbox.clone();
+    if engine.is_frozen(&job.inbox) || !blocking(move || root.is_dir()).await? {
+        return Err(away());
     }
     let (moving, target) = (job.clone(), places.clone());
     let taking = blocking(move || finish_taking(&moving, &target))
@@ -145,6 +149,8 @@ async fn take(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError> {
         .map_err(StageError::disk("files cannot be moved to working"))?;
     let event = match taking {
         Taking::All(files) => Event::Moved { files },
+        // What is missing from a folder that went away meanwhile was not removed by anybody.
+        Taking::Missing(_) if engine.is_frozen(&job.inbox) => return Err(away()),
         Taking::Missing(files) => {
             let main_left = files.iter().any(|file| {
                 file.at

@@ -3,11 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
-
 use super::upload::{NotReady, prepare};
 use super::{StageError, cancel, files_failure};
-use crate::engine::{Closed, Engine};
+use crate::engine::{Closed, Engine, after};
 use crate::job::{Event, Failure, FailureKind, Hold, HoldReason, Job};
 use crate::runway::{Refusal, RefusalClass, Submission, delay, no_sooner_than};
 
@@ -32,10 +30,7 @@ pub async fn run(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError>
     let Some(client) = engine.client() else {
         return record(engine, job, Event::Requeued { hold: None }).await;
     };
-    let prepared = {
-        let _room = engine.uploads.acquire().await;
-        prepare(engine, job, plan, &client).await
-    };
+    let prepared = prepare(engine, job, plan, &client).await;
     let ready = match prepared {
         Ok(ready) => ready,
         Err(NotReady::Files(what)) => {
@@ -50,6 +45,38 @@ pub async fn run(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError>
             )
             .await;
         }
+        Err(NotReady::Refused(what)) => {
+            let failure = Failure {
+                kind: FailureKind::Refused,
+                what,
+                details: Vec::new(),
+                advice: "Save the file again in another format or smaller, then put the files back into the inbox. No credits were \
+                         charged."
+                    .to_owned(),
+                task: None,
+            };
+            return record(
+                engine,
+                job,
+                Event::Fails {
+                    failure,
+                    charged: None,
+                },
+            )
+            .await;
+        }
+        Err(NotReady::Later { why, retry_after }) => {
+            let times = engine.upload_failed(&job.id);
+            let pause = no_sooner_than(delay(times, BASE, CAP, fastrand::f64()), retry_after);
+            if times == 1 {
+                tracing::warn!(job = %job.id, input = %job.input, "{why}; it is tried again");
+            }
+            let hold = Hold {
+                reason: HoldReason::Retry(why),
+                until: after(pause),
+            };
+            return record(engine, job, Event::Requeued { hold: Some(hold) }).await;
+        }
         Err(NotReady::BadKey(message)) => {
             engine.close_for_key(&message);
             return record(engine, job, Event::Requeued { hold: None }).await;
@@ -57,6 +84,7 @@ pub async fn run(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError>
         Err(NotReady::Cancelled) => return cancel(engine, job).await,
         Err(NotReady::Stage(error)) => return Err(error),
     };
+    engine.upload_done(&job.id);
     // A cancellation that came during the upload ends the job here; after the intent it has to go by Runway.
     if engine
         .ledger
@@ -79,6 +107,7 @@ pub async fn run(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError>
     .await?;
     // From here on the daemon does not stop by itself before the outcome is known and written down; if it is killed, the
     // job is in doubt.
+    let account = engine.account();
     let outcome = client.submit(&plan.path, &ready.body).await;
     drop(ready.body);
     let lane = Engine::lane(job);
@@ -91,6 +120,7 @@ pub async fn run(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError>
             let event = Event::Accepted {
                 task: task.as_str().to_owned(),
                 estimated,
+                account: Some(account),
             };
             record(engine, job, event).await
         }
@@ -183,12 +213,9 @@ async fn refused(
                 tracing::warn!(lane, "submitting for this model waits: {why}");
             }
             let pause = no_sooner_than(delay(job.attempts, BASE, CAP, jitter), refusal.retry_after);
-            let until = SignedDuration::try_from(pause)
-                .ok()
-                .and_then(|pause| Timestamp::now().checked_add(pause).ok());
             let hold = Hold {
                 reason: HoldReason::Retry(why),
-                until,
+                until: after(pause),
             };
             record(engine, job, Event::Requeued { hold: Some(hold) }).await
         }

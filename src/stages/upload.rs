@@ -1,8 +1,8 @@
 //! Making a job's media ready: each becomes a data URI or an ephemeral upload, and the same bytes are uploaded once while
 //! Runway keeps them.
 
+use std::fs::File;
 use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use serde_json::{Map, Value};
 
 use super::{StageError, blocking, inbox};
 use crate::catalogue::set_slot;
-use crate::engine::{Engine, trouble_pause};
-use crate::files::{open_plain, sha256};
+use crate::engine::Engine;
+use crate::files::{open_beneath, sha256_of};
 use crate::job::{FileRef, InputFile, Job, MediaUse, Plan};
 use crate::journal::Upload;
 use crate::places::Places;
-use crate::runway::{CallError, Client, Route, UploadError, data_uri, no_sooner_than, route};
+use crate::runway::{CallError, Client, Route, UploadError, data_uri, route};
 
 /// How long Runway keeps an ephemeral upload (its documentation on inputs).
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
@@ -37,6 +37,15 @@ pub enum NotReady {
     Files(String),
     /// Runway refuses the key.
     BadKey(String),
+    /// Runway refuses the file for good: the job fails.
+    Refused(String),
+    /// It did not get through: the job goes back to the queue, so that nobody else has to wait for it.
+    Later {
+        /// Why.
+        why: String,
+        /// How long the host asks to wait.
+        retry_after: Option<Duration>,
+    },
     /// The person cancelled meanwhile, by deleting the file or by command.
     Cancelled,
     /// The stage is done again later.
@@ -57,7 +66,10 @@ pub async fn prepare(
     client: &Client,
 ) -> Result<Ready, NotReady> {
     let places = inbox(engine, job)?.places;
-    let files = digest_files(job, &places).await?;
+    let files = {
+        let _room = engine.uploads.acquire().await;
+        digest_files(engine, job, &places).await?
+    };
     let mut body: Map<String, Value> = plan.body.clone();
     for media in &plan.media {
         let uri = uri_for(engine, job, &files, media, &places, client).await?;
@@ -75,17 +87,21 @@ pub async fn prepare(
 }
 
 /// Reads all of the job's own files once, so that the record can tell what was used, and notices what is gone or changed.
-async fn digest_files(job: &Arc<Job>, places: &Places) -> Result<Vec<InputFile>, NotReady> {
+async fn digest_files(
+    engine: &Engine,
+    job: &Arc<Job>,
+    places: &Places,
+) -> Result<Vec<InputFile>, NotReady> {
     let mut files = job.files.clone();
     for file in &mut files {
         let Some(at) = &file.at else {
             return Err(NotReady::Cancelled);
         };
-        let path = places.path(at);
+        let (folder, path) = (places.folder(at.folder).to_owned(), at.path.clone());
         let expected = file.bytes;
         let read = blocking(move || -> io::Result<(u64, String)> {
-            let bytes = std::fs::metadata(&path)?.len();
-            Ok((bytes, sha256(&path)?))
+            let file = open_beneath(&folder, path.as_path())?;
+            Ok((file.metadata()?.len(), sha256_of(&file)?))
         })
         .await?;
         match read {
@@ -96,30 +112,64 @@ async fn digest_files(job: &Arc<Job>, places: &Places) -> Result<Vec<InputFile>,
                     file.dropped
                 )));
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(NotReady::Cancelled);
-            }
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                return Err(NotReady::Files(format!(
-                    "{} cannot be read: {error}",
-                    file.dropped
-                )));
-            }
             Err(error) => {
-                return Err(
-                    StageError::disk(format!("{} cannot be read", file.dropped))(error).into(),
-                );
+                let (name, gone) = (file.dropped.to_string(), NotReady::Cancelled);
+                return Err(unreadable(engine, job, places, &name, gone, error).await);
             }
         }
     }
     Ok(files)
 }
 
-/// The whole content of a small file.
-fn read_plain(path: &Path) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    open_plain(path)?.read_to_end(&mut content)?;
-    Ok(content)
+/// Whether what is not there may be believed to be gone. A share that is offline, or a bare mount point in its place, says
+/// nothing about the files that lie on it.
+///
+/// # Errors
+/// The folders are away: the stage is done again.
+pub(super) async fn reachable(
+    engine: &Engine,
+    job: &Job,
+    places: &Places,
+) -> Result<(), StageError> {
+    let working = places.working.clone();
+    let there = blocking(move || working.is_dir()).await?;
+    if !there {
+        return Err(StageError::Later(format!(
+            "the folder {} is not there",
+            places.working.display()
+        )));
+    }
+    if engine.is_frozen(&job.inbox) {
+        return Err(StageError::Later(format!(
+            "the inbox {} is away at the moment",
+            places.inbox.display()
+        )));
+    }
+    Ok(())
+}
+
+/// What it means that a file cannot be read; `gone` if it is really not there any more.
+async fn unreadable(
+    engine: &Engine,
+    job: &Job,
+    places: &Places,
+    name: &str,
+    gone: NotReady,
+    error: io::Error,
+) -> NotReady {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            match reachable(engine, job, places).await {
+                Ok(()) => gone,
+                Err(away) => away.into(),
+            }
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput => {
+            NotReady::Files(format!("{name} cannot be read: {error}"))
+        }
+        // A disk or a share has trouble, which passes.
+        _ => StageError::disk(format!("{name} cannot be read"))(error).into(),
+    }
 }
 
 fn name_of(files: &[InputFile], file: &FileRef) -> String {
@@ -140,43 +190,67 @@ async fn uri_for(
     client: &Client,
 ) -> Result<String, NotReady> {
     let name = name_of(files, &media.file);
-    let (path, digest, shared): (PathBuf, Option<String>, bool) = match &media.file {
+    let (folder, path, digest, gone) = match &media.file {
         FileRef::Own(index) => match files.get(*index) {
             Some(InputFile {
                 at: Some(at),
                 sha256,
                 ..
-            }) => (places.path(at), sha256.clone(), false),
+            }) => (
+                places.folder(at.folder).to_owned(),
+                at.path.clone(),
+                sha256.clone(),
+                NotReady::Cancelled,
+            ),
             Some(_) | None => return Err(NotReady::Cancelled),
         },
-        FileRef::Shared(path) => (places.inbox.join(path.as_path()), None, true),
+        FileRef::Shared(path) => (
+            places.inbox.clone(),
+            path.clone(),
+            None,
+            NotReady::Files(format!("{name} is not there any more")),
+        ),
     };
-    let gone = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => NotReady::Files(format!("{name} is not there any more")),
-        _ => NotReady::Files(format!("{name} cannot be read: {error}")),
+    let shared = matches!(media.file, FileRef::Shared(_));
+    let plain_name = path.name().to_string_lossy().into_owned();
+    // Opened once: what is measured, hashed and sent is one and the same file, whatever its names lead to meanwhile.
+    let opened = blocking(move || -> io::Result<(File, u64)> {
+        let file = open_beneath(&folder, path.as_path())?;
+        let bytes = file.metadata()?.len();
+        Ok((file, bytes))
+    })
+    .await?;
+    let (mut file, bytes) = match opened {
+        Ok(opened) => opened,
+        Err(error) => return Err(unreadable(engine, job, places, &name, gone, error).await),
     };
-    let look = path.clone();
-    let bytes = blocking(move || std::fs::metadata(look).map(|meta| meta.len()))
-        .await?
-        .map_err(gone)?;
+    let trouble = |error| StageError::disk(format!("{name} cannot be read"))(error);
     match route(media.kind, bytes, shared)
         .map_err(|too_big| NotReady::Files(format!("{name}: {too_big}")))?
     {
         Route::DataUri => {
-            let content = blocking(move || read_plain(&path)).await?.map_err(gone)?;
+            let content = blocking(move || -> io::Result<Vec<u8>> {
+                let mut content = Vec::new();
+                file.read_to_end(&mut content).map(|_| content)
+            })
+            .await?
+            .map_err(trouble)?;
             Ok(data_uri(&media.mime, &content))
         }
         Route::Upload => {
             let digest = match digest {
                 Some(digest) => digest,
                 None => {
-                    let path = path.clone();
-                    blocking(move || sha256(&path)).await?.map_err(gone)?
+                    let hashing = file.try_clone().map_err(trouble)?;
+                    blocking(move || sha256_of(&hashing))
+                        .await?
+                        .map_err(trouble)?
                 }
             };
             let content = Content {
                 name,
-                path,
+                plain_name,
+                file,
                 bytes,
                 digest,
                 mime: media.mime.clone(),
@@ -190,7 +264,9 @@ async fn uri_for(
 struct Content {
     /// What people call it.
     name: String,
-    path: PathBuf,
+    /// The last part of its path.
+    plain_name: String,
+    file: File,
     bytes: u64,
     /// Hex SHA-256.
     digest: String,
@@ -206,7 +282,8 @@ async fn upload(
 ) -> Result<String, NotReady> {
     let Content {
         name,
-        path,
+        plain_name,
+        file,
         bytes,
         digest,
         mime,
@@ -216,102 +293,77 @@ async fn upload(
     // Whoever else wants the same content waits here, and then finds it uploaded.
     let turn = engine.upload_turn(&digest);
     let _turn = turn.lock().await;
-    let mut attempt = 0_u32;
-    loop {
-        match journal
-            .upload(&account, &digest, Timestamp::now() + MARGIN)
-            .await
-        {
-            Ok(Some(known)) => return Ok(known.uri),
-            Ok(None) => {}
-            Err(error) => return Err(StageError::Later(error.to_string()).into()),
+    match journal
+        .upload(&account, &digest, Timestamp::now() + MARGIN)
+        .await
+    {
+        Ok(Some(known)) => return Ok(known.uri),
+        Ok(None) => {}
+        Err(error) => return Err(StageError::Later(error.to_string()).into()),
+    }
+    let _room = engine.uploads.acquire().await;
+    if engine
+        .ledger
+        .get(&job.id)
+        .is_none_or(|job| job.cancel_asked)
+    {
+        return Err(NotReady::Cancelled);
+    }
+    let trouble = |error| StageError::disk(format!("{name} cannot be read"))(error);
+    let sending = tokio::fs::File::from_std(file.try_clone().map_err(trouble)?);
+    let started = Timestamp::now();
+    let sent = tokio::select! {
+        sent = client.upload(sending, bytes, &plain_name, &mime) => sent,
+        () = engine.stop.cancelled() => return Err(StageError::LeftOff.into()),
+    };
+    let uri = sent.map_err(|error| not_uploaded(&name, error))?;
+    // Changed in place with the same length, it is not what its digest says, and others would get it for theirs.
+    let after = blocking(move || sha256_of(&file)).await?.map_err(trouble)?;
+    if after != digest {
+        return Err(NotReady::Files(format!(
+            "{name} was changed while the job was on its way"
+        )));
+    }
+    let upload = Upload {
+        uri: uri.as_str().to_owned(),
+        expires_at: started + KEPT,
+    };
+    if let Err(error) = journal
+        .remember_upload(&account, &digest, &upload, Timestamp::now())
+        .await
+    {
+        // Not remembered means uploaded again some day, which costs nothing.
+        tracing::warn!(job = %job.id, %error, "the upload is not remembered");
+    }
+    Ok(upload.uri)
+}
+
+/// What an upload that failed means for the job. Nothing was paid, whatever it is.
+fn not_uploaded(name: &str, error: UploadError) -> NotReady {
+    let later = |why: String, retry_after| NotReady::Later {
+        why: format!("the upload of {name} did not get through: {why}"),
+        retry_after,
+    };
+    match error {
+        UploadError::Call(CallError::BadKey { message, .. }) => NotReady::BadKey(message),
+        UploadError::Changed { .. } | UploadError::Read(_) => {
+            NotReady::Files(format!("{name}: {error}"))
         }
-        if engine
-            .ledger
-            .get(&job.id)
-            .is_none_or(|job| job.cancel_asked)
-        {
-            return Err(NotReady::Cancelled);
+        UploadError::Call(CallError::Transient {
+            at,
+            why,
+            retry_after,
+        }) => later(format!("{why} ({at})"), retry_after),
+        UploadError::Transient {
+            host,
+            why,
+            retry_after,
+        } => later(format!("{why} (host {host})"), retry_after),
+        UploadError::Refused { .. } | UploadError::Call(CallError::Refused { .. }) => {
+            NotReady::Refused(format!("the upload of {name} was refused: {error}"))
         }
-        let opening = path.clone();
-        let file = blocking(move || open_plain(&opening))
-            .await?
-            .map(tokio::fs::File::from_std)
-            .map_err(|error| NotReady::Files(format!("{name} cannot be read: {error}")))?;
-        let started = Timestamp::now();
-        let plain_name = path
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default();
-        let sent = tokio::select! {
-            sent = client.upload(file, bytes, &plain_name, &mime) => sent,
-            () = engine.stop.cancelled() => return Err(StageError::LeftOff.into()),
-        };
-        let retry_after = match sent {
-            Ok(uri) => {
-                let upload = Upload {
-                    uri: uri.as_str().to_owned(),
-                    expires_at: started + KEPT,
-                };
-                if let Err(error) = journal
-                    .remember_upload(&account, &digest, &upload, Timestamp::now())
-                    .await
-                {
-                    // Not remembered means uploaded again some day, which costs nothing.
-                    tracing::warn!(job = %job.id, %error, "the upload is not remembered");
-                }
-                engine.clear_trouble(&job.id);
-                return Ok(upload.uri);
-            }
-            Err(UploadError::Call(CallError::BadKey { message, .. })) => {
-                return Err(NotReady::BadKey(message));
-            }
-            Err(error @ (UploadError::Changed { .. } | UploadError::Read(_))) => {
-                return Err(NotReady::Files(format!("{name}: {error}")));
-            }
-            Err(UploadError::Call(CallError::Transient {
-                at,
-                why,
-                retry_after,
-            })) => {
-                engine.note_trouble(&job.id, format!("the upload of {name} waits: {why} ({at})"));
-                retry_after
-            }
-            Err(UploadError::Transient {
-                host,
-                why,
-                retry_after,
-            }) => {
-                engine.note_trouble(
-                    &job.id,
-                    format!("the upload of {name} waits: {why} (host {host})"),
-                );
-                retry_after
-            }
-            Err(
-                error @ (UploadError::Call(
-                    CallError::NotFound { .. }
-                    | CallError::Refused { .. }
-                    | CallError::Garbage { .. },
-                )
-                | UploadError::Insecure { .. }
-                | UploadError::Refused { .. }
-                | UploadError::Unsendable { .. }),
-            ) => {
-                // Refused for good is not told apart from refused for now, and trying again costs nothing.
-                engine.note_trouble(
-                    &job.id,
-                    format!("the upload of {name} was refused: {error}"),
-                );
-                Some(Duration::from_secs(5))
-            }
-        };
-        attempt = attempt.saturating_add(1);
-        if !engine
-            .pause(no_sooner_than(trouble_pause(attempt), retry_after))
-            .await
-        {
-            return Err(StageError::LeftOff.into());
-        }
+        UploadError::Call(CallError::NotFound { .. } | CallError::Garbage { .. })
+        | UploadError::Insecure { .. }
+        | UploadError::Unsendable { .. } => later(error.to_string(), None),
     }
 }
