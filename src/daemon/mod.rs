@@ -204,7 +204,7 @@ impl Daemon {
         set_key(&engine, &config, key)?;
         let mut inboxes = Vec::new();
         for inbox in &config.inboxes {
-            inboxes.push(spawn_inbox(&engine, &config, inbox)?);
+            inboxes.push(spawn_inbox(&engine, &config, inbox, None)?);
         }
         engine.tasks.spawn(engine::poll(engine.clone(), queue));
         engine.tasks.spawn(engine::dispatch(engine.clone()));
@@ -221,7 +221,7 @@ impl Daemon {
                 inboxes
                     .iter()
                     .find(|inbox| inbox.name == name)
-                    .is_some_and(|inbox| inbox.view().frozen.is_some())
+                    .is_some_and(|inbox| inbox.view().frozen.is_some() || inbox.is_stalled())
             })
         }));
         control::serve(shared.clone(), &socket).map_err(|source| StartError::Io {
@@ -256,7 +256,11 @@ impl Daemon {
         for handle in self.shared.inboxes().iter() {
             let view = handle.view();
             waiting += view.waiting.values().map(|held| held.len()).sum::<usize>();
-            if view.frozen.is_some() {
+            if handle.is_over() {
+                frozen.push(format!("{} (its watch has ended: restart taxiway)", handle.name));
+            } else if handle.is_stalled() {
+                frozen.push(format!("{} (the folder does not answer)", handle.name));
+            } else if view.frozen.is_some() {
                 frozen.push(handle.name.clone());
             }
         }
@@ -341,15 +345,17 @@ impl Daemon {
                 leaving.push(handle);
             }
         }
-        // Two threads over one folder would only get into each other's way. One that hangs is not waited for.
-        let patience = Instant::now() + Duration::from_secs(2);
-        while !leaving.iter().all(InboxHandle::is_over) && Instant::now() < patience {
-            std::thread::sleep(Duration::from_millis(5));
-        }
         *handles = kept;
         for inbox in &merged.inboxes {
             if !handles.iter().any(|handle| handle.name == inbox.name) {
-                handles.push(spawn_inbox(&self.engine, &merged, inbox)?);
+                // The new thread waits for the old one's end: two over one folder would get into each other's way.
+                let old = leaving
+                    .iter()
+                    .position(|old: &InboxHandle| {
+                        old.name == inbox.name || old.places.inbox == inbox.path
+                    })
+                    .map(|at| leaving.swap_remove(at));
+                handles.push(spawn_inbox(&self.engine, &merged, inbox, old)?);
             }
         }
         drop(handles);
@@ -427,6 +433,7 @@ fn spawn_inbox(
     engine: &Arc<Engine>,
     config: &Config,
     inbox: &crate::config::Inbox,
+    old: Option<InboxHandle>,
 ) -> Result<InboxHandle, StartError> {
     let setup = Setup {
         name: inbox.name.clone(),
@@ -442,7 +449,7 @@ fn spawn_inbox(
         allow_unknown_models: config.runway.allow_unknown_models,
         ledger: engine.ledger.clone(),
     };
-    inbox::spawn(setup, Handle::current()).map_err(|source| StartError::Io {
+    inbox::spawn_after(setup, old, Handle::current()).map_err(|source| StartError::Io {
         what: format!("no thread can be started for inbox '{}'", inbox.name),
         source,
     })

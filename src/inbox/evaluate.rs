@@ -12,7 +12,7 @@ use super::media_use::Unready;
 use super::pair::{Class, Group, classify, comparable, pair, stem};
 use super::request::{Outcome, Rules, Subject, plan};
 use super::settle::{Content, Judgement, judge};
-use super::tree::{Parsed, Tree};
+use super::tree::{Parsed, Tree, Unusable};
 use crate::job::{Failure, FailureKind, Plan, RelPath, Role, shown};
 use crate::media::{Kind, Probe};
 
@@ -153,11 +153,7 @@ impl Pass<'_, '_> {
         if names.is_empty() {
             return;
         }
-        let defaults = self.tree.defaults(folder).map(|layers| {
-            let mut all = vec![self.rules.defaults.clone()];
-            all.extend(layers);
-            all
-        });
+        let defaults = self.defaults(folder);
         let nothing = BTreeSet::new();
         let named_here = named.get(folder).unwrap_or(&nothing);
         // Whether the defaults alone make a request depends on the kind only, and thousands of media may lie here.
@@ -195,7 +191,7 @@ impl Pass<'_, '_> {
                         continue;
                     }
                     match &defaults {
-                        Err(problems) => self.wait_for_defaults(&main, problems),
+                        Err(why) => self.wait_until(&main, why),
                         Ok(layers) => self.alone(&main, layers, &mut lone),
                     }
                 }
@@ -207,14 +203,43 @@ impl Pass<'_, '_> {
                     let sidecar = folder.join(&sidecar);
                     let main = main.map(|main| folder.join(&main));
                     match &defaults {
-                        Err(problems) => {
-                            self.wait_for_defaults(main.as_ref().unwrap_or(&sidecar), problems)
-                        }
+                        Err(why) => self.wait_until(main.as_ref().unwrap_or(&sidecar), why),
                         Ok(layers) => self.sidecar(&sidecar, main.as_ref(), exact, layers),
                     }
                 }
             }
         }
+    }
+
+    /// All layers below the sidecar's; where there is none yet, for what to wait and when to look again.
+    fn defaults(&mut self, folder: &RelPath) -> Result<Vec<Layer>, (Arc<str>, Instant)> {
+        match self.tree.defaults(folder, self.rules.settle, self.now) {
+            Ok(layers) => {
+                let mut all = vec![self.rules.defaults.clone()];
+                all.extend(layers);
+                Ok(all)
+            }
+            Err(Unusable::Unsettled {
+                label,
+                gone,
+                look_again,
+            }) => {
+                let what = if gone {
+                    "which was removed a moment ago"
+                } else {
+                    "which is still being written"
+                };
+                Err((format!("for {label}, {what}").into(), look_again))
+            }
+            Err(Unusable::Wrong(problems)) => {
+                Err((mend_defaults(&problems).into(), self.later(LOOK_AGAIN)))
+            }
+        }
+    }
+
+    fn wait_until(&mut self, input: &RelPath, (why, at): &(Arc<str>, Instant)) {
+        self.found.wait(input, why.clone());
+        self.found.again(*at);
     }
 
     fn later(&self, pause: Duration) -> Instant {
@@ -224,14 +249,6 @@ impl Pass<'_, '_> {
     fn wait_again(&mut self, input: &RelPath, reason: impl Into<Arc<str>>) {
         self.found.wait(input, reason);
         self.found.again(self.later(LOOK_AGAIN));
-    }
-
-    fn wait_for_defaults(&mut self, input: &RelPath, problems: &[Finding]) {
-        let first = problems
-            .first()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        self.wait_again(input, format!("for the defaults to be mended: {first}"));
     }
 
     /// Whether a file is finished. `certain` asks for the whole quiet time even where its writer closed it, since a person
@@ -554,7 +571,7 @@ impl Pass<'_, '_> {
                     .any(|layer| layer.label == finding.label)
         };
         if !findings.is_empty() && findings.iter().all(from_defaults) {
-            return self.wait_for_defaults(input, &findings);
+            return self.wait_again(input, mend_defaults(&findings));
         }
         let settled = match subjects.sidecar {
             Some(sidecar) => self.ready(sidecar, input, true),
@@ -564,6 +581,14 @@ impl Pass<'_, '_> {
             self.refuse(subjects, findings);
         }
     }
+}
+
+fn mend_defaults(problems: &[Finding]) -> String {
+    let first = problems
+        .first()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    format!("for the defaults to be mended: {first}")
 }
 
 /// The content counts; where it says nothing, the name does.

@@ -9,7 +9,7 @@ use super::pair::comparable;
 use super::request::{Draft, Wanted, is_shared};
 use super::tree::Tree;
 use crate::catalogue::{On, Step, estimate};
-use crate::files::open_plain;
+use crate::files::open_beneath;
 use crate::job::{FileRef, MediaUse, Plan, RelPath, Role, shown};
 use crate::media::{self, Kind, Probe, Wholeness};
 use crate::runway::route;
@@ -233,24 +233,7 @@ fn too_dear(draft: &Draft, estimated: Option<f64>, merged: &Merged) -> Option<Fi
 /// it is followed.
 fn shared_probe(tree: &Tree, file: &RelPath) -> Result<Arc<Probe>, String> {
     debug_assert!(is_shared(file));
-    let mut path = tree.root().to_path_buf();
-    for part in file.as_path().components() {
-        path.push(part);
-        match std::fs::symlink_metadata(&path) {
-            Ok(meta) if meta.is_symlink() => {
-                return Err(format!(
-                    "for media {file}: {} is a link, and links are not followed",
-                    path.display()
-                ));
-            }
-            Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(format!("for media {file}"));
-            }
-            Err(error) => return Err(format!("for media {file}: {error}")),
-        }
-    }
-    match open_plain(&path).and_then(|mut file| media::probe(&mut file)) {
+    match open_beneath(tree.root(), file.as_path()).and_then(|mut file| media::probe(&mut file)) {
         Ok(probe) => match &probe.wholeness {
             Wholeness::Partial { missing } if probe.bytes > 0 => {
                 Err(format!("for media {file}: it is not whole yet: {missing}"))
@@ -259,6 +242,9 @@ fn shared_probe(tree: &Tree, file: &RelPath) -> Result<Arc<Probe>, String> {
                 Ok(Arc::new(probe))
             }
         },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(format!("for media {file}"))
+        }
         Err(error) => Err(format!("for media {file}: {error}")),
     }
 }

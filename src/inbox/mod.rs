@@ -34,4 +34,4 @@ pub use request::{Outcome, Rules, settles_endpoint};
 pub use scan::Ignore;
 pub use take::{Taking, finish_taking, free_spot};
 pub use tree::Tree;
-pub use worker::{Held, InboxHandle, InboxView, Setup, spawn};
+pub use worker::{Held, InboxHandle, InboxView, Setup, spawn_after};

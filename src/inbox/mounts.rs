@@ -1,8 +1,13 @@
 //! What kind of filesystem a folder lies on, read from the kernel's table of mounts: asking the filesystem itself can hang.
 
 use std::ffi::OsString;
+use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+use rustix::io::Errno;
 
 /// Filesystems whose changes all go through this kernel, so that its events tell of every change.
 const LOCAL: &[&str] = &[
@@ -17,8 +22,64 @@ pub struct Mount {
     pub point: PathBuf,
     /// The filesystem's type, such as `ext4` or `fuse.rclone`.
     pub kind: String,
-    /// Major and minor number, as the table has them.
-    pub device: String,
+    /// What is mounted: a device, `//nas/one`, `host:/x`.
+    pub source: String,
+}
+
+/// What tells one filesystem at a folder from another, over the time that it may be away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The device number, where it names a device. Numbers that the kernel makes up (NFS, SMB, FUSE, tmpfs, btrfs) may be others
+    /// after the same share was mounted again.
+    device: Option<u64>,
+    /// The mount; `None` where the table cannot be read.
+    pub mount: Option<Mount>,
+}
+
+impl Identity {
+    /// Of a folder on `device` (as stat(2) has it) and `mount`.
+    pub fn new(device: u64, mount: Option<Mount>) -> Identity {
+        Identity {
+            device: (rustix::fs::major(device) != 0).then_some(device),
+            mount,
+        }
+    }
+
+    /// Whether something was mounted at the folder, or between it and where its filesystem was mounted, since `before`.
+    pub fn is_mounted_over(&self, before: &Identity) -> bool {
+        match (&self.mount, &before.mount) {
+            (Some(now), Some(before)) => {
+                now.point != before.point && now.point.starts_with(&before.point)
+            }
+            (Some(_) | None, None) | (None, Some(_)) => false,
+        }
+    }
+}
+
+/// What a file can be renamed within: one mount of one filesystem. A folder of the same filesystem that is mounted a second
+/// time is another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Realm {
+    device: u64,
+    /// `None` where the kernel is too old to tell.
+    mount: Option<u64>,
+}
+
+/// The realm of a folder. Asked of folders only: on an overlay files may have other device numbers than their folder.
+///
+/// # Errors
+/// It cannot be looked at.
+pub fn realm(folder: &Path) -> io::Result<Realm> {
+    let device = std::fs::metadata(folder)?.dev();
+    let told = statx(CWD, folder, AtFlags::empty(), StatxFlags::MNT_ID);
+    let mount = match told {
+        Ok(told) if StatxFlags::from_bits_retain(told.stx_mask).contains(StatxFlags::MNT_ID) => {
+            Some(told.stx_mnt_id)
+        }
+        Ok(_) | Err(Errno::NOSYS | Errno::PERM | Errno::INVAL) => None,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Realm { device, mount })
 }
 
 impl Mount {
@@ -42,13 +103,12 @@ pub fn mount_of(table: &str, path: &Path) -> Option<Mount> {
 /// `36 35 98:0 /root /mnt rw,noatime master:1 - ext3 /dev/root rw` (proc_pid_mountinfo(5)).
 fn parse_line(line: &str) -> Option<Mount> {
     let (before, after) = line.split_once(" - ")?;
-    let mut fields = before.split(' ');
-    let device = fields.nth(2)?.to_owned();
-    let point = fields.nth(1)?;
+    let point = before.split(' ').nth(4)?;
+    let mut fields = after.split(' ');
     Some(Mount {
         point: unescape(point),
-        kind: after.split(' ').next()?.to_owned(),
-        device,
+        kind: fields.next()?.to_owned(),
+        source: fields.next().unwrap_or_default().to_owned(),
     })
 }
 
@@ -114,5 +174,50 @@ mod tests {
         assert!(local("/home"));
         assert!(!local("/mnt/nas one"));
         assert!(!local("/mnt/nas one/deep"));
+    }
+
+    /// A device number as stat(2) has it.
+    fn device(major: u32, minor: u32) -> u64 {
+        rustix::fs::makedev(major, minor)
+    }
+
+    #[test]
+    fn row_10_a_share_that_is_mounted_again_under_another_number_is_the_same() {
+        let nas = || mount_of(TABLE, Path::new("/mnt/nas one/in"));
+        let before = Identity::new(device(0, 36), nas());
+        assert_eq!(before, Identity::new(device(0, 51), nas()));
+        // Another disk at the same place is not.
+        let disk = || mount_of(TABLE, Path::new("/home"));
+        assert_ne!(
+            Identity::new(device(254, 0), disk()),
+            Identity::new(device(254, 1), disk())
+        );
+        // Nor is another share.
+        let other = TABLE.replace("//nas/one", "//nas/two");
+        let other = mount_of(&other, Path::new("/mnt/nas one/in"));
+        assert_ne!(before, Identity::new(device(0, 36), other));
+    }
+
+    #[test]
+    fn a_share_that_comes_after_the_start_is_told_from_one_that_goes() {
+        let root = Path::new("/mnt/nas one/in");
+        let without = TABLE.lines().next().unwrap();
+        let bare = Identity::new(device(254, 0), mount_of(without, root));
+        let share = Identity::new(device(0, 36), mount_of(TABLE, root));
+        assert!(share.is_mounted_over(&bare));
+        assert!(!bare.is_mounted_over(&share));
+        assert!(!share.is_mounted_over(&share));
+    }
+
+    #[test]
+    fn folders_of_one_mount_have_one_realm() {
+        let dir = tempfile::tempdir().unwrap();
+        let below = dir.path().join("below");
+        std::fs::create_dir(&below).unwrap();
+        assert_eq!(realm(dir.path()).unwrap(), realm(&below).unwrap());
+        assert_ne!(
+            realm(dir.path()).unwrap(),
+            realm(Path::new("/proc")).unwrap()
+        );
     }
 }

@@ -76,10 +76,13 @@ pub enum Entry {
     Link,
     /// A socket, a pipe or a device.
     Special,
+    /// It is there, and cannot be looked at.
+    Unreadable,
 }
 
 /// Reads one folder. Litter is passed over before it is looked at; so are names that begin with `_`, which are never
-/// inputs. What vanishes between the listing and the look is left out.
+/// inputs. What vanishes between the listing and the look is left out,
+/// and trouble with one entry hides no other.
 pub fn read_folder(path: &Path, ignore: &Ignore) -> io::Result<Vec<(OsString, Entry)>> {
     let mut entries = Vec::new();
     for entry in std::fs::read_dir(path)? {
@@ -88,7 +91,15 @@ pub fn read_folder(path: &Path, ignore: &Ignore) -> io::Result<Vec<(OsString, En
         if name.as_encoded_bytes().starts_with(b"_") || ignore.matches(&name) {
             continue;
         }
-        let kind = entry.file_type()?;
+        // Where the listing does not tell the kind, this is a look at the file itself, which may have gone.
+        let kind = match entry.file_type() {
+            Ok(kind) => kind,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(_) => {
+                entries.push((name, Entry::Unreadable));
+                continue;
+            }
+        };
         let found = if kind.is_dir() {
             Entry::Folder
         } else if kind.is_symlink() {
@@ -98,7 +109,7 @@ pub fn read_folder(path: &Path, ignore: &Ignore) -> io::Result<Vec<(OsString, En
                 Ok(Some(stamp)) => Entry::File(stamp),
                 Ok(None) => continue,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
+                Err(_) => Entry::Unreadable,
             }
         } else {
             Entry::Special

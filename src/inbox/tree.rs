@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
@@ -62,6 +62,57 @@ struct Folder {
     folders: BTreeSet<OsString>,
 }
 
+/// A folder's file of defaults as it was last seen.
+#[derive(Debug)]
+struct Defaults {
+    /// `None` while there is none.
+    version: Option<Stamp>,
+    /// When this version, or that there is none, was first seen.
+    since: Instant,
+    /// Whether its writer closed it and nobody has written since.
+    closed: bool,
+    /// Whether it was so already when the folder was looked at for the first time, and old.
+    old: bool,
+    /// What was read from this version, once it was.
+    parsed: Option<Arc<Parsed>>,
+}
+
+impl Defaults {
+    fn new(version: Option<Stamp>, now: Instant) -> Defaults {
+        Defaults {
+            version,
+            since: now,
+            closed: false,
+            old: false,
+            parsed: None,
+        }
+    }
+
+    /// When this version counts if nothing happens meanwhile; `None` if it counts now.
+    fn unsettled(&self, settle: Duration, now: Instant) -> Option<Instant> {
+        let at = self.since.checked_add(settle).unwrap_or(now);
+        let whole = matches!(self.parsed.as_deref(), Some(Parsed::Mapping { .. }));
+        let counts = self.old || (self.closed && whole);
+        (!counts && now < at).then_some(at)
+    }
+}
+
+/// Why the defaults of a folder cannot be used now.
+#[derive(Debug)]
+pub enum Unusable {
+    /// Somebody is writing them: which file, and when to look again.
+    Unsettled {
+        /// The file's label.
+        label: String,
+        /// Whether it was removed a moment ago, as editors do before they write it anew.
+        gone: bool,
+        /// When to look again if nothing happens meanwhile.
+        look_again: Instant,
+    },
+    /// They have to be mended: every problem in them.
+    Wrong(Vec<Finding>),
+}
+
 /// What was last seen below an inbox.
 #[derive(Debug)]
 pub struct Tree {
@@ -70,7 +121,7 @@ pub struct Tree {
     folders: HashMap<RelPath, Folder>,
     /// Folders that were found to be gone since somebody asked.
     gone: Vec<RelPath>,
-    defaults: HashMap<RelPath, (Stamp, Arc<Parsed>)>,
+    defaults: HashMap<RelPath, Defaults>,
     /// What each sidecar refers to. Most files are no sidecars, so this stays small where a tree is large.
     references: HashMap<RelPath, Vec<RelPath>>,
 }
@@ -186,6 +237,14 @@ impl Tree {
                     folder.odd.insert(
                         name,
                         "it is a link, and links are not followed: drop the file itself",
+                    );
+                }
+                Entry::Unreadable => {
+                    // What a sidecar referred to stays its own, while nobody can read it.
+                    before.files.remove(&name);
+                    folder.odd.insert(
+                        name,
+                        "it cannot be looked at: is its disk or share in order?",
                     );
                 }
                 Entry::Special => {
@@ -359,11 +418,17 @@ impl Tree {
         }
     }
 
-    /// The layers of defaults for a folder, from the inbox down, each as it is now.
+    /// The layers of defaults for a folder, from the inbox down, each as it is now and was for `settle`: half of them would be
+    /// another request than the one that somebody meant.
     ///
     /// # Errors
-    /// A file of defaults that cannot be used, with every problem in it: jobs wait until it is mended.
-    pub fn defaults(&mut self, folder: &RelPath) -> Result<Vec<Layer>, Vec<Finding>> {
+    /// A file of defaults that cannot be used, or not yet: jobs wait until it can.
+    pub fn defaults(
+        &mut self,
+        folder: &RelPath,
+        settle: Duration,
+        now: Instant,
+    ) -> Result<Vec<Layer>, Unusable> {
         let mut layers = Vec::new();
         let mut problems = Vec::new();
         let mut at = RelPath::default();
@@ -373,11 +438,26 @@ impl Tree {
             folders.push(at.clone());
         }
         for folder in folders {
-            match self.read_defaults(&folder).as_deref() {
+            let label = folder.join(OsStr::new(DEFAULTS)).to_string();
+            let seen = match self.look_at_defaults(&folder, settle, now) {
+                Ok(seen) => seen,
+                Err(problem) => {
+                    problems.push(*problem);
+                    continue;
+                }
+            };
+            if let Some(look_again) = seen.unsettled(settle, now) {
+                return Err(Unusable::Unsettled {
+                    label,
+                    gone: seen.version.is_none(),
+                    look_again,
+                });
+            }
+            match seen.parsed.as_deref() {
                 None | Some(Parsed::Empty) => {}
                 Some(Parsed::Wrong(findings)) => problems.extend(findings.iter().cloned()),
                 Some(Parsed::Mapping { document, values }) => layers.push(Layer {
-                    label: folder.join(OsStr::new(DEFAULTS)).to_string(),
+                    label,
                     folder: folder.clone(),
                     values: values.clone(),
                     document: Some((document.clone(), Vec::new())),
@@ -387,58 +467,90 @@ impl Tree {
         if problems.is_empty() {
             Ok(layers)
         } else {
-            Err(problems)
+            Err(Unusable::Wrong(problems))
         }
     }
 
-    fn read_defaults(&mut self, folder: &RelPath) -> Option<Arc<Parsed>> {
+    /// Notes that the writer of a folder's defaults closed them, or that somebody writes to them again.
+    pub fn note_defaults(&mut self, folder: &RelPath, closed: bool, now: Instant) {
+        let path = self.absolute(&folder.join(OsStr::new(DEFAULTS)));
+        // What cannot be looked at is told of when it is wanted.
+        let Ok(version) = stamp(&path) else {
+            return;
+        };
+        let seen = self
+            .defaults
+            .entry(folder.clone())
+            .or_insert_with(|| Defaults::new(version, now));
+        if seen.version != version {
+            *seen = Defaults::new(version, now);
+        }
+        seen.closed = closed;
+    }
+
+    fn look_at_defaults(
+        &mut self,
+        folder: &RelPath,
+        settle: Duration,
+        now: Instant,
+    ) -> Result<&Defaults, Box<Finding>> {
         let file = folder.join(OsStr::new(DEFAULTS));
         let path = self.absolute(&file);
-        let wrong = |message: String, hint: &str| {
-            Some(Arc::new(Parsed::Wrong(vec![Finding::about(
-                file.to_string(),
-                message,
-                hint,
-            )])))
-        };
+        let wrong =
+            |message: String, hint: &str| Box::new(Finding::about(file.to_string(), message, hint));
         // Only a file that is not there means that there are no defaults: leaving out a limit that somebody wrote would cost.
         let version = match stamp(&path) {
-            Ok(Some(version)) => version,
+            Ok(Some(version)) => Some(version),
             Ok(None) => {
-                return wrong(
+                return Err(wrong(
                     "it is a link or no file at all, and links are not followed".to_owned(),
                     "put a file there",
-                );
+                ));
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.defaults.remove(folder);
-                return None;
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
-                return wrong(
+                return Err(wrong(
                     format!("it cannot be looked at: {error}"),
                     "mend the folder's permissions",
-                );
+                ));
             }
         };
-        if let Some((known, parsed)) = self.defaults.get(folder)
-            && *known == version
-        {
-            return Some(parsed.clone());
+        let first = !self.defaults.contains_key(folder);
+        let seen = self
+            .defaults
+            .entry(folder.clone())
+            .or_insert_with(|| Defaults::new(version, now));
+        if seen.version != version {
+            *seen = Defaults::new(version, now);
         }
-        let parsed = match parse_file(&path, &file.to_string()) {
-            Ok(parsed) => parsed,
-            Err(error) => Parsed::Wrong(vec![Finding::about(
-                file.to_string(),
-                format!("it cannot be read: {error}"),
-                "make it readable for the user that taxiway runs as",
-            )]),
-        };
-        let parsed = Arc::new(parsed);
-        self.defaults
-            .insert(folder.clone(), (version, parsed.clone()));
-        Some(parsed)
+        if first {
+            seen.old = version.is_none_or(|version| is_older(&version, settle));
+        }
+        if seen.version.is_some() && seen.parsed.is_none() {
+            let parsed = match parse_file(&path, &file.to_string()) {
+                Ok(parsed) => parsed,
+                Err(error) => Parsed::Wrong(vec![*wrong(
+                    format!("it cannot be read: {error}"),
+                    "make it readable for the user that taxiway runs as",
+                )]),
+            };
+            // Half a text may be one as well: what changed while it was read is read again.
+            if !matches!(stamp(&path), Ok(after) if after == version) {
+                *seen = Defaults::new(version, now);
+            }
+            seen.parsed = Some(Arc::new(parsed));
+        }
+        Ok(seen)
     }
+}
+
+/// Whether a version was written longer ago than `settle`, by the clock on the wall. Good enough where nothing was seen of its
+/// writing, so that a start need not wait.
+fn is_older(version: &Stamp, settle: Duration) -> bool {
+    let age = jiff::Timestamp::now()
+        .as_nanosecond()
+        .saturating_sub(version.mtime);
+    u128::try_from(age).is_ok_and(|age| age >= settle.as_nanos())
 }
 
 /// Reads a sidecar or a file of defaults. At most one byte more than is allowed is read.
@@ -513,5 +625,115 @@ fn references(node: &Node, folder: &RelPath) -> Vec<RelPath> {
         | Node::UInt(_)
         | Node::Float(_)
         | Node::Str(_) => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+    use std::fs;
+
+    const SETTLE: Duration = Duration::from_secs(5);
+
+    fn tree() -> (tempfile::TempDir, Tree) {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = Tree::new(dir.path().to_owned(), Ignore::new(&[]).unwrap());
+        (dir, tree)
+    }
+
+    fn root() -> RelPath {
+        RelPath::default()
+    }
+
+    #[test]
+    fn defaults_count_once_they_are_quiet() {
+        let (dir, mut tree) = tree();
+        let now = Instant::now();
+        assert!(tree.defaults(&root(), SETTLE, now).unwrap().is_empty());
+        fs::write(dir.path().join(DEFAULTS), "model: gen4_turbo\n").unwrap();
+        assert!(matches!(
+            tree.defaults(&root(), SETTLE, now),
+            Err(Unusable::Unsettled { gone: false, look_again, .. }) if look_again == now + SETTLE
+        ));
+        // More text is another version, whose time begins anew.
+        let later = now + SETTLE / 2;
+        fs::write(
+            dir.path().join(DEFAULTS),
+            "model: gen4_turbo\nduration: 5\n",
+        )
+        .unwrap();
+        assert!(tree.defaults(&root(), SETTLE, later).is_err());
+        assert!(tree.defaults(&root(), SETTLE, now + SETTLE).is_err());
+        let layers = tree.defaults(&root(), SETTLE, later + SETTLE).unwrap();
+        assert!(layers.first().is_some_and(|layer| layer.values.len() == 2));
+    }
+
+    #[test]
+    fn defaults_that_their_writer_closed_count_at_once_unless_they_are_empty() {
+        let (dir, mut tree) = tree();
+        let now = Instant::now();
+        assert!(tree.defaults(&root(), SETTLE, now).is_ok());
+        fs::write(dir.path().join(DEFAULTS), "").unwrap();
+        tree.note_defaults(&root(), true, now);
+        assert!(tree.defaults(&root(), SETTLE, now).is_err());
+        fs::write(dir.path().join(DEFAULTS), "model: gen4_turbo\n").unwrap();
+        assert!(tree.defaults(&root(), SETTLE, now).is_err());
+        tree.note_defaults(&root(), true, now);
+        assert_eq!(tree.defaults(&root(), SETTLE, now).unwrap().len(), 1);
+        // Somebody opens them again.
+        tree.note_defaults(&root(), false, now);
+        assert!(tree.defaults(&root(), SETTLE, now).is_err());
+    }
+
+    #[test]
+    fn old_defaults_count_at_once_at_the_start() {
+        let (dir, mut tree) = tree();
+        let file = fs::File::create(dir.path().join(DEFAULTS)).unwrap();
+        fs::write(dir.path().join(DEFAULTS), "model: gen4_turbo\n").unwrap();
+        let hour = Duration::from_secs(3600);
+        file.set_modified(std::time::SystemTime::now() - hour)
+            .unwrap();
+        let layers = tree.defaults(&root(), SETTLE, Instant::now()).unwrap();
+        assert_eq!(layers.len(), 1);
+    }
+
+    #[test]
+    fn defaults_that_an_editor_moves_away_for_a_moment_are_not_left_out() {
+        let (dir, mut tree) = tree();
+        let now = Instant::now();
+        fs::write(dir.path().join(DEFAULTS), "max_credits: 5\n").unwrap();
+        tree.note_defaults(&root(), true, now);
+        assert!(tree.defaults(&root(), SETTLE, now).is_ok());
+        fs::remove_file(dir.path().join(DEFAULTS)).unwrap();
+        assert!(matches!(
+            tree.defaults(&root(), SETTLE, now),
+            Err(Unusable::Unsettled { gone: true, .. })
+        ));
+        assert!(
+            tree.defaults(&root(), SETTLE, now + SETTLE)
+                .unwrap()
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn folders_that_are_gone_are_told_once() {
+        let (dir, mut tree) = tree();
+        let now = Instant::now();
+        fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        let scan = |tree: &mut Tree, path: &str| {
+            let path = RelPath::new(Path::new(path)).unwrap();
+            tree.scan(&path, &|_| false, now).unwrap()
+        };
+        assert_eq!(scan(&mut tree, "").len(), 1);
+        assert_eq!(scan(&mut tree, "a").len(), 1);
+        assert!(scan(&mut tree, "a/b").is_empty());
+        fs::remove_dir_all(dir.path().join("a")).unwrap();
+        scan(&mut tree, "");
+        assert_eq!(tree.take_gone().len(), 2);
+        assert!(tree.take_gone().is_empty());
+        assert!(tree.contains(&root()));
     }
 }
