@@ -257,7 +257,10 @@ impl Daemon {
             let view = handle.view();
             waiting += view.waiting.values().map(|held| held.len()).sum::<usize>();
             if handle.is_over() {
-                frozen.push(format!("{} (its watch has ended: restart taxiway)", handle.name));
+                frozen.push(format!(
+                    "{} (its watch has ended: restart taxiway)",
+                    handle.name
+                ));
             } else if handle.is_stalled() {
                 frozen.push(format!("{} (the folder does not answer)", handle.name));
             } else if view.frozen.is_some() {

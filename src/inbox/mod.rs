@@ -9,16 +9,19 @@
 //! - `layers`, `endpoint`, `request`: from a sidecar and its defaults to a validated request. Pure.
 //! - `tree`: what was last seen below the inbox, with what was read from it.
 //! - `evaluate`, `media_use`: one folder's files to jobs and reasons to wait.
-//! - `take`: the rename into `working/`.
-//! - `worker`: the thread.
+//! - `take`: the rename into `working/`; `claim`: which files, and when.
+//! - `worker`: the thread; `root`: what it does when its folder goes and comes back; `handle`: how others see it.
 
+mod claim;
 mod endpoint;
 mod evaluate;
+mod handle;
 mod layers;
 mod media_use;
 mod mounts;
 mod pair;
 mod request;
+mod root;
 mod scan;
 mod settle;
 mod take;
@@ -27,6 +30,7 @@ mod watch;
 mod worker;
 
 pub use evaluate::{Candidate, Evaluator, Waiting};
+pub use handle::{Held, InboxHandle, InboxView, Setup};
 pub use layers::Finding;
 pub use layers::Layer;
 pub use mounts::{Mount, here as mount_here};
@@ -34,4 +38,4 @@ pub use request::{Outcome, Rules, settles_endpoint};
 pub use scan::Ignore;
 pub use take::{Taking, finish_taking, free_spot};
 pub use tree::Tree;
-pub use worker::{Held, InboxHandle, InboxView, Setup, spawn_after};
+pub use worker::spawn_after;

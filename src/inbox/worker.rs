@@ -1,32 +1,26 @@
 //! The thread of one inbox: scan, judge, pair, take; then wait for a hint or for time to pass.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 
-use super::evaluate::{Candidate, Evaluator, Waiting};
+use super::evaluate::{Evaluator, Waiting};
+use super::handle::{Held, InboxHandle, InboxView, Retries, Setup};
 use super::layers::Layer;
-use super::mounts::{self, Identity, Realm, realm};
+use super::mounts::{self, Identity};
 use super::request::Rules;
-use super::scan::{Ignore, stamp};
-use super::settle::Stamp;
-use super::take::{Taking, finish_taking, free_spot};
 use super::tree::{DEFAULTS, Tree};
 use super::watch::{Hint, Watches};
-use crate::catalogue::Catalogue;
 use crate::config::Watch;
-use crate::files::create_folders;
-use crate::job::{Event, Folder, InputFile, Job, JobId, RelPath, Spot, State};
-use crate::ledger::{Ledger, LedgerError};
-use crate::places::Places;
+use crate::job::{Event, Folder, Job, JobId, RelPath, State};
+use crate::ledger::LedgerError;
 
 /// How long a file must be quiet, where nobody set it.
 const SETTLE_LOCAL: Duration = Duration::from_secs(5);
@@ -41,160 +35,11 @@ const SCAN_ALONE_MIN: Duration = Duration::from_secs(2);
 const SCAN_ALONE_MAX: Duration = Duration::from_secs(300);
 const SCAN_SHARE: u32 = 20;
 
-/// How often a folder that cannot be used is tried again.
-const TRY_AGAIN: Duration = Duration::from_secs(2);
-/// How often single files are tried again that cannot be taken where they lie.
-const REFUSED_AGAIN: Duration = Duration::from_secs(10);
-
-/// At most this many jobs are made durable before their files move, so that little can happen to the files in between.
-const TAKE_AT_ONCE: usize = 20;
-
 /// How often the root is looked at, and a sign of life given, where nothing happens.
 const LOOK_AT_ROOT: Duration = Duration::from_secs(5);
 
-/// A thread that gave no sign of life for so long hangs in its folder.
-const STALLED_AFTER: Duration = Duration::from_secs(30);
-
-/// All that the thread of an inbox needs.
-pub struct Setup {
-    /// The inbox's name.
-    pub name: String,
-    /// Its folders.
-    pub places: Places,
-    /// How changes are noticed.
-    pub watch: Watch,
-    /// Time between scans; `None` adapts.
-    pub scan_interval: Option<Duration>,
-    /// How long a file must be quiet; `None` depends on the filesystem.
-    pub settle: Option<Duration>,
-    /// How long a half waits for the other.
-    pub pair_wait: Duration,
-    /// Largest input in bytes.
-    pub max_input: u64,
-    /// Names that are passed over.
-    pub ignore: Ignore,
-    /// The configuration's `defaults`.
-    pub defaults: Layer,
-    /// Endpoints, models and parameters.
-    pub catalogue: Arc<Catalogue>,
-    /// Whether models that the catalogue does not know are let through.
-    pub allow_unknown_models: bool,
-    /// The owner of all jobs.
-    pub ledger: Ledger,
-}
-
-/// What an inbox's thread last knew.
-#[derive(Debug, Clone)]
-pub struct InboxView {
-    /// What stays in the inbox, by folder. Shared, since thousands of files may lie there.
-    pub waiting: HashMap<RelPath, Arc<Vec<Held>>>,
-    /// How changes are noticed and why, for people.
-    pub backend: String,
-    /// Why nothing can be done with the folder now.
-    pub frozen: Option<String>,
-    /// Whether the first scan is over.
-    pub ready: bool,
-    /// When the thread last gave a sign of life.
-    pub beat: Instant,
-}
-
-impl InboxView {
-    fn new(now: Instant) -> InboxView {
-        InboxView {
-            waiting: HashMap::new(),
-            backend: String::new(),
-            frozen: None,
-            ready: false,
-            beat: now,
-        }
-    }
-
-    fn is_stalled(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.beat) > STALLED_AFTER
-    }
-}
-
-/// Something that stays in the inbox for now.
-#[derive(Debug, Clone)]
-pub struct Held {
-    /// A name that becomes the job's.
-    pub id: JobId,
-    /// When it was first seen.
-    pub since: Timestamp,
-    /// What waits, and for what.
-    pub waiting: Waiting,
-}
-
-/// A running inbox.
-pub struct InboxHandle {
-    /// The inbox's name.
-    pub name: String,
-    /// Its folders.
-    pub places: Places,
-    view: Arc<Mutex<InboxView>>,
-    stop: Arc<AtomicBool>,
-    hints: Sender<Hint>,
-    retries: Retries,
-    thread: JoinHandle<()>,
-}
-
-/// Ended jobs whose inputs are on their way back to the inbox, by the input's path.
-type Retries = Arc<Mutex<HashMap<RelPath, Box<Job>>>>;
-
-impl InboxHandle {
-    /// What it last knew.
-    pub fn view(&self) -> InboxView {
-        self.peek().clone()
-    }
-
-    /// Whether the first scan is over, or nobody knows when it will be: a folder that hangs keeps only itself waiting.
-    pub fn is_ready(&self) -> bool {
-        let view = self.peek();
-        view.ready || view.is_stalled(Instant::now())
-    }
-
-    /// Whether the thread hangs in its folder, as on a share whose server does not answer.
-    pub fn is_stalled(&self) -> bool {
-        self.peek().is_stalled(Instant::now())
-    }
-
-    fn peek(&self) -> MutexGuard<'_, InboxView> {
-        self.view.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The next job that is made of this job's input is this job again. Said before the files move back to the inbox.
-    pub fn expect_retry(&self, job: Job) {
-        let mut retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
-        retries.insert(job.input.clone(), Box::new(job));
-    }
-
-    /// Takes back what [`InboxHandle::expect_retry`] said.
-    pub fn forget_retry(&self, job: &Job) {
-        let mut retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
-        retries.remove(&job.input);
-    }
-
-    /// Looks at the whole inbox now.
-    pub fn look(&self) {
-        if self.hints.send(Hint::Everything).is_err() {
-            tracing::trace!(inbox = %self.name, "the inbox's thread is gone already");
-        }
-    }
-
-    /// Tells the thread to stop. It does so after what it is doing; a folder that hangs may keep it.
-    pub fn stop(&self) {
-        self.stop.store(true, Ordering::Relaxed);
-        // A thread that is gone needs no waking.
-        if self.hints.send(Hint::Wake).is_err() {
-            tracing::trace!(inbox = %self.name, "the inbox's thread is gone already");
-        }
-    }
-
-    /// Whether the thread is over.
-    pub fn is_over(&self) -> bool {
-        self.thread.is_finished()
-    }
-}
+/// How often a folder that cannot be used is tried again.
+pub(super) const TRY_AGAIN: Duration = Duration::from_secs(2);
 
 /// Starts the thread of an inbox, which another thread may have watched until now. The new one begins when the `old` one is over, however
 /// long that takes: two threads must never take from one folder. The retries that the old one expected are the new one's.
@@ -253,32 +98,33 @@ pub fn spawn_after(
     })
 }
 
-struct Worker {
-    setup: Setup,
-    tree: Tree,
-    defaults: Layer,
-    watches: Option<Watches>,
-    identity: Option<Identity>,
-    closed: HashSet<PathBuf>,
-    dirty: BTreeSet<RelPath>,
+/// The thread's own knowledge.
+pub(super) struct Worker {
+    pub(super) setup: Setup,
+    pub(super) tree: Tree,
+    pub(super) defaults: Layer,
+    pub(super) watches: Option<Watches>,
+    pub(super) identity: Option<Identity>,
+    pub(super) closed: HashSet<PathBuf>,
+    pub(super) dirty: BTreeSet<RelPath>,
     /// Whether the next scan trusts nothing that was seen before.
-    thorough: bool,
-    due: HashMap<RelPath, Instant>,
-    held: HashMap<RelPath, Arc<Vec<Held>>>,
+    pub(super) thorough: bool,
+    pub(super) due: HashMap<RelPath, Instant>,
+    pub(super) held: HashMap<RelPath, Arc<Vec<Held>>>,
     /// Whether `held` is not what the view says.
-    news: bool,
+    pub(super) news: bool,
     /// Whether the root could not be used at the last look.
-    frozen: bool,
+    pub(super) frozen: bool,
     /// Why files could not be taken; noted so that it is logged once.
-    trouble: Option<String>,
+    pub(super) trouble: Option<String>,
     /// Taken files on their way into the journal.
-    moves: Vec<tokio::task::JoinHandle<Result<Arc<Job>, LedgerError>>>,
-    view: Arc<Mutex<InboxView>>,
-    stop: Arc<AtomicBool>,
-    retries: Retries,
-    hints: Sender<Hint>,
-    receiver: Receiver<Hint>,
-    runtime: Handle,
+    pub(super) moves: Vec<tokio::task::JoinHandle<Result<Arc<Job>, LedgerError>>>,
+    pub(super) view: Arc<Mutex<InboxView>>,
+    pub(super) stop: Arc<AtomicBool>,
+    pub(super) retries: Retries,
+    pub(super) hints: Sender<Hint>,
+    pub(super) receiver: Receiver<Hint>,
+    pub(super) runtime: Handle,
 }
 
 impl Worker {
@@ -343,7 +189,7 @@ impl Worker {
         self.dirty.extend(all);
     }
 
-    fn is_stopped(&self) -> bool {
+    pub(super) fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
@@ -363,7 +209,7 @@ impl Worker {
         self.update_view(|view| view.frozen = None);
     }
 
-    fn beat(&self) {
+    pub(super) fn beat(&self) {
         self.update_view(|view| view.beat = Instant::now());
     }
 
@@ -379,7 +225,7 @@ impl Worker {
     }
 
     /// Whether events of this root can be trusted to tell of every change.
-    fn trusted(&self) -> bool {
+    pub(super) fn trusted(&self) -> bool {
         match self.setup.watch {
             Watch::Scan => false,
             Watch::Events => self.watches.is_some(),
@@ -418,175 +264,11 @@ impl Worker {
         }
     }
 
-    /// What lies at the root now.
-    fn look_at_root(&self) -> Result<Identity, String> {
-        let root = &self.setup.places.inbox;
-        let meta = std::fs::metadata(root).map_err(|error| {
-            format!(
-                "{} cannot be reached: {error}. Nothing in it is taken as deleted",
-                root.display()
-            )
-        })?;
-        Ok(Identity::new(meta.dev(), mounts::here(root)))
-    }
-
-    /// Whether the root is there and is what it was when this round began.
-    fn root_is_known(&self) -> Result<(), String> {
-        let now = self.look_at_root()?;
-        match &self.identity {
-            Some(known) if *known != now => Err(self.another(known, &now)),
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    fn another(&self, known: &Identity, now: &Identity) -> String {
-        format!(
-            "another filesystem lies at {} than before ({} instead of {}): is the share offline? Nothing in it is taken as deleted",
-            self.setup.places.inbox.display(),
-            kind(now.mount.as_ref()),
-            kind(known.mount.as_ref()),
-        )
-    }
-
-    /// Whether the root is there and is what it was; begins anew where it is there for the first time. Answers whether
-    /// everything has to be looked at.
-    fn check_root(&mut self) -> Result<bool, String> {
-        let root = &self.setup.places.inbox;
-        if self.identity.is_none() {
-            create_folders(root).map_err(|error| {
-                format!(
-                    "{} cannot be made: {error}. Make it, or mend its permissions",
-                    root.display()
-                )
-            })?;
-        }
-        let now = self.look_at_root()?;
-        match &self.identity {
-            Some(known) if *known == now => {
-                if self.frozen {
-                    // An unmount took the watches with it, and times from before prove nothing.
-                    self.forget_all();
-                    self.start_watching();
-                }
-                Ok(self.frozen)
-            }
-            // The daemon was started before the share was mounted.
-            Some(known) if now.is_mounted_over(known) => {
-                if let Some(job) = self.hidden_job() {
-                    return Err(format!(
-                        "{} was mounted over while job {job} was in progress, whose files lie below it: unmount it until that job is over, or stop taxiway and start it again to give the job up",
-                        root.display()
-                    ));
-                }
-                self.forget_all();
-                self.identity = Some(now);
-                self.begin();
-                Ok(true)
-            }
-            Some(known) => Err(self.another(known, &now)),
-            None => {
-                self.identity = Some(now);
-                self.begin();
-                Ok(true)
-            }
-        }
-    }
-
-    /// A job in progress whose file is not in `working`.
-    fn hidden_job(&self) -> Option<JobId> {
-        let jobs = self.setup.ledger.jobs();
-        let hidden = jobs
-            .iter()
-            .find(|job| job.inbox == self.setup.name && self.is_deleted(job));
-        hidden.map(|job| job.id.clone())
-    }
-
-    fn forget_all(&mut self) {
-        self.tree = Tree::new(self.setup.places.inbox.clone(), self.setup.ignore.clone());
-        self.watches = None;
-        self.closed.clear();
-        self.dirty.clear();
-        self.due.clear();
-        self.thorough = true;
-    }
-
-    /// Makes the folders that are missing, and starts watching.
-    fn begin(&mut self) {
-        let places = &self.setup.places;
-        for folder in [
-            &places.working,
-            &places.outbox,
-            &places.originals,
-            &places.failed,
-        ] {
-            if let Err(error) = create_folders(folder) {
-                tracing::error!(
-                    inbox = %self.setup.name, %error,
-                    "{} cannot be made: make it, or mend the permissions above it", folder.display()
-                );
-            }
-        }
-        self.start_watching();
-        let backend = self.backend();
-        tracing::info!(inbox = %self.setup.name, path = %self.setup.places.inbox.display(), "watching: {backend}");
-    }
-
-    /// Chooses how changes are noticed.
-    fn start_watching(&mut self) {
-        self.watches = match self.setup.watch {
-            Watch::Scan => None,
-            Watch::Auto | Watch::Events => match Watches::new(self.hints.clone()) {
-                Ok(watches) => Some(watches),
-                Err(error) => {
-                    tracing::warn!(inbox = %self.setup.name, %error, "the kernel gives no events: the folder is scanned");
-                    None
-                }
-            },
-        };
-        self.watch_folder(&self.setup.places.working.clone());
-        let backend = self.backend();
-        self.update_view(|view| view.backend = backend);
-    }
-
-    fn backend(&self) -> String {
-        let mount = self
-            .identity
-            .as_ref()
-            .and_then(|identity| identity.mount.as_ref());
-        let kind = kind(mount);
-        match (self.trusted(), self.setup.watch) {
-            (true, Watch::Events) => format!("events on {kind}, as configured, and scans"),
-            (true, _) => format!("events on {kind}, and scans"),
-            (false, Watch::Scan) => format!("scans only, as configured, on {kind}"),
-            (false, _) => format!("scans on {kind}, where events do not tell of every change"),
-        }
-    }
-
-    fn thaw(&mut self) {
-        self.frozen = false;
-        if self.update_view(|view| view.frozen.take().is_some()) {
-            tracing::info!(inbox = %self.setup.name, "the folder is back: work goes on");
-        }
-    }
-
-    fn freeze(&mut self, why: String) {
-        self.frozen = true;
-        let news = self.update_view(|view| {
-            let news = view.frozen.as_ref() != Some(&why);
-            view.frozen = Some(why.clone());
-            view.ready = true;
-            news
-        });
-        if news {
-            tracing::error!(inbox = %self.setup.name, "frozen: {why}");
-        }
-    }
-
-    fn update_view<T>(&self, change: impl FnOnce(&mut InboxView) -> T) -> T {
+    pub(super) fn update_view<T>(&self, change: impl FnOnce(&mut InboxView) -> T) -> T {
         change(&mut self.view.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn watch_folder(&mut self, folder: &Path) {
+    pub(super) fn watch_folder(&mut self, folder: &Path) {
         let Some(watches) = &mut self.watches else {
             return;
         };
@@ -778,370 +460,16 @@ impl Worker {
         self.finish_moves();
     }
 
-    /// Takes what is ready in a folder, a few at a time. Answers with what cannot be taken now, and why.
-    fn take_ready(&mut self, folder: &RelPath, ready: Vec<Candidate>) -> Vec<Waiting> {
-        let mut refused = Vec::new();
-        // The names under which they waited become the jobs'.
-        let mut ready: Vec<(JobId, Candidate)> = ready
-            .into_iter()
-            .map(|candidate| (self.id_of(&candidate.input), candidate))
-            .collect();
-        let mut claims = self.claims();
-        while !ready.is_empty() && !self.is_stopped() {
-            self.beat();
-            let rest = ready.split_off(ready.len().min(TAKE_AT_ONCE));
-            let inputs: Vec<RelPath> = ready.iter().map(|(_, one)| one.input.clone()).collect();
-            let taken = match (&mut claims, self.root_is_known()) {
-                (Ok(claims), Ok(())) => self.take(ready, claims),
-                (Err(error), Ok(())) => Err(format!(
-                    "the folder {} cannot be used: {error}",
-                    self.setup.places.working.display()
-                )),
-                (_, Err(why)) => {
-                    self.freeze(why.clone());
-                    Err(why)
-                }
-            };
-            match taken {
-                Ok(more) => {
-                    self.trouble = None;
-                    refused.extend(more);
-                }
-                Err(why) => {
-                    if self.trouble.as_ref() != Some(&why) {
-                        tracing::error!(inbox = %self.setup.name, "files cannot be taken now: {why}");
-                    }
-                    self.look_later(folder, TRY_AGAIN);
-                    self.trouble = Some(why.clone());
-                    let reason: Arc<str> = format!("it cannot be taken now: {why}").into();
-                    let rest = rest.into_iter().map(|(_, one)| one.input);
-                    refused.extend(inputs.into_iter().chain(rest).map(|input| Waiting {
-                        input,
-                        reason: reason.clone(),
-                    }));
-                    break;
-                }
-            }
-            ready = rest;
-        }
-        if !refused.is_empty() {
-            self.look_later(folder, REFUSED_AGAIN);
-        }
-        refused
-    }
-
     /// Looks at a folder again after a pause, or earlier where that was agreed already.
-    fn look_later(&mut self, folder: &RelPath, pause: Duration) {
+    pub(super) fn look_later(&mut self, folder: &RelPath, pause: Duration) {
         let now = Instant::now();
         let again = now.checked_add(pause).unwrap_or(now);
         let due = self.due.entry(folder.clone()).or_insert(again);
         *due = again.min(*due);
     }
 
-    /// What other jobs of this inbox have a claim to.
-    fn claims(&self) -> std::io::Result<Claims> {
-        let working = &self.setup.places.working;
-        let realm_of = |folder: &Path| match realm(folder) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                create_folders(folder)?;
-                realm(folder)
-            }
-            other => other,
-        };
-        let mut claims = Claims {
-            dropped: HashSet::new(),
-            used: HashSet::new(),
-            working: HashSet::new(),
-            realm: realm_of(working)?,
-            realms: HashMap::new(),
-        };
-        for job in self.setup.ledger.jobs() {
-            if job.inbox != self.setup.name {
-                continue;
-            }
-            // Files of a job whose renames did not succeed yet still lie in the inbox.
-            let taking = matches!(job.state, State::Taking { .. });
-            for file in &job.files {
-                claims.working.insert(file.working.clone());
-                if taking {
-                    claims.dropped.insert(file.dropped.clone());
-                }
-            }
-        }
-        Ok(claims)
-    }
-
-    /// Takes files: journal first, then the renames, then the journal again. Trouble with one candidate holds no other up.
-    ///
-    /// # Errors
-    /// None of them can be taken now.
-    fn take(
-        &mut self,
-        candidates: Vec<(JobId, Candidate)>,
-        claims: &mut Claims,
-    ) -> Result<Vec<Waiting>, String> {
-        let mut refused = Vec::new();
-        let mut new = Vec::new();
-        let mut jobs = Vec::new();
-        for (id, candidate) in candidates {
-            let files = match self.choose(&candidate, claims) {
-                Ok(files) => files,
-                Err(Refusal::LookAgain) => {
-                    self.dirty.insert(candidate.input.parent());
-                    self.due.insert(candidate.input.parent(), Instant::now());
-                    continue;
-                }
-                Err(Refusal::Claimed) => {
-                    self.look_later(&candidate.input.parent(), TRY_AGAIN);
-                    continue;
-                }
-                Err(Refusal::Wait(reason)) => {
-                    refused.push(Waiting {
-                        input: candidate.input,
-                        reason: reason.into(),
-                    });
-                    continue;
-                }
-            };
-            match self.retried(&candidate, files.clone())? {
-                Some(job) => jobs.push(job),
-                None => new.push(Job::taken(
-                    id,
-                    &self.setup.name,
-                    candidate.input,
-                    files,
-                    candidate.plan,
-                    Timestamp::now(),
-                )),
-            }
-        }
-        let (inserted, claimed) = self.insert(new)?;
-        refused.extend(claimed);
-        jobs.extend(inserted);
-        for job in jobs {
-            // What is left so is finished by the next thread or by the engine.
-            if self.is_stopped() {
-                break;
-            }
-            self.move_files(&job);
-        }
-        Ok(refused)
-    }
-
-    /// Where each of a candidate's files goes.
-    fn choose(
-        &self,
-        candidate: &Candidate,
-        claims: &mut Claims,
-    ) -> Result<Vec<InputFile>, Refusal> {
-        for (_, file) in &candidate.files {
-            if claims.dropped.contains(file) {
-                return Err(Refusal::Claimed);
-            }
-            self.can_be_renamed(&file.parent(), claims)?;
-            // Changed since it was looked at, or another job of this round has it.
-            if claims.used.contains(file) || !self.is_as_seen(file) {
-                return Err(Refusal::LookAgain);
-            }
-        }
-        let mut files = Vec::new();
-        for (role, file) in &candidate.files {
-            let working =
-                free_spot(&self.setup.places.working, file, &claims.working).map_err(|error| {
-                    Refusal::Wait(format!(
-                        "no place can be found for it in `working`: {error}"
-                    ))
-                })?;
-            claims.working.insert(working.clone());
-            files.push(InputFile {
-                role: *role,
-                dropped: file.clone(),
-                at: Some(Spot {
-                    folder: Folder::Inbox,
-                    path: file.clone(),
-                }),
-                working,
-                bytes: self
-                    .tree
-                    .sighting(file)
-                    .map_or(0, |sighting| sighting.stamp.size),
-                sha256: None,
-            });
-        }
-        for (_, file) in &candidate.files {
-            claims.used.insert(file.clone());
-        }
-        Ok(files)
-    }
-
-    /// Whether files of a folder can be renamed into `working`: not where another filesystem is mounted inside the inbox.
-    fn can_be_renamed(&self, folder: &RelPath, claims: &mut Claims) -> Result<(), Refusal> {
-        let found = match claims.realms.get(folder) {
-            Some(realm) => *realm,
-            None => match realm(&self.tree.absolute(folder)) {
-                Ok(realm) => {
-                    claims.realms.insert(folder.clone(), realm);
-                    realm
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    return Err(Refusal::LookAgain);
-                }
-                Err(error) => {
-                    return Err(Refusal::Wait(format!(
-                        "its folder cannot be looked at: {error}"
-                    )));
-                }
-            },
-        };
-        if found == claims.realm {
-            Ok(())
-        } else if folder.is_root() {
-            Err(Refusal::Wait(format!(
-                "`working` ({}) lies on another filesystem or mount than the inbox: configure a folder on the same one",
-                self.setup.places.working.display()
-            )))
-        } else {
-            Err(Refusal::Wait(
-                "it lies on another filesystem than the inbox (a mount inside it): configure that folder as an inbox of its own"
-                    .to_owned(),
-            ))
-        }
-    }
-
-    /// Makes new jobs durable. A file that another job has a claim to is refused, and the others go on.
-    fn insert(&self, new: Vec<Job>) -> Result<(Vec<Job>, Vec<Waiting>), String> {
-        if new.is_empty() {
-            return Ok((new, Vec::new()));
-        }
-        let insert = |jobs: Vec<Job>| self.runtime.block_on(self.setup.ledger.insert(jobs));
-        match insert(new.clone()) {
-            Ok(()) => return Ok((new, Vec::new())),
-            Err(LedgerError::Claimed { .. }) => {}
-            Err(error) => return Err(error.to_string()),
-        }
-        let (mut inserted, mut refused) = (Vec::new(), Vec::new());
-        for job in new {
-            match insert(vec![job.clone()]) {
-                Ok(()) => inserted.push(job),
-                // Where the journal fails now, the others before have been inserted all the same.
-                Err(error) => refused.push(Waiting {
-                    input: job.input,
-                    reason: error.to_string().into(),
-                }),
-            }
-        }
-        Ok((inserted, refused))
-    }
-
-    /// Renames a durable job's files into `working`, and has the journal note it.
-    fn move_files(&mut self, job: &Job) {
-        let unchanged = job.files.iter().all(|file| {
-            let seen = self.tree.sighting(&file.dropped);
-            seen.is_some_and(|seen| is_version(&self.tree.absolute(&file.dropped), &seen.stamp))
-        });
-        for file in &job.files {
-            self.tree.taken(&file.dropped);
-        }
-        let now = self.setup.ledger.get(&job.id);
-        let taking = now.is_some_and(|job| matches!(job.state, State::Taking { .. }));
-        if unchanged && taking {
-            match finish_taking(job, &self.setup.places) {
-                Ok(Taking::All(files)) => {
-                    let (ledger, id) = (self.setup.ledger.clone(), job.id.clone());
-                    let event = Event::Moved { files };
-                    let noted = async move { ledger.apply(&id, event).await };
-                    self.moves.push(self.runtime.spawn(noted));
-                }
-                // The engine finishes it, or finds that the person took it back.
-                Ok(Taking::Missing(_)) => {}
-                Err(error) => {
-                    tracing::error!(job = %job.id, input = %job.input, %error, "the files cannot be moved to working yet");
-                }
-            }
-        } else {
-            // The engine takes jobs, too, and was faster: what lies there now under the same name is another file. Or somebody
-            // changed a file in this moment, and the engine finds that out.
-            let folder = job.input.parent();
-            self.dirty.insert(folder.clone());
-            self.look_later(&folder, TRY_AGAIN);
-        }
-        // So that a file that a person deletes there is noticed at once.
-        let folders: HashSet<PathBuf> = job
-            .files
-            .iter()
-            .filter_map(|file| {
-                let path = self.setup.places.working.join(file.working.as_path());
-                path.parent().map(Path::to_owned)
-            })
-            .collect();
-        for folder in folders {
-            self.watch_folder(&folder);
-        }
-        tracing::info!(job = %job.id, inbox = %job.inbox, input = %job.input, "taken");
-    }
-
-    /// Waits until the journal knows of all renames.
-    fn finish_moves(&mut self) {
-        for noted in std::mem::take(&mut self.moves) {
-            match self.runtime.block_on(noted) {
-                Ok(Ok(_)) => {}
-                // The engine was faster, or finishes it.
-                Ok(Err(error)) => {
-                    tracing::debug!(%error, "taken files are not noted as moved by the inbox's thread");
-                }
-                Err(error) => {
-                    tracing::debug!(%error, "taken files are not noted as moved yet");
-                }
-            }
-        }
-    }
-
-    /// The job that a person asked to run again, if this is its input: it goes on under its old name.
-    fn retried(&self, candidate: &Candidate, files: Vec<InputFile>) -> Result<Option<Job>, String> {
-        let expected = || self.retries.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(job) = expected().remove(&candidate.input) else {
-            return Ok(None);
-        };
-        let (plan, wrong) = match candidate.plan.clone() {
-            Ok(plan) => (Some(Box::new(plan)), None),
-            Err(failure) => (None, Some(failure)),
-        };
-        let event = Event::Retried { plan, wrong, files };
-        let revived = self
-            .runtime
-            .block_on(self.setup.ledger.revive((*job).clone(), event));
-        match revived {
-            Ok(revived) => Ok(Some((*revived).clone())),
-            Err(error @ (LedgerError::Journal(_) | LedgerError::Stopped)) => {
-                expected().insert(candidate.input.clone(), job);
-                Err(error.to_string())
-            }
-            Err(
-                error @ (LedgerError::Illegal(_)
-                | LedgerError::Unknown(_)
-                | LedgerError::Claimed { .. }),
-            ) => {
-                tracing::warn!(job = %job.id, input = %job.input, %error, "the old job cannot be run again: its files become a new one");
-                Ok(None)
-            }
-        }
-    }
-
-    fn is_as_seen(&self, file: &RelPath) -> bool {
-        let seen = self.tree.sighting(file).map(|sighting| sighting.stamp);
-        seen.is_some() && matches!(stamp(&self.tree.absolute(file)), Ok(now) if now == seen)
-    }
-
-    /// The name under which the input waited, which becomes the job's.
-    fn id_of(&self, input: &RelPath) -> JobId {
-        self.held
-            .get(&input.parent())
-            .and_then(|held| held.iter().find(|held| held.waiting.input == *input))
-            .map_or_else(JobId::random, |held| held.id.clone())
-    }
-
     /// Notes what waits in a folder; what waited there before keeps its name.
-    fn hold(&mut self, folder: &RelPath, waiting: Vec<Waiting>) {
+    pub(super) fn hold(&mut self, folder: &RelPath, waiting: Vec<Waiting>) {
         let before = self.held.remove(folder).unwrap_or_default();
         let known: HashMap<&RelPath, &Held> = before
             .iter()
@@ -1197,7 +525,7 @@ impl Worker {
     }
 
     /// Whether a file of a job that was in `working` is not there.
-    fn is_deleted(&self, job: &Job) -> bool {
+    pub(super) fn is_deleted(&self, job: &Job) -> bool {
         job.files.iter().any(|file| {
             file.at.as_ref().is_some_and(|at| {
                 at.folder == Folder::Working
@@ -1227,49 +555,19 @@ fn can_be_cancelled(state: &State) -> bool {
     )
 }
 
-fn kind(mount: Option<&mounts::Mount>) -> &str {
-    mount.map_or("a filesystem of unknown kind", |mount| mount.kind.as_str())
-}
-
-/// What jobs of an inbox have a claim to, and where files can be renamed.
-struct Claims {
-    /// Paths below the inbox of files that jobs are taking already.
-    dropped: HashSet<RelPath>,
-    /// Paths below the inbox of files that are taken in this round.
-    used: HashSet<RelPath>,
-    /// Paths below `working`.
-    working: HashSet<RelPath>,
-    /// Where `working` lies.
-    realm: Realm,
-    /// Where the inbox's folders lie.
-    realms: HashMap<RelPath, Realm>,
-}
-
-/// Why a candidate is not taken now.
-enum Refusal {
-    /// It is no longer what it was: it is judged anew at once.
-    LookAgain,
-    /// A job has it that could not move it yet, and says so itself.
-    Claimed,
-    /// It has to wait: for what.
-    Wait(String),
-}
-
-/// Whether the file at a path is the version that was seen. Its ctime is left out, since a change of mode or owner is none of
-/// the content.
-fn is_version(path: &Path, seen: &Stamp) -> bool {
-    matches!(
-        stamp(path),
-        Ok(Some(now)) if (now.dev, now.ino, now.size, now.mtime) == (seen.dev, seen.ino, seen.size, seen.mtime)
-    )
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
     use super::*;
+    use crate::catalogue::Catalogue;
+    use crate::inbox::Ignore;
+    use crate::inbox::claim::is_version;
+    use crate::inbox::handle::STALLED_AFTER;
+    use crate::inbox::scan::stamp;
     use crate::journal::SqliteJournal;
+    use crate::ledger::Ledger;
+    use crate::places::Places;
     use std::fs;
 
     /// An inbox that takes whatever lies in it at once.
@@ -1414,7 +712,7 @@ mod tests {
     fn a_thread_without_a_sign_of_life_hangs() {
         let now = Instant::now();
         let view = InboxView::new(now);
-        assert!(!view.is_stalled(now + STALLED_AFTER));
-        assert!(view.is_stalled(now + STALLED_AFTER + Duration::from_secs(1)));
+        assert!(!view.is_stalled_at(now + STALLED_AFTER));
+        assert!(view.is_stalled_at(now + STALLED_AFTER + Duration::from_secs(1)));
     }
 }

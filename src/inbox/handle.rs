@@ -1,0 +1,164 @@
+//! A running inbox as the rest of the daemon sees it: what it was told, what it last knew, and how to speak to its thread.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::evaluate::Waiting;
+use super::layers::Layer;
+use super::scan::Ignore;
+use super::watch::Hint;
+use crate::catalogue::Catalogue;
+use crate::config::Watch;
+use crate::job::{Job, JobId, RelPath};
+use crate::ledger::Ledger;
+use crate::places::Places;
+
+/// A thread that gave no sign of life for so long hangs in its folder.
+pub(super) const STALLED_AFTER: Duration = Duration::from_secs(30);
+
+/// All that the thread of an inbox needs.
+pub struct Setup {
+    /// The inbox's name.
+    pub name: String,
+    /// Its folders.
+    pub places: Places,
+    /// How changes are noticed.
+    pub watch: Watch,
+    /// Time between scans; `None` adapts.
+    pub scan_interval: Option<Duration>,
+    /// How long a file must be quiet; `None` depends on the filesystem.
+    pub settle: Option<Duration>,
+    /// How long a half waits for the other.
+    pub pair_wait: Duration,
+    /// Largest input in bytes.
+    pub max_input: u64,
+    /// Names that are passed over.
+    pub ignore: Ignore,
+    /// The configuration's `defaults`.
+    pub defaults: Layer,
+    /// Endpoints, models and parameters.
+    pub catalogue: Arc<Catalogue>,
+    /// Whether models that the catalogue does not know are let through.
+    pub allow_unknown_models: bool,
+    /// The owner of all jobs.
+    pub ledger: Ledger,
+}
+
+/// What an inbox's thread last knew.
+#[derive(Debug, Clone)]
+pub struct InboxView {
+    /// What stays in the inbox, by folder. Shared, since thousands of files may lie there.
+    pub waiting: HashMap<RelPath, Arc<Vec<Held>>>,
+    /// How changes are noticed and why, for people.
+    pub backend: String,
+    /// Why nothing can be done with the folder now.
+    pub frozen: Option<String>,
+    /// Whether the first scan is over.
+    pub ready: bool,
+    /// When the thread last gave a sign of life.
+    pub beat: Instant,
+}
+
+impl InboxView {
+    pub(super) fn new(now: Instant) -> InboxView {
+        InboxView {
+            waiting: HashMap::new(),
+            backend: String::new(),
+            frozen: None,
+            ready: false,
+            beat: now,
+        }
+    }
+
+    pub(super) fn is_stalled_at(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.beat) > STALLED_AFTER
+    }
+}
+
+/// Something that stays in the inbox for now.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// A name that becomes the job's.
+    pub id: JobId,
+    /// When it was first seen.
+    pub since: Timestamp,
+    /// What waits, and for what.
+    pub waiting: Waiting,
+}
+
+/// A running inbox.
+pub struct InboxHandle {
+    /// The inbox's name.
+    pub name: String,
+    /// Its folders.
+    pub places: Places,
+    pub(super) view: Arc<Mutex<InboxView>>,
+    pub(super) stop: Arc<AtomicBool>,
+    pub(super) hints: Sender<Hint>,
+    pub(super) retries: Retries,
+    pub(super) thread: JoinHandle<()>,
+}
+
+/// Ended jobs whose inputs are on their way back to the inbox, by the input's path.
+pub(super) type Retries = Arc<Mutex<HashMap<RelPath, Box<Job>>>>;
+
+impl InboxHandle {
+    /// What it last knew.
+    pub fn view(&self) -> InboxView {
+        self.peek().clone()
+    }
+
+    /// Whether the first scan is over, or nobody knows when it will be: a folder that hangs keeps only itself waiting.
+    pub fn is_ready(&self) -> bool {
+        let view = self.peek();
+        view.ready || view.is_stalled_at(Instant::now())
+    }
+
+    /// Whether the thread hangs in its folder, as on a share whose server does not answer.
+    pub fn is_stalled(&self) -> bool {
+        self.peek().is_stalled_at(Instant::now())
+    }
+
+    pub(super) fn peek(&self) -> MutexGuard<'_, InboxView> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next job that is made of this job's input is this job again. Said before the files move back to the inbox.
+    pub fn expect_retry(&self, job: Job) {
+        let mut retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
+        retries.insert(job.input.clone(), Box::new(job));
+    }
+
+    /// Takes back what [`InboxHandle::expect_retry`] said.
+    pub fn forget_retry(&self, job: &Job) {
+        let mut retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
+        retries.remove(&job.input);
+    }
+
+    /// Looks at the whole inbox now.
+    pub fn look(&self) {
+        if self.hints.send(Hint::Everything).is_err() {
+            tracing::trace!(inbox = %self.name, "the inbox's thread is gone already");
+        }
+    }
+
+    /// Tells the thread to stop. It does so after what it is doing; a folder that hangs may keep it.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // A thread that is gone needs no waking.
+        if self.hints.send(Hint::Wake).is_err() {
+            tracing::trace!(inbox = %self.name, "the inbox's thread is gone already");
+        }
+    }
+
+    /// Whether the thread is over.
+    pub fn is_over(&self) -> bool {
+        self.thread.is_finished()
+    }
+}

@@ -1,0 +1,181 @@
+//! The root of an inbox: whether it is there, whether it is what it was, and what follows when it goes and comes back.
+
+use std::os::unix::fs::MetadataExt;
+
+use super::mounts::{self, Identity};
+use super::tree::Tree;
+use super::watch::Watches;
+use super::worker::Worker;
+use crate::config::Watch;
+use crate::files::create_folders;
+use crate::job::JobId;
+
+impl Worker {
+    /// What lies at the root now.
+    fn look_at_root(&self) -> Result<Identity, String> {
+        let root = &self.setup.places.inbox;
+        let meta = std::fs::metadata(root).map_err(|error| {
+            format!(
+                "{} cannot be reached: {error}. Nothing in it is taken as deleted",
+                root.display()
+            )
+        })?;
+        Ok(Identity::new(meta.dev(), mounts::here(root)))
+    }
+
+    /// Whether the root is there and is what it was when this round began.
+    pub(super) fn root_is_known(&self) -> Result<(), String> {
+        let now = self.look_at_root()?;
+        match &self.identity {
+            Some(known) if *known != now => Err(self.another(known, &now)),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn another(&self, known: &Identity, now: &Identity) -> String {
+        format!(
+            "another filesystem lies at {} than before ({} instead of {}): is the share offline? Nothing in it is taken as deleted",
+            self.setup.places.inbox.display(),
+            kind(now.mount.as_ref()),
+            kind(known.mount.as_ref()),
+        )
+    }
+
+    /// Whether the root is there and is what it was; begins anew where it is there for the first time. Answers whether
+    /// everything has to be looked at.
+    pub(super) fn check_root(&mut self) -> Result<bool, String> {
+        let root = &self.setup.places.inbox;
+        if self.identity.is_none() {
+            create_folders(root).map_err(|error| {
+                format!(
+                    "{} cannot be made: {error}. Make it, or mend its permissions",
+                    root.display()
+                )
+            })?;
+        }
+        let now = self.look_at_root()?;
+        match &self.identity {
+            Some(known) if *known == now => {
+                if self.frozen {
+                    // An unmount took the watches with it, and times from before prove nothing.
+                    self.forget_all();
+                    self.start_watching();
+                }
+                Ok(self.frozen)
+            }
+            // The daemon was started before the share was mounted.
+            Some(known) if now.is_mounted_over(known) => {
+                if let Some(job) = self.hidden_job() {
+                    return Err(format!(
+                        "{} was mounted over while job {job} was in progress, whose files lie below it: unmount it until that job is over, or stop taxiway and start it again to give the job up",
+                        root.display()
+                    ));
+                }
+                self.forget_all();
+                self.identity = Some(now);
+                self.begin();
+                Ok(true)
+            }
+            Some(known) => Err(self.another(known, &now)),
+            None => {
+                self.identity = Some(now);
+                self.begin();
+                Ok(true)
+            }
+        }
+    }
+
+    /// A job in progress whose file is not in `working`.
+    fn hidden_job(&self) -> Option<JobId> {
+        let jobs = self.setup.ledger.jobs();
+        let hidden = jobs
+            .iter()
+            .find(|job| job.inbox == self.setup.name && self.is_deleted(job));
+        hidden.map(|job| job.id.clone())
+    }
+
+    fn forget_all(&mut self) {
+        self.tree = Tree::new(self.setup.places.inbox.clone(), self.setup.ignore.clone());
+        self.watches = None;
+        self.closed.clear();
+        self.dirty.clear();
+        self.due.clear();
+        self.thorough = true;
+    }
+
+    /// Makes the folders that are missing, and starts watching.
+    fn begin(&mut self) {
+        let places = &self.setup.places;
+        for folder in [
+            &places.working,
+            &places.outbox,
+            &places.originals,
+            &places.failed,
+        ] {
+            if let Err(error) = create_folders(folder) {
+                tracing::error!(
+                    inbox = %self.setup.name, %error,
+                    "{} cannot be made: make it, or mend the permissions above it", folder.display()
+                );
+            }
+        }
+        self.start_watching();
+        let backend = self.backend();
+        tracing::info!(inbox = %self.setup.name, path = %self.setup.places.inbox.display(), "watching: {backend}");
+    }
+
+    /// Chooses how changes are noticed.
+    fn start_watching(&mut self) {
+        self.watches = match self.setup.watch {
+            Watch::Scan => None,
+            Watch::Auto | Watch::Events => match Watches::new(self.hints.clone()) {
+                Ok(watches) => Some(watches),
+                Err(error) => {
+                    tracing::warn!(inbox = %self.setup.name, %error, "the kernel gives no events: the folder is scanned");
+                    None
+                }
+            },
+        };
+        self.watch_folder(&self.setup.places.working.clone());
+        let backend = self.backend();
+        self.update_view(|view| view.backend = backend);
+    }
+
+    fn backend(&self) -> String {
+        let mount = self
+            .identity
+            .as_ref()
+            .and_then(|identity| identity.mount.as_ref());
+        let kind = kind(mount);
+        match (self.trusted(), self.setup.watch) {
+            (true, Watch::Events) => format!("events on {kind}, as configured, and scans"),
+            (true, _) => format!("events on {kind}, and scans"),
+            (false, Watch::Scan) => format!("scans only, as configured, on {kind}"),
+            (false, _) => format!("scans on {kind}, where events do not tell of every change"),
+        }
+    }
+
+    pub(super) fn thaw(&mut self) {
+        self.frozen = false;
+        if self.update_view(|view| view.frozen.take().is_some()) {
+            tracing::info!(inbox = %self.setup.name, "the folder is back: work goes on");
+        }
+    }
+
+    pub(super) fn freeze(&mut self, why: String) {
+        self.frozen = true;
+        let news = self.update_view(|view| {
+            let news = view.frozen.as_ref() != Some(&why);
+            view.frozen = Some(why.clone());
+            view.ready = true;
+            news
+        });
+        if news {
+            tracing::error!(inbox = %self.setup.name, "frozen: {why}");
+        }
+    }
+}
+
+fn kind(mount: Option<&mounts::Mount>) -> &str {
+    mount.map_or("a filesystem of unknown kind", |mount| mount.kind.as_str())
+}
