@@ -4,7 +4,7 @@
 //! then shows it to the rest of the program. Changes that arrive while the disk is busy share the next commit, so that
 //! ten thousand jobs do not mean ten thousand waits for the disk.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::Timestamp;
@@ -234,23 +234,32 @@ impl<'a> Batch<'a> {
             .filter(|job| !self.changed.contains_key(&job.id))
             .chain(self.changed.values())
             .filter(|job| job.is_open());
-        let mut claimed: HashMap<(&str, bool, &RelPath), &JobId> = HashMap::new();
+        // The new ones are few and the open ones may be many, so the new ones make the tables.
+        let files = || {
+            new.iter()
+                .flat_map(|job| job.files.iter().map(move |file| (job.inbox.as_str(), file)))
+        };
+        let working: HashMap<(&str, &RelPath), &RelPath> = files()
+            .map(|(inbox, file)| ((inbox, &file.working), &file.dropped))
+            .collect();
+        let dropped: HashSet<(&str, &RelPath)> = files()
+            .map(|(inbox, file)| (inbox, &file.dropped))
+            .collect();
         for job in open {
+            let taking = matches!(job.state, State::Taking { .. });
             for file in &job.files {
-                claimed.insert((&job.inbox, true, &file.working), &job.id);
-                if matches!(job.state, State::Taking { .. }) {
-                    claimed.insert((&job.inbox, false, &file.dropped), &job.id);
-                }
-            }
-        }
-        for job in new {
-            for file in &job.files {
-                let working = claimed.get(&(job.inbox.as_str(), true, &file.working));
-                let dropped = claimed.get(&(job.inbox.as_str(), false, &file.dropped));
-                if let Some(owner) = working.or(dropped) {
+                let inbox = job.inbox.as_str();
+                let same = match working.get(&(inbox, &file.working)) {
+                    Some(dropped) => Some(*dropped),
+                    None if taking && dropped.contains(&(inbox, &file.dropped)) => {
+                        Some(&file.dropped)
+                    }
+                    None => None,
+                };
+                if let Some(file) = same {
                     return Err(LedgerError::Claimed {
-                        file: file.dropped.to_string(),
-                        job: (*owner).clone(),
+                        file: file.to_string(),
+                        job: job.id.clone(),
                     });
                 }
             }
@@ -282,5 +291,72 @@ fn publish(jobs: &Jobs, changed: HashMap<JobId, Arc<Job>>) {
         } else {
             jobs.remove(&id);
         }
+    }
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{Failure, FailureKind, Folder, InputFile, Role, Spot};
+    use crate::journal::SqliteJournal;
+    use std::path::Path;
+
+    fn job(working: &str) -> Job {
+        let path = |text: &str| RelPath::new(Path::new(text)).unwrap();
+        let file = InputFile {
+            role: Role::Main,
+            dropped: path("cat.jpg"),
+            at: Some(Spot {
+                folder: Folder::Inbox,
+                path: path("cat.jpg"),
+            }),
+            working: path(working),
+            bytes: 1,
+            sha256: None,
+        };
+        let failure = Failure {
+            kind: FailureKind::Input,
+            what: String::new(),
+            details: vec![],
+            advice: String::new(),
+            task: None,
+        };
+        let id = JobId::random();
+        let now = Timestamp::now();
+        Job::taken(id, "studio", path("cat.jpg"), vec![file], Err(failure), now)
+    }
+
+    #[tokio::test]
+    async fn one_file_never_becomes_two_jobs() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Arc::new(SqliteJournal::open(dir.path()).await.unwrap());
+        let ledger = Ledger::open(journal).await.unwrap();
+        let first = job("cat.jpg");
+        ledger.insert(vec![first.clone()]).await.unwrap();
+        // Still being taken: the same file is refused, wherever it is to go.
+        let again = ledger.insert(vec![job("cat (2).jpg")]).await;
+        assert!(matches!(again, Err(LedgerError::Claimed { job, .. }) if job == first.id));
+        // Once it has moved, another file may be dropped under its name, but not into its place.
+        let files = first.files.clone();
+        ledger
+            .apply(&first.id, Event::Moved { files })
+            .await
+            .unwrap();
+        assert!(ledger.insert(vec![job("cat.jpg")]).await.is_err());
+        ledger.insert(vec![job("cat (2).jpg")]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_event_that_cannot_be_leaves_the_others_of_its_batch_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Arc::new(SqliteJournal::open(dir.path()).await.unwrap());
+        let ledger = Ledger::open(journal).await.unwrap();
+        let one = job("cat.jpg");
+        ledger.insert(vec![one.clone()]).await.unwrap();
+        let (wrong, right) = tokio::join!(
+            ledger.apply(&one.id, Event::Started),
+            ledger.apply(&one.id, Event::CancelAsked)
+        );
+        assert!(matches!(wrong, Err(LedgerError::Illegal(_))));
+        assert!(right.unwrap().cancel_asked);
     }
 }

@@ -88,6 +88,15 @@ impl Pass<'_, '_> {
 
     /// The wanted file by the name that lies on the disk: sidecars and disks may write accents in different forms of Unicode.
     fn as_on_disk(&self, wanted: &Wanted) -> Wanted {
+        let there = if wanted.shared {
+            std::fs::symlink_metadata(self.tree.absolute(&wanted.file)).is_ok()
+        } else {
+            self.tree.sighting(&wanted.file).is_some()
+        };
+        // Nearly always; and thousands of names may lie beside it.
+        if there {
+            return wanted.clone();
+        }
         let folder = wanted.file.parent();
         let names = if wanted.shared {
             let listed = std::fs::read_dir(self.tree.absolute(&folder));
@@ -104,14 +113,13 @@ impl Pass<'_, '_> {
         } else {
             self.tree.names(&folder)
         };
-        let exact = names.iter().any(|name| name == wanted.file.name());
         let wish = comparable(wanted.file.name());
         match names.iter().find(|name| comparable(name) == wish) {
-            Some(name) if !exact => Wanted {
+            Some(name) => Wanted {
                 file: folder.join(name),
                 ..wanted.clone()
             },
-            Some(_) | None => wanted.clone(),
+            None => wanted.clone(),
         }
     }
 
