@@ -114,6 +114,14 @@ impl SqliteJournal {
         }
     }
 
+    fn read_id(&self, text: &str) -> Result<JobId, JournalError> {
+        text.parse::<JobId>()
+            .map_err(|error| JournalError::Unreadable {
+                path: self.path.clone(),
+                why: format!("a job's name in it cannot be read: {error}"),
+            })
+    }
+
     fn read_job(&self, body: &str) -> Result<Job, JournalError> {
         serde_json::from_str(body).map_err(|error| JournalError::Unreadable {
             path: self.path.clone(),
@@ -408,10 +416,7 @@ impl Journal for SqliteJournal {
             .fetch_all(&self.readers)
             .await
             .map_err(self.store())?;
-            Ok(rows
-                .iter()
-                .filter_map(|row| row.get::<&str, _>(0).parse().ok())
-                .collect())
+            rows.iter().map(|row| self.read_id(row.get(0))).collect()
         })
     }
 
@@ -434,7 +439,7 @@ impl Journal for SqliteJournal {
                 .fetch_optional(&self.readers)
                 .await
                 .map_err(self.store())?;
-            Ok(row.and_then(|row| row.get::<&str, _>(0).parse().ok()))
+            row.map(|row| self.read_id(row.get(0))).transpose()
         })
     }
 

@@ -17,15 +17,7 @@ const CAP: Duration = Duration::from_secs(120);
 pub async fn run(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError> {
     let Some(plan) = &job.plan else {
         let failure = files_failure("the job has no request".to_owned(), Vec::new());
-        return record(
-            engine,
-            job,
-            Event::Fails {
-                failure,
-                charged: None,
-            },
-        )
-        .await;
+        return fails(engine, job, failure).await;
     };
     let Some(client) = engine.client() else {
         return record(engine, job, Event::Requeued { hold: None }).await;
@@ -35,15 +27,7 @@ pub async fn run(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError>
         Ok(ready) => ready,
         Err(NotReady::Files(what)) => {
             let failure = files_failure(what, Vec::new());
-            return record(
-                engine,
-                job,
-                Event::Fails {
-                    failure,
-                    charged: None,
-                },
-            )
-            .await;
+            return fails(engine, job, failure).await;
         }
         Err(NotReady::Refused(what)) => {
             let failure = Failure {
@@ -55,15 +39,7 @@ pub async fn run(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError>
                     .to_owned(),
                 task: None,
             };
-            return record(
-                engine,
-                job,
-                Event::Fails {
-                    failure,
-                    charged: None,
-                },
-            )
-            .await;
+            return fails(engine, job, failure).await;
         }
         Err(NotReady::Later { why, retry_after }) => {
             let times = engine.upload_failed(&job.id);
@@ -153,6 +129,15 @@ pub async fn run(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError>
     }
 }
 
+/// The job fails before Runway took anything on.
+async fn fails(engine: &Arc<Engine>, job: &Job, failure: Failure) -> Result<(), StageError> {
+    let event = Event::Fails {
+        failure,
+        charged: None,
+    };
+    record(engine, job, event).await
+}
+
 async fn record(engine: &Arc<Engine>, job: &Job, event: Event) -> Result<(), StageError> {
     engine
         .record(&job.id, event)
@@ -235,15 +220,7 @@ async fn refused(
                 },
                 task: None,
             };
-            record(
-                engine,
-                job,
-                Event::Fails {
-                    failure,
-                    charged: None,
-                },
-            )
-            .await
+            fails(engine, job, failure).await
         }
     }
 }
