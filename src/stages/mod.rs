@@ -12,9 +12,10 @@ pub use close::{note_path, write_doubt};
 use std::io;
 use std::sync::Arc;
 
-use crate::engine::{Engine, trouble_pause};
+use crate::engine::Engine;
 use crate::inbox::{Taking, finish_taking};
 use crate::job::{Event, Failure, FailureKind, Job, JobId, State};
+use crate::retry::Trouble;
 
 /// Why a stage did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +86,8 @@ pub async fn drive(engine: &Arc<Engine>, id: &JobId) {
                     tracing::error!(job = %id, input = %job.input, state = job.state_word(), "{error}; trying again until it works");
                 }
                 engine.note_trouble(id, error.to_string());
-                if !engine.pause(trouble_pause(attempt)).await {
+                let pause = engine.retry_in(Trouble::Folder, attempt, None);
+                if !engine.pause(pause).await {
                     return;
                 }
             }
