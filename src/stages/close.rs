@@ -342,21 +342,21 @@ pub async fn write_doubt(engine: &Arc<Engine>, job: &Arc<Job>) {
         return;
     };
     let path = note_path(&settings.places.path(&at));
-    let text = format!(
+    let mut text = format!(
         "It is not known whether Runway took this job on: {}\n\n\
-         The request went out after {:.0}. If Runway took it, it may have cost credits, so it is not sent again by itself.\n\n\
-         What to do: look in Runway's portal for a task of that time. Then run one of\n\
-         \u{20} taxiway resolve {id} --adopt TASK_ID   (it is there: its output is fetched)\n\
-         \u{20} taxiway resolve {id} --resubmit        (it is not there: send it again)\n\
-         \u{20} taxiway resolve {id} --abandon         (give it up)\n\n\
-         Job {id}\n",
+         The request went out after {:.0}. If Runway took it, it may have cost credits, so it is not sent again by itself. {}\n\n\
+         What to do: look in Runway's portal for a task of that time. Then run one of\n",
         doubt.why,
         doubt.intent_at,
-        id = job.id,
+        doubt.evidence(job.model()),
     );
-    let written = tokio::task::spawn_blocking(move || match path.try_exists() {
-        Ok(true) => Ok(()),
-        Ok(false) | Err(_) => write_over(&path, text.as_bytes()),
+    for (command, when) in doubt.ways_out(&job.id) {
+        text.push_str(&format!("  {command}\n      ({when})\n"));
+    }
+    append_job(&mut text, job);
+    let written = tokio::task::spawn_blocking(move || match std::fs::read(&path) {
+        Ok(there) if there == text.as_bytes() => Ok(()),
+        Ok(_) | Err(_) => write_over(&path, text.as_bytes()),
     })
     .await;
     match written {
