@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -179,6 +180,8 @@ pub struct Builder {
     base_url: Option<String>,
     env: Vec<(String, String)>,
     arguments: Vec<String>,
+    wrapper: Vec<String>,
+    user: Option<u32>,
 }
 
 impl Builder {
@@ -199,6 +202,8 @@ impl Builder {
             base_url: None,
             env: Vec::new(),
             arguments: Vec::new(),
+            wrapper: Vec::new(),
+            user: None,
         }
     }
 
@@ -288,6 +293,19 @@ impl Builder {
         self
     }
 
+    /// The daemon is started by this program with these arguments, to which its own are added. It has to become the daemon,
+    /// so that signals reach it; `{root}` stands for the studio's folder.
+    pub fn wrapper(mut self, words: &[&str]) -> Builder {
+        self.wrapper = words.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
+    /// The daemon runs as this user, to whom the studio's folders belong. Only root can do that.
+    pub fn user(mut self, id: u32) -> Builder {
+        self.user = Some(id);
+        self
+    }
+
     fn config(&self, url: &str) -> String {
         fn line(text: &mut String, indent: &str, lines: &[String], key: &str, value: &str) {
             let start = format!("{key}:");
@@ -349,7 +367,21 @@ impl Builder {
         }
         let config = root.join("taxiway.yaml");
         fs::write(&config, self.config(&url)).unwrap();
+        let program = match self.user {
+            None => PathBuf::from(env!("CARGO_BIN_EXE_taxiway")),
+            Some(id) => {
+                // Where the binary was built, that user may not even look.
+                let copy = root.join("taxiway");
+                fs::copy(env!("CARGO_BIN_EXE_taxiway"), &copy).unwrap();
+                give(&root, id);
+                copy
+            }
+        };
+        let place = |word: &String| word.replace("{root}", &root.to_string_lossy());
         Studio {
+            program,
+            wrapper: self.wrapper.iter().map(place).collect(),
+            user: self.user,
             simulator,
             runtime: Some(runtime),
             daemon: None,
@@ -378,6 +410,9 @@ pub struct Studio {
     key: Option<String>,
     env: Vec<(String, String)>,
     arguments: Vec<String>,
+    program: PathBuf,
+    wrapper: Vec<String>,
+    user: Option<u32>,
     /// The configuration file.
     pub config: PathBuf,
     /// The folder that everything lies in.
@@ -395,7 +430,27 @@ impl Studio {
 
     /// The binary with the studio's environment and no arguments.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_taxiway"));
+        self.surround(Command::new(env!("CARGO_BIN_EXE_taxiway")))
+    }
+
+    /// What starts the daemon, before its arguments.
+    fn daemon_command(&self) -> Command {
+        let mut command = match self.wrapper.split_first() {
+            None => Command::new(&self.program),
+            Some((wrapper, words)) => {
+                let mut command = Command::new(wrapper);
+                command.args(words).arg(&self.program);
+                command
+            }
+        };
+        if let Some(id) = self.user {
+            command.uid(id).gid(id).env("HOME", &self.root);
+        }
+        self.surround(command)
+    }
+
+    /// The studio's environment.
+    fn surround(&self, mut command: Command) -> Command {
         for name in FOREIGN {
             command.env_remove(name);
         }
@@ -443,7 +498,7 @@ impl Studio {
             .open(self.log_path())
             .unwrap();
         let child = self
-            .command()
+            .daemon_command()
             .arg("run")
             .arg("--config")
             .arg(&self.config)
@@ -651,6 +706,8 @@ impl Studio {
             if !below.starts_with("state")
                 && below != Path::new("daemon.log")
                 && below != Path::new("taxiway.yaml")
+                && below != Path::new("taxiway")
+                && below != Path::new("trace")
             {
                 found.push(below.to_string_lossy().into_owned());
             }
@@ -838,6 +895,19 @@ impl Drop for Studio {
         self.simulator = None;
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
+        }
+    }
+}
+
+/// Makes a folder and everything in it a user's.
+pub fn give(folder: &Path, user: u32) {
+    std::os::unix::fs::chown(folder, Some(user), Some(user)).unwrap();
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            give(&entry.path(), user);
+        } else {
+            std::os::unix::fs::lchown(entry.path(), Some(user), Some(user)).unwrap();
         }
     }
 }
