@@ -10,7 +10,7 @@ use super::upload::reachable;
 use super::{StageError, blocking, inbox};
 use crate::config::OnSuccess;
 use crate::engine::Engine;
-use crate::files::{create_folders, fit_name, fit_name_into, move_new, write_over};
+use crate::files::{create_folders, fit_name, fit_name_into, move_new, sync_folder, write_over};
 use crate::inbox::free_spot;
 use crate::job::{Event, FailureKind, Folder, InputFile, Job, Move, Role, Spot, State, Verdict};
 use crate::places::Places;
@@ -149,6 +149,8 @@ fn move_all(
 ) -> io::Result<Option<Vec<InputFile>>> {
     let mut files = job.files.clone();
     let mut emptied = HashSet::new();
+    // Folders in which names changed that nothing has made durable yet.
+    let mut changed = HashSet::new();
     for planned in moves {
         let Some(file) = files.get_mut(planned.file) else {
             continue;
@@ -162,6 +164,7 @@ fn move_all(
         match &planned.to {
             None => {
                 remove_if_there(&source)?;
+                changed.extend(source.parent().map(Path::to_owned));
                 file.at = None;
             }
             Some(to) => {
@@ -172,10 +175,23 @@ fn move_all(
                     // Moved before a crash, or deleted by the person.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {
                         file.at = target.try_exists()?.then(|| to.clone());
+                        // Whoever moved it may not have come as far as making its name durable.
+                        changed.extend(
+                            [&source, &target]
+                                .into_iter()
+                                .filter_map(|path| path.parent().map(Path::to_owned)),
+                        );
                     }
                     Err(error) => return Err(error),
                 }
             }
+        }
+    }
+    for folder in changed {
+        match sync_folder(&folder) {
+            // It was removed after its files had left it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other?,
         }
     }
     if let Some(note) = note {
