@@ -146,7 +146,7 @@ fn plain(file: File) -> io::Result<File> {
 pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match rename_once(from, to) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_linked(from, to)? => {
-            fs::remove_file(from)
+            remove_linked(from, to)
         }
         other => other,
     }
@@ -177,12 +177,18 @@ fn is_linked(from: &Path, to: &Path) -> io::Result<bool> {
     Ok((a.dev(), a.ino()) != (b.dev(), b.ino()))
 }
 
+/// Removes the first of two names of one file. A power cut must not take the second, which is younger.
+fn remove_linked(from: &Path, to: &Path) -> io::Result<()> {
+    sync_parent(to)?;
+    fs::remove_file(from)
+}
+
 fn rename_once(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Ok(()) => Ok(()),
         // The filesystem does not know the flag: a hard link is as atomic and does not replace either.
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => match fs::hard_link(from, to) {
-            Ok(()) => fs::remove_file(from),
+            Ok(()) => remove_linked(from, to),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(error),
             // Neither: look, then rename. Only another program that takes the same name within these microseconds
