@@ -227,6 +227,9 @@ fn copy_and_remove(from: &Path, to: &Path) -> io::Result<()> {
     if fs::symlink_metadata(to).is_ok() {
         // An earlier attempt came as far as the target and not as far as removing the source; or it is another file.
         return if same_content(from, to)? {
+            // Whoever wrote it may not have come as far as making it durable.
+            open_plain(to)?.sync_all()?;
+            sync_parent(to)?;
             fs::remove_file(from)
         } else {
             Err(io::ErrorKind::AlreadyExists.into())
