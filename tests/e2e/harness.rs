@@ -182,6 +182,7 @@ pub struct Builder {
     arguments: Vec<String>,
     wrapper: Vec<String>,
     user: Option<u32>,
+    binary: PathBuf,
 }
 
 impl Builder {
@@ -204,7 +205,14 @@ impl Builder {
             arguments: Vec::new(),
             wrapper: Vec::new(),
             user: None,
+            binary: PathBuf::from(env!("CARGO_BIN_EXE_taxiway")),
         }
+    }
+
+    /// Another build of the program.
+    pub fn binary(mut self, path: &Path) -> Builder {
+        self.binary = path.to_owned();
+        self
     }
 
     /// Changes the simulator's options; tasks take 0.1 s otherwise.
@@ -368,11 +376,11 @@ impl Builder {
         let config = root.join("taxiway.yaml");
         fs::write(&config, self.config(&url)).unwrap();
         let program = match self.user {
-            None => PathBuf::from(env!("CARGO_BIN_EXE_taxiway")),
+            None => self.binary.clone(),
             Some(id) => {
                 // Where the binary was built, that user may not even look.
                 let copy = root.join("taxiway");
-                fs::copy(env!("CARGO_BIN_EXE_taxiway"), &copy).unwrap();
+                fs::copy(&self.binary, &copy).unwrap();
                 give(&root, id);
                 copy
             }
@@ -388,6 +396,7 @@ impl Builder {
             key: self.key,
             env: self.env,
             arguments: self.arguments,
+            binary: self.binary,
             config,
             root,
             _folder: folder,
@@ -413,6 +422,7 @@ pub struct Studio {
     program: PathBuf,
     wrapper: Vec<String>,
     user: Option<u32>,
+    binary: PathBuf,
     /// The configuration file.
     pub config: PathBuf,
     /// The folder that everything lies in.
@@ -430,7 +440,7 @@ impl Studio {
 
     /// The binary with the studio's environment and no arguments.
     pub fn command(&self) -> Command {
-        self.surround(Command::new(env!("CARGO_BIN_EXE_taxiway")))
+        self.surround(Command::new(&self.binary))
     }
 
     /// What starts the daemon, before its arguments.
