@@ -475,6 +475,15 @@ impl Studio {
         command
     }
 
+    /// From now on the daemon is started by this program, as [`Builder::wrapper`] says.
+    pub fn set_wrapper(&mut self, words: &[&str]) {
+        let root = self.root.to_string_lossy();
+        self.wrapper = words
+            .iter()
+            .map(|word| word.replace("{root}", &root))
+            .collect();
+    }
+
     /// From now on the daemon and the commands get this key.
     pub fn set_key(&mut self, key: Option<&str>) {
         self.key = key.map(str::to_owned);

@@ -7,11 +7,14 @@ mod rules_tests;
 mod trace;
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::Command;
+use std::time::Duration;
 
 use taxiway::simulator::Action;
 
 use self::rules::{Places, breaches};
+use self::trace::{Op, What};
 use crate::harness::{Builder, Studio, fault, jpeg};
 use crate::mount::{Mount, is_root};
 
@@ -21,28 +24,34 @@ fn traced(builder: Builder, more: &[&str]) -> Option<Studio> {
         println!("left out: strace is not installed");
         return None;
     }
-    // With -D the daemon is the child that signals go to, and strace stands aside.
-    let calls = format!("trace={}", trace::CALLS);
-    let mut words = vec![
-        "strace",
-        "-D",
-        "-f",
-        "-tt",
-        "-y",
-        "-s",
-        "65536",
-        "-o",
-        "{root}/trace",
-        "-e",
-        &calls,
-    ];
-    words.extend(more);
-    Some(builder.wrapper(&words).open())
+    let mut studio = builder.open();
+    follow(&mut studio, more);
+    Some(studio)
 }
 
-/// Ends the daemon and checks all that it did for its only job.
-fn check(mut studio: Studio, input: &str, expected: &[&str]) {
-    let job = studio.job(input).unwrap();
+/// From now on the daemon's calls are noted. With -D the daemon is the child that signals go to, and strace stands aside.
+fn follow(studio: &mut Studio, more: &[&str]) {
+    let calls = format!("trace={}", trace::CALLS);
+    let words = "strace -D -f -tt -y -s 65536 -o {root}/trace -e";
+    let mut words: Vec<&str> = words.split(' ').collect();
+    words.push(&calls);
+    words.extend(more);
+    studio.set_wrapper(&words);
+}
+
+/// The next daemon ends at the `nth` call of this kind on this path, before the call is done.
+fn cut_at(studio: &mut Studio, call: &str, path: &str, nth: u32) {
+    let path = format!("{{root}}/{path}");
+    let calls = format!("trace={call}");
+    let inject = format!("inject={call}:error=EIO:signal=KILL:when={nth}");
+    let words = "strace -D -f -o {root}/first -P";
+    let mut words: Vec<&str> = words.split(' ').collect();
+    words.extend([path.as_str(), "-e", &calls, "-e", &inject]);
+    studio.set_wrapper(&words);
+}
+
+/// Ends the daemon and answers with all that it did.
+fn operations(studio: &mut Studio) -> (String, Vec<Op>) {
     let status = studio.stop();
     assert!(status.success(), "{status}\n{}", studio.report());
     let trace = studio.wait_for("the trace is whole", |studio| {
@@ -52,6 +61,13 @@ fn check(mut studio: Studio, input: &str, expected: &[&str]) {
         (last && text.ends_with('\n')).then_some(text)
     });
     let ops = trace::parse(&trace);
+    (trace, ops)
+}
+
+/// Ends the daemon and checks all that it did for its only job.
+fn check(mut studio: Studio, input: &str, expected: &[&str]) {
+    let job = studio.job(input).unwrap();
+    let (trace, ops) = operations(&mut studio);
     let places = Places {
         root: studio.root.clone(),
         inbox: studio.path("inbox"),
@@ -209,4 +225,75 @@ fn where_names_need_hard_links_a_job_survives_a_power_cut_anywhere() {
     studio.drop_file("shoes/red.jpg", jpeg("red"));
     studio.wait_done("shoes/red.jpg");
     check(studio, "shoes/red.jpg", &DELIVERED);
+}
+
+/// What a daemon that was killed between a rename and its sync leaves is not durable: the next one has to sync it before it
+/// says so, although there is nothing left to rename.
+#[test]
+fn what_a_killed_daemon_renamed_is_synced_by_the_next_one() {
+    // The folder, which of its syncs, and what relies on it. The outbox is synced for the part, the record and the output.
+    for (folder, nth, event) in [
+        ("working", 1, "moved"),
+        ("outbox", 3, "delivered"),
+        ("originals", 1, "closed"),
+    ] {
+        let Some(mut studio) = traced(Studio::builder().image_defaults(), &[]) else {
+            return;
+        };
+        cut_at(&mut studio, "fsync", folder, nth);
+        studio.start();
+        studio.drop_file("red.jpg", jpeg("red"));
+        let status = studio.wait_end(Duration::from_secs(20));
+        assert_eq!(status.signal(), Some(9), "{folder}: {}", studio.report());
+        follow(&mut studio, &[]);
+        studio.start();
+        studio.wait_done("red.jpg");
+        assert_eq!(studio.submissions().len(), 1, "{}", studio.report());
+        let path = studio.path(folder);
+        let (_, ops) = operations(&mut studio);
+        let text = format!("\"event\":\"{event}\"");
+        let commit = ops.iter().find(|op| {
+            matches!(&op.what, What::Write(_, bytes) if crate::harness::contains(bytes, text.as_bytes()))
+        });
+        let commit = commit.unwrap_or_else(|| panic!("{event} is not there"));
+        let synced = ops.iter().any(|op| {
+            matches!(&op.what, What::Sync(synced) if *synced == path) && op.end < commit.begin
+        });
+        assert!(synced, "{folder} was not synced before {event}");
+    }
+}
+
+/// The same where the inputs are copied: the copy's name and content are made durable before the source goes.
+#[test]
+fn what_a_killed_daemon_copied_is_synced_before_the_source_goes() {
+    if !is_root() {
+        return;
+    }
+    let Some(mut studio) = traced(Studio::builder().image_defaults(), &[]) else {
+        return;
+    };
+    let _originals = Mount::tmpfs(&studio.path("originals"), "8m");
+    cut_at(&mut studio, "fsync", "originals", 1);
+    studio.start();
+    studio.drop_file("red.jpg", jpeg("red"));
+    let status = studio.wait_end(Duration::from_secs(20));
+    assert_eq!(status.signal(), Some(9), "{}", studio.report());
+    assert!(studio.working("red.jpg").is_file() && studio.originals("red.jpg").is_file());
+    follow(&mut studio, &[]);
+    studio.start();
+    studio.wait_done("red.jpg");
+    let (source, copy) = (studio.working("red.jpg"), studio.originals("red.jpg"));
+    let (_, ops) = operations(&mut studio);
+    let gone = ops
+        .iter()
+        .find(|op| op.what == What::Unlink(source.clone()));
+    let gone = gone.unwrap_or_else(|| panic!("{} still lies there", source.display()));
+    for path in [copy.as_path(), copy.parent().unwrap()] {
+        let sync = What::Sync(path.to_owned());
+        assert!(
+            ops.iter().any(|op| op.what == sync && op.end < gone.begin),
+            "{} was not synced before the source went",
+            path.display()
+        );
+    }
 }

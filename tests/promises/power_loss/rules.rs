@@ -38,6 +38,7 @@ pub fn breaches(ops: &[Op], places: &Places, job: &str, expected: &[&str]) -> Ve
     check.delivering(&mut found);
     check.closing(&mut found);
     check.folders_are_durable(&mut found);
+    check.the_journal_has_a_name(&mut found);
     check.nothing_goes_before_its_replacement(&mut found);
     found
 }
@@ -279,11 +280,15 @@ impl Check<'_> {
             record.push(".yaml");
             let record = PathBuf::from(record);
             let is_record = to.extension().is_some_and(|extension| extension == "yaml");
-            let has_record = self
-                .namings()
-                .any(|(other, _, name)| name == record && other.end < op.begin);
+            let folder = to.parent().unwrap_or(to);
+            let has_record = self.namings().any(|(other, _, name)| {
+                name == record && other.end < op.begin && self.synced(folder, other.end, op.begin)
+            });
             if !is_record && !has_record {
-                found.push(format!("{} got its name before its record", to.display()));
+                found.push(format!(
+                    "{} got its name before its record was durable",
+                    to.display()
+                ));
             }
         }
     }
@@ -347,6 +352,26 @@ impl Check<'_> {
                 found.push(format!(
                     "the journal went on before the new folder {} was durable",
                     path.display()
+                ));
+            }
+        }
+    }
+
+    /// The journal's files are found again after a power cut by the time the first job relies on them.
+    fn the_journal_has_a_name(&self, found: &mut Vec<String>) {
+        let Some(insert) = self.event("insert") else {
+            return;
+        };
+        let folder = self.places.journal.parent().unwrap_or(&self.places.journal);
+        for file in [&self.places.journal, &self.wal()] {
+            let made = self
+                .ops
+                .iter()
+                .find(|op| matches!(&op.what, What::Create(path) if path == file));
+            if made.is_some_and(|made| !self.synced(folder, made.end, insert.begin)) {
+                found.push(format!(
+                    "a job was noted before the name {} was durable",
+                    file.display()
                 ));
             }
         }

@@ -68,6 +68,9 @@ fn ops(script: &str) -> Vec<Op> {
 const DELIVERED: &str = "
     mkdir /r/state
     sync /r
+    create /r/state/journal.sqlite
+    create /r/state/journal.sqlite-wal
+    sync /r/state
     commit insert
     rename /r/inbox/a.jpg /r/working/a.jpg
     sync /r/working
@@ -304,7 +307,11 @@ fn a_delivery_out_of_order_is_a_breach() {
             "rename /r/outbox/.taxiway-job0-0.part /r/outbox/a.mp4",
             "rename /r/outbox/.taxiway-1-0.part /r/outbox/a.mp4.yaml",
         ),
-        "got its name before its record",
+        "got its name before its record was durable",
+    );
+    breaks(
+        &without(DELIVERED, "sync /r/outbox", 1),
+        "got its name before its record was durable",
     );
 }
 
@@ -342,6 +349,14 @@ fn a_folder_that_a_power_cut_takes_away_is_a_breach() {
     breaks(
         &without(COPIED, "sync /r/originals", 0),
         "before the new folder /r/originals/sub was durable",
+    );
+}
+
+#[test]
+fn a_journal_that_a_power_cut_takes_away_is_a_breach() {
+    breaks(
+        &without(DELIVERED, "sync /r/state", 0),
+        "a job was noted before the name /r/state/journal.sqlite-wal was durable",
     );
 }
 
