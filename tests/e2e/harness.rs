@@ -387,6 +387,7 @@ impl Builder {
         };
         let place = |word: &String| word.replace("{root}", &root.to_string_lossy());
         Studio {
+            patience: PATIENCE,
             program,
             wrapper: self.wrapper.iter().map(place).collect(),
             user: self.user,
@@ -423,6 +424,8 @@ pub struct Studio {
     wrapper: Vec<String>,
     user: Option<u32>,
     binary: PathBuf,
+    /// How long a condition may take to come true.
+    pub patience: Duration,
     /// The configuration file.
     pub config: PathBuf,
     /// The folder that everything lies in.
@@ -553,6 +556,11 @@ impl Studio {
     pub fn stop(&mut self) -> ExitStatus {
         self.signal(rustix::process::Signal::TERM);
         self.wait_end(Duration::from_secs(10))
+    }
+
+    /// The daemon's process id.
+    pub fn pid(&self) -> u32 {
+        self.daemon.as_ref().expect("no daemon runs").id()
     }
 
     /// Waits for the daemon's end.
@@ -793,7 +801,7 @@ impl Studio {
 
     /// Waits until something is there, and answers with it.
     pub fn wait_for<T>(&self, what: &str, mut look: impl FnMut(&Studio) -> Option<T>) -> T {
-        let limit = Instant::now() + PATIENCE;
+        let limit = Instant::now() + self.patience;
         loop {
             if let Some(found) = look(self) {
                 return found;

@@ -7,6 +7,7 @@
 mod api;
 mod audit;
 mod book;
+mod disks;
 mod doubts;
 #[path = "../e2e/harness.rs"]
 mod harness;

@@ -1,6 +1,7 @@
 //! Small filesystems of a test's own, which go when the test ends, however it ends.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -33,8 +34,8 @@ impl Mount {
         }
     }
 
-    /// An ext4 of so many MB in a file beside it, with some options of `mount`.
-    pub fn ext4(path: &Path, megabytes: u64, options: &str) -> Mount {
+    /// An ext4 of so many MB in a file beside it.
+    pub fn ext4(path: &Path, megabytes: u64) -> Mount {
         fs::create_dir_all(path).unwrap();
         let image = path.with_extension("ext4");
         let file = fs::File::create(&image).unwrap();
@@ -45,9 +46,9 @@ impl Mount {
             &["-q", "-F", "-m", "0", "-b", "1024", "-E", "root_owner=0:0"],
             &image,
         );
-        let loop_options = format!("loop,{options}");
+
         let image = image.to_string_lossy().into_owned();
-        run("mount", &["-o", &loop_options, &image], path);
+        run("mount", &["-o", "loop", &image], path);
         Mount {
             path: path.to_owned(),
         }
@@ -56,6 +57,33 @@ impl Mount {
     /// Where it lies.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Fills it to the last byte; [`Mount::make_room`] ends that.
+    pub fn fill(&self) {
+        let mut filler = fs::File::create(self.filler()).unwrap();
+        let block = vec![0x5a_u8; 64 * 1024];
+        for size in [block.len(), 1024, 1] {
+            loop {
+                match filler
+                    .write_all(&block[..size])
+                    .and_then(|()| filler.sync_data())
+                {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == std::io::ErrorKind::StorageFull => break,
+                    Err(error) => panic!("{}: {error}", self.path.display()),
+                }
+            }
+        }
+    }
+
+    /// What filled it goes.
+    pub fn make_room(&self) {
+        fs::remove_file(self.filler()).unwrap();
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.path.join(".filler")
     }
 
     /// Read-only or writable again. Answers false where somebody has a file open for writing.
