@@ -20,6 +20,22 @@ const PATH_MAX: usize = 4095;
 /// How often a folder's name is numbered before something else must be wrong.
 const NUMBERS_MAX: u32 = 10_000;
 
+/// What a person can do about trouble with a disk.
+pub fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "Make room on that disk; work then goes on by itself"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "It is mounted read-only: mount it writable; work then goes on by itself"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "Give taxiway's user permission to read and write there; work then goes on by itself"
+        }
+        _ => "Look whether that disk or share is all right; work goes on by itself once it is",
+    }
+}
+
 /// Makes a folder and those above it, durably: after a power cut they are still there.
 pub fn create_folders(path: &Path) -> io::Result<()> {
     if path.is_dir() {

@@ -41,9 +41,11 @@ pub async fn run(
     );
     let moved = blocking(move || move_all(&moving, &planned, &at, note.as_deref()))
         .await?
-        .map_err(StageError::disk(
-            "the inputs cannot be moved to where they rest",
-        ))?;
+        .map_err(StageError::disk(format!(
+            "the inputs cannot be moved from {} to where they rest{}",
+            places.working.display(),
+            rest(moves, &places)
+        )))?;
     match moved {
         Some(files) => {
             // What is not there counts as deleted only while the folders themselves can be trusted.
@@ -74,6 +76,14 @@ pub async fn run(
     }
 }
 
+/// The folder that inputs go to, for people; nothing where they are deleted.
+fn rest(moves: &[Move], places: &Places) -> String {
+    let spot = moves.iter().find_map(|planned| planned.to.as_ref());
+    spot.map_or_else(String::new, |spot| {
+        format!(", {}", places.folder(spot.folder).display())
+    })
+}
+
 /// Chooses where each file goes, and makes the choice durable before anything moves. What has moved already, as an `earlier`
 /// choice said, stays where it is.
 async fn choose(
@@ -89,12 +99,13 @@ async fn choose(
         (Verdict::Done { .. }, OnSuccess::Delete) => None,
         (Verdict::Failed(_) | Verdict::Cancelled { .. }, _) => Some(Folder::Failed),
     };
+    let looked = folder.map_or_else(String::new, |folder| {
+        format!("the folder {}", places.folder(folder).display())
+    });
     let (choosing, places, earlier) = (job.clone(), places.clone(), earlier.to_vec());
     let moves = blocking(move || choose_moves(&choosing.files, &earlier, folder, &places))
         .await?
-        .map_err(StageError::disk(
-            "the folder for inputs cannot be looked at",
-        ))?;
+        .map_err(StageError::disk(format!("{looked} cannot be looked at")))?;
     engine
         .record(&job.id, Event::MovesChosen { moves })
         .await
