@@ -9,7 +9,7 @@ use super::tree::Tree;
 use super::watch::Watches;
 use super::worker::Worker;
 use crate::config::Watch;
-use crate::files::create_folders;
+use crate::files::{advice, create_folders};
 use crate::job::{JobId, shown};
 
 /// Files of no job are counted up to this number.
@@ -19,10 +19,13 @@ impl Worker {
     /// What lies at the root now.
     fn look_at_root(&self) -> Result<Identity, String> {
         let root = &self.setup.places.inbox;
-        let meta = std::fs::metadata(root).map_err(|error| {
+        // Its files count as there only while it can be listed and searched; a look at its own entry in its parent needs neither.
+        let look = || std::fs::read_dir(root).and_then(|_| std::fs::metadata(root.join(".")));
+        let meta = look().map_err(|error| {
             format!(
-                "{} cannot be reached: {error}. Nothing in it is taken as deleted",
-                root.display()
+                "{} cannot be reached: {error}. Nothing in it is taken as deleted. {}",
+                root.display(),
+                advice(&error)
             )
         })?;
         Ok(Identity::new(meta.dev(), mounts::here(root)))

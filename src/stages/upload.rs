@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -181,12 +182,23 @@ async fn unreadable(
                 Err(away) => away.into(),
             }
         }
+        // The whole folder lost its permissions, which is no fault of the file's and passes.
+        io::ErrorKind::PermissionDenied if !searchable(&places.working).await => {
+            let what = format!("{name} cannot be read in {}", places.working.display());
+            StageError::disk(what)(error).into()
+        }
         io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput => {
             NotReady::Files(format!("{name} cannot be read: {error}"))
         }
         // A disk or a share has trouble, which passes.
         _ => StageError::disk(format!("{name} cannot be read"))(error).into(),
     }
+}
+
+/// Whether files in a folder can be reached at all.
+async fn searchable(folder: &Path) -> bool {
+    let inside = folder.join(".");
+    matches!(blocking(move || inside.metadata()).await, Ok(Ok(_)))
 }
 
 fn name_of(files: &[InputFile], file: &FileRef) -> String {
