@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Shared;
-use crate::files::move_new;
+use crate::files::{move_new, remove_file};
 use crate::inbox::{InboxHandle, InboxView};
 use crate::job::{Event, Failure, FailureKind, InputFile, Job, JobId, Role, State};
 use crate::ledger::LedgerError;
@@ -369,7 +369,7 @@ fn move_back(job: &Job, places: &Places) -> Result<(), String> {
         }
     }
     for (source, _) in &ways {
-        match std::fs::remove_file(note_path(source)) {
+        match remove_file(&note_path(source)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 tracing::debug!(job = %job.id, %error, "the old note stays");
             }
