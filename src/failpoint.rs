@@ -3,7 +3,7 @@
 //!
 //! | variable | does |
 //! |---|---|
-//! | `TAXIWAY_FAILPOINT=NAME#N=HOW` | at the N-th pass of NAME: `kill` (as a power cut), `error` (EIO) or `full` (ENOSPC) |
+//! | `TAXIWAY_FAILPOINT=NAME#N=HOW;…` | at the N-th pass of NAME: `kill` (as a power cut), `error` (EIO) or `full` (ENOSPC) |
 //! | `TAXIWAY_FAILPOINT_TRACE=FILE` | each pass adds a line to the file: `error NAME` where the step can fail, else `kill NAME` |
 //!
 //! A point stands directly before the step that it is named for, in the same thread, so that a trace of system calls shows
@@ -69,7 +69,7 @@ mod armed {
     }
 
     struct Points {
-        target: Option<Target>,
+        targets: Vec<Target>,
         trace: Option<File>,
         passes: Mutex<HashMap<String, u64>>,
     }
@@ -88,26 +88,26 @@ mod armed {
                 refuse(&format!("the trace cannot be written: {error}"));
             }
         }
-        let target = points.target.as_ref()?;
-        if target.point != point || target.nth != *count {
-            return None;
-        }
-        match target.how {
+        let mut targets = points.targets.iter();
+        let due = targets.find(|target| target.point == point && target.nth == *count)?;
+        match due.how {
             How::Kill => die(),
             How::Error(error) => can_fail.then_some(error),
         }
     }
 
     fn read() -> Option<Points> {
-        let target = std::env::var("TAXIWAY_FAILPOINT").ok().map(|text| {
-            parse(&text).unwrap_or_else(|| refuse(&format!("{text:?} is no NAME#N=HOW")))
-        });
+        let asked = std::env::var("TAXIWAY_FAILPOINT").unwrap_or_default();
+        let targets: Vec<Target> = asked
+            .split_terminator(';')
+            .map(|text| parse(text).unwrap_or_else(|| refuse(&format!("{text:?} is no NAME#N=HOW"))))
+            .collect();
         let trace = std::env::var_os("TAXIWAY_FAILPOINT_TRACE").map(|path| {
             let file = File::options().create(true).append(true).open(&path);
             file.unwrap_or_else(|error| refuse(&format!("{}: {error}", path.display())))
         });
-        (target.is_some() || trace.is_some()).then(|| Points {
-            target,
+        (!targets.is_empty() || trace.is_some()).then(|| Points {
+            targets,
             trace,
             passes: Mutex::default(),
         })
