@@ -181,6 +181,7 @@ pub struct Builder {
     base_url: Option<String>,
     env: Vec<(String, String)>,
     arguments: Vec<String>,
+    binary: PathBuf,
 }
 
 impl Builder {
@@ -201,7 +202,14 @@ impl Builder {
             base_url: None,
             env: Vec::new(),
             arguments: Vec::new(),
+            binary: PathBuf::from(env!("CARGO_BIN_EXE_taxiway")),
         }
+    }
+
+    /// Another build of the program.
+    pub fn binary(mut self, path: &Path) -> Builder {
+        self.binary = path.to_owned();
+        self
     }
 
     /// Changes the simulator's options; tasks take 0.1 s otherwise.
@@ -358,6 +366,7 @@ impl Builder {
             key: self.key,
             env: self.env,
             arguments: self.arguments,
+            binary: self.binary,
             config,
             root,
             _folder: folder,
@@ -380,6 +389,7 @@ pub struct Studio {
     key: Option<String>,
     env: Vec<(String, String)>,
     arguments: Vec<String>,
+    binary: PathBuf,
     /// The configuration file.
     pub config: PathBuf,
     /// The folder that everything lies in.
@@ -397,7 +407,7 @@ impl Studio {
 
     /// The binary with the studio's environment and no arguments.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_taxiway"));
+        let mut command = Command::new(&self.binary);
         for name in FOREIGN {
             command.env_remove(name);
         }
