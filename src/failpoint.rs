@@ -100,7 +100,9 @@ mod armed {
         let asked = std::env::var("TAXIWAY_FAILPOINT").unwrap_or_default();
         let targets: Vec<Target> = asked
             .split_terminator(';')
-            .map(|text| parse(text).unwrap_or_else(|| refuse(&format!("{text:?} is no NAME#N=HOW"))))
+            .map(|text| {
+                parse(text).unwrap_or_else(|| refuse(&format!("{text:?} is no NAME#N=HOW")))
+            })
             .collect();
         let trace = std::env::var_os("TAXIWAY_FAILPOINT_TRACE").map(|path| {
             let file = File::options().create(true).append(true).open(&path);

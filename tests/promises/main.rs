@@ -10,5 +10,6 @@ mod book;
 mod doubts;
 #[path = "../e2e/harness.rs"]
 mod harness;
+mod points;
 mod smoke;
 mod watcher;
