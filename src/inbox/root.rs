@@ -1,6 +1,8 @@
 //! The root of an inbox: whether it is there, whether it is what it was, and what follows when it goes and comes back.
 
+use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 use super::mounts::{self, Identity};
 use super::tree::Tree;
@@ -106,22 +108,36 @@ impl Worker {
     /// Makes the folders that are missing, and starts watching.
     fn begin(&mut self) {
         let places = &self.setup.places;
-        for folder in [
+        self.unmade = [
             &places.working,
             &places.outbox,
             &places.originals,
             &places.failed,
-        ] {
-            if let Err(error) = create_folders(folder) {
-                tracing::error!(
-                    inbox = %self.setup.name, %error,
-                    "{} cannot be made: make it, or mend the permissions above it", folder.display()
-                );
-            }
+        ]
+        .map(Clone::clone)
+        .into();
+        for (folder, error) in self.make_folders() {
+            tracing::error!(
+                inbox = %self.setup.name, %error,
+                "{} cannot be made and is tried again: mend the permissions above it, or make room", folder.display()
+            );
         }
         self.start_watching();
         let backend = self.backend();
         tracing::info!(inbox = %self.setup.name, path = %self.setup.places.inbox.display(), "watching: {backend}");
+    }
+
+    /// Makes the folders that were never there since the watch began; answers with those that cannot be made. One that was
+    /// there and is gone may be a share that is offline, and nothing is made in its place.
+    pub(super) fn make_folders(&mut self) -> Vec<(PathBuf, io::Error)> {
+        let mut failed = Vec::new();
+        for folder in std::mem::take(&mut self.unmade) {
+            if let Err(error) = create_folders(&folder) {
+                self.unmade.push(folder.clone());
+                failed.push((folder, error));
+            }
+        }
+        failed
     }
 
     /// Chooses how changes are noticed.

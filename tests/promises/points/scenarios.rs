@@ -277,6 +277,7 @@ pub const DELIVERIES: &[Scenario] = &[
 pub const REFUSALS: &[Scenario] = &[
     Scenario {
         name: "a sidecar with a mistake",
+        from: Some("commit.before/insert"),
         dropped: || {
             vec![(
                 "red.yaml",
@@ -394,7 +395,6 @@ pub const PERSONS: &[Scenario] = &[
         },
         ends: &[("red.jpg", "cancelled")],
         files: RED_FAILED,
-        tasks: 0,
         ..ONE
     },
     Scenario {
