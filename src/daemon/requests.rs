@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Shared;
-use crate::files::move_new;
+use crate::files::{move_new, remove_file};
 use crate::inbox::{InboxHandle, InboxView};
 use crate::job::{Event, Failure, FailureKind, InputFile, Job, JobId, Role, State};
 use crate::ledger::LedgerError;
@@ -304,11 +304,14 @@ async fn retry(shared: &Arc<Shared>, job: Job) -> Result<Vec<Value>, String> {
         ));
     };
     let places = inbox.places;
-    with_handle(shared, &job, |handle| handle.expect_retry(job.clone()))?;
+    let news = with_handle(shared, &job, |handle| handle.expect_retry(job.clone()))?;
     let (moving, target) = (job.clone(), places);
     let moved = tokio::task::spawn_blocking(move || move_back(&moving, &target)).await;
     if let Err(why) = moved.map_err(|error| error.to_string()).flatten() {
-        with_handle(shared, &job, |handle| handle.forget_retry(&job))?;
+        // Asked twice: the files are on their way already, and the first time counts.
+        if news {
+            with_handle(shared, &job, |handle| handle.forget_retry(&job))?;
+        }
         return Err(why);
     }
     with_handle(shared, &job, InboxHandle::look)?;
@@ -356,9 +359,13 @@ fn move_back(job: &Job, places: &Places) -> Result<(), String> {
     }
     for (index, (source, target)) in ways.iter().enumerate() {
         if let Err(error) = move_new(source, target) {
-            for (source, target) in ways.iter().take(index).rev() {
-                if let Err(error) = move_new(target, source) {
-                    tracing::error!(job = %job.id, %error, "{} stays in the inbox", target.display());
+            // This one, too, may lie there already: what failed may have been to make its new name durable.
+            for (source, target) in ways.iter().take(index.saturating_add(1)).rev() {
+                match move_new(target, source) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        tracing::error!(job = %job.id, %error, "{} stays in the inbox", target.display());
+                    }
+                    _ => {}
                 }
             }
             return Err(format!(
@@ -369,7 +376,7 @@ fn move_back(job: &Job, places: &Places) -> Result<(), String> {
         }
     }
     for (source, _) in &ways {
-        match std::fs::remove_file(note_path(source)) {
+        match remove_file(&note_path(source)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 tracing::debug!(job = %job.id, %error, "the old note stays");
             }

@@ -1,6 +1,7 @@
 //! The root of an inbox: whether it is there, whether it is what it was, and what follows when it goes and comes back.
 
 use std::collections::HashSet;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -114,18 +115,19 @@ impl Worker {
     /// Makes the folders that are missing, and starts watching.
     fn begin(&mut self) {
         let places = &self.setup.places;
-        for folder in [
+        self.unmade = [
             &places.working,
             &places.outbox,
             &places.originals,
             &places.failed,
-        ] {
-            if let Err(error) = create_folders(folder) {
-                tracing::error!(
-                    inbox = %self.setup.name, %error,
-                    "{} cannot be made: make it, or mend the permissions above it", folder.display()
-                );
-            }
+        ]
+        .map(Clone::clone)
+        .into();
+        for (folder, error) in self.make_folders() {
+            tracing::error!(
+                inbox = %self.setup.name, %error,
+                "{} cannot be made and is tried again: mend the permissions above it, or make room", folder.display()
+            );
         }
         self.tell_of_orphans();
         self.start_watching();
@@ -155,6 +157,19 @@ impl Worker {
                 working.display(), shown(first.as_os_str())
             );
         }
+    }
+
+    /// Makes the folders that were never there since the watch began; answers with those that cannot be made. One that was
+    /// there and is gone may be a share that is offline, and nothing is made in its place.
+    pub(super) fn make_folders(&mut self) -> Vec<(PathBuf, io::Error)> {
+        let mut failed = Vec::new();
+        for folder in std::mem::take(&mut self.unmade) {
+            if let Err(error) = create_folders(&folder) {
+                self.unmade.push(folder.clone());
+                failed.push((folder, error));
+            }
+        }
+        failed
     }
 
     /// Chooses how changes are noticed.
@@ -215,7 +230,7 @@ fn find_others(
     folder: &Path,
     ours: &HashSet<&Path>,
     found: &mut Vec<PathBuf>,
-) -> std::io::Result<()> {
+) -> io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         let (path, name) = (entry.path(), entry.file_name());

@@ -145,36 +145,48 @@ pub enum Event {
     },
 }
 
-impl Event {
-    /// The event's word in messages and in the history of a job.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Event::Moved { .. } => "moved to working",
-            Event::Held { hold: Some(_) } => "held",
-            Event::Held { hold: None } => "released",
-            Event::Started => "started",
-            Event::Requeued { .. } => "queued again",
-            Event::Intent { .. } => "submitting",
-            Event::Accepted { .. } => "accepted",
-            Event::Adopted { .. } => "adopted",
-            Event::Refetch => "fetched again",
-            Event::Abandoned { .. } => "given up",
-            Event::Doubtful { .. } => "in doubt",
-            Event::Counted { .. } => "Runway's counters looked at",
-            Event::Succeeded { .. } => "succeeded",
-            Event::TaskRetry { .. } => "task failed, may be repeated",
-            Event::Fetched { .. } => "fetched",
-            Event::Named { .. } => "named",
-            Event::Delivered => "delivered",
-            Event::Fails { .. } => "failed",
-            Event::CancelAsked => "cancel asked",
-            Event::Cancelled { .. } => "cancelled",
-            Event::MovesChosen { .. } => "resting places chosen",
-            Event::Closed { .. } => "closed",
-            Event::Resubmitted { .. } => "resubmitted",
-            Event::Retried { .. } => "retried",
+/// The words of all events: one list, so that none is missing from [`Event::WORDS`].
+macro_rules! words {
+    ($($event:pat => $word:literal,)*) => {
+        impl Event {
+            /// The words of all events.
+            pub const WORDS: &[&str] = &[$($word),*];
+
+            /// The event's word in messages and in the history of a job.
+            pub fn word(&self) -> &'static str {
+                match self {
+                    $($event => $word,)*
+                }
+            }
         }
-    }
+    };
+}
+
+words! {
+    Event::Moved { .. } => "moved to working",
+    Event::Held { hold: Some(_) } => "held",
+    Event::Held { hold: None } => "released",
+    Event::Started => "started",
+    Event::Requeued { .. } => "queued again",
+    Event::Intent { .. } => "submitting",
+    Event::Accepted { .. } => "accepted",
+    Event::Adopted { .. } => "adopted",
+    Event::Refetch => "fetched again",
+    Event::Abandoned { .. } => "given up",
+    Event::Doubtful { .. } => "in doubt",
+    Event::Counted { .. } => "Runway's counters looked at",
+    Event::Succeeded { .. } => "succeeded",
+    Event::TaskRetry { .. } => "task failed, may be repeated",
+    Event::Fetched { .. } => "fetched",
+    Event::Named { .. } => "named",
+    Event::Delivered => "delivered",
+    Event::Fails { .. } => "failed",
+    Event::CancelAsked => "cancel asked",
+    Event::Cancelled { .. } => "cancelled",
+    Event::MovesChosen { .. } => "resting places chosen",
+    Event::Closed { .. } => "closed",
+    Event::Resubmitted { .. } => "resubmitted",
+    Event::Retried { .. } => "retried",
 }
 
 /// An event that cannot happen to a job where it stands.

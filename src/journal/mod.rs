@@ -26,6 +26,13 @@ pub struct Entry {
     pub job: Job,
 }
 
+impl Entry {
+    /// What happened, in a word.
+    pub fn word(&self) -> &'static str {
+        self.event.as_ref().map_or("insert", Event::word)
+    }
+}
+
 /// Media that Runway holds for a while after an ephemeral upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upload {

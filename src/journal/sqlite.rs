@@ -8,10 +8,11 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
-use sqlx::{Connection, Row};
+use sqlx::{Connection, Row, Sqlite, Transaction};
 use tokio::sync::Mutex;
 
 use super::{Answer, Entry, Journal, JournalError, Upload};
+use crate::failpoint;
 use crate::job::{Charge, Event, Job, JobId};
 
 /// "taxi" in ASCII: tells our files from other people's SQLite databases.
@@ -200,7 +201,8 @@ impl SqliteJournal {
                 }
             }
         }
-        transaction.commit().await.map_err(self.store())
+        let words: Vec<&str> = entries.iter().map(Entry::word).collect();
+        commit(transaction, &words).await.map_err(self.store())
     }
 
     async fn write_charge(
@@ -226,6 +228,18 @@ impl SqliteJournal {
         .map_err(self.store())?;
         Ok(())
     }
+}
+
+/// Makes a transaction durable; `what` it holds names the points before and after.
+async fn commit(transaction: Transaction<'_, Sqlite>, what: &[&str]) -> Result<(), sqlx::Error> {
+    for word in what {
+        failpoint::hit(format_args!("commit.before/{word}"))?;
+    }
+    transaction.commit().await?;
+    for word in what {
+        failpoint::pass(format_args!("commit.after/{word}"));
+    }
+    Ok(())
 }
 
 /// Whether the event says what a task costs or may cost.
@@ -325,7 +339,7 @@ async fn migrate(connection: &mut SqliteConnection, path: &Path) -> Result<(), J
                 .await
                 .map_err(fail)?;
         }
-        transaction.commit().await.map_err(fail)?;
+        commit(transaction, &["migration"]).await.map_err(fail)?;
     }
     Ok(())
 }
@@ -523,7 +537,9 @@ impl Journal for SqliteJournal {
             .execute(&mut *transaction)
             .await
             .map_err(self.store())?;
-            transaction.commit().await.map_err(self.store())?;
+            commit(transaction, &["upload"])
+                .await
+                .map_err(self.store())?;
             *slot = Some(writer);
             Ok(())
         })

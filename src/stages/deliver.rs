@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::{StageError, blocking};
 use crate::engine::Engine;
-use crate::files::{create_folders, put_new, rename_new, sync_parent};
+use crate::files::{create_folders, put_new, remove_file, rename_new, sync_parent};
 use crate::job::{Delivery, Event, Job, JobId, RelPath, Task};
 use crate::outbox::{choose_names, is_delivered, is_record_of, record, record_path};
 
@@ -143,7 +143,7 @@ fn place(
         // This very output, from an attempt that was interrupted: by a hard link, or before it was fetched again.
         if is_record_of(&beside, job)? && is_delivered(&target, output)? {
             sync_parent(&target)?;
-            std::fs::remove_file(&part)?;
+            remove_file(&part)?;
             return Ok(Placed::Yes);
         }
         return Ok(Placed::Taken);
@@ -170,7 +170,7 @@ fn place(
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             // A record that was there before may be that of the output that took the name.
             if wrote {
-                std::fs::remove_file(&beside)?;
+                remove_file(&beside)?;
             }
             Ok(Placed::Taken)
         }
