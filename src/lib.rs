@@ -24,6 +24,9 @@ pub mod config;
 pub mod daemon;
 pub mod engine;
 pub mod files;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod inbox;
 pub mod job;
 pub mod journal;
