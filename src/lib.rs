@@ -23,6 +23,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod engine;
+pub mod failpoint;
 pub mod files;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -34,6 +35,7 @@ pub mod ledger;
 pub mod media;
 pub mod outbox;
 pub mod places;
+pub mod retry;
 pub mod runway;
 pub mod schedule;
 pub mod simulator;

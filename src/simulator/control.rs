@@ -18,7 +18,7 @@ use super::answers::{Answer, Denied, json_answer, refusal};
 use super::faults::Rule;
 use super::log::Seen;
 use super::state::{App, Change};
-use super::tasks::Task;
+use super::tasks::{Status, Task};
 use super::{now, timestamp};
 use crate::catalogue::Catalogue;
 
@@ -42,6 +42,9 @@ pub struct SeenTask {
     pub estimated: f64,
     /// The credits it was charged, once it has ended.
     pub charged: Option<i64>,
+    /// `failureCode`, where it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
     /// SHA-256 of the body of the request that started it, in hexadecimal.
     pub body_sha256: String,
 }
@@ -87,6 +90,10 @@ fn shown(task: &Task, now: super::tasks::Millis) -> SeenTask {
         created_at: timestamp(task.order.created),
         estimated: task.order.estimated,
         charged: status.cost(),
+        failure: match &status {
+            Status::Failed { code, .. } => Some(code.clone()),
+            _ => None,
+        },
         body_sha256: task.order.body_sha256.clone(),
     }
 }
