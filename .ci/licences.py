@@ -4,7 +4,8 @@
 usage: licences.py [MANIFEST…]
 
 Looks at the program and its fuzzers unless told otherwise, at everything in their Cargo.lock, whatever the platform and
-whether it is only for tests, and needs nothing but Python 3.11 and cargo. Exit code 0: all are allowed; 1: some are not, each with a line that says why; 2: wrong usage.
+whether it is only for tests, and needs nothing but Python 3.11 and cargo. Exit code 0: all are allowed; 1: some are not,
+each with a line that says why; 2: wrong usage.
 """
 
 import json
