@@ -52,6 +52,11 @@ mod tests {
     }
 
     #[test]
+    fn a_novel_is_no_slip_and_takes_no_time() {
+        assert_eq!(among(&"promptText".repeat(100_000)), None);
+    }
+
+    #[test]
     fn a_slip_finds_the_word_that_was_meant() {
         for (typed, meant) in [
             ("promtText", "promptText"),

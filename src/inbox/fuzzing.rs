@@ -230,3 +230,36 @@ fn means_the_same_when_written(draft: &Draft, subject: Subject<'_>) {
         other => panic!("what was accepted is not: {other:?}: {text}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each place costs one more reading of the text, so that a sidecar of nothing but mistakes kept its inbox busy.
+    #[test]
+    fn a_sidecar_with_thousands_of_mistakes_is_answered_with_the_first_of_them() {
+        let mut text = "endpoint: text_to_video\nmodel: veo3.1\nprompt: x\n".to_owned();
+        for number in 0..3000 {
+            text.push_str(&format!("key{number}: 1\n"));
+        }
+        let Some(layer) = read(text.as_bytes(), SIDECAR) else {
+            panic!("not read");
+        };
+        let subject = Subject {
+            main: None,
+            exact: false,
+            waited: true,
+        };
+        let Outcome::Wrong(findings) =
+            plan(rules(), &Merged::new(Vec::new(), Some(layer)), subject)
+        else {
+            panic!("not wrong");
+        };
+        assert!(findings.len() < 110, "{}", findings.len());
+        assert!(
+            findings
+                .iter()
+                .any(|finding| finding.message.contains("more problems"))
+        );
+    }
+}
