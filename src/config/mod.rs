@@ -8,6 +8,8 @@
 mod error;
 mod fit;
 mod folders;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod key;
 mod mounts;
 mod reader;

@@ -133,11 +133,13 @@ fn journal(node: &Node) -> Result<JournalKind, Wrong> {
     if text == "sqlite" {
         Ok(JournalKind::Sqlite)
     } else if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-        // The URL may hold a password, so that it is not repeated.
         Err(Wrong::new(
             "names a PostgreSQL database, which this version cannot use yet",
             HINT,
         ))
+    } else if text.contains("://") {
+        // A URL may hold a password, so that it is not repeated, however it begins.
+        Err(Wrong::new("names a database, which cannot be used", HINT))
     } else {
         Err(Wrong::new(format!("cannot be `{text}`"), HINT))
     }

@@ -3,6 +3,14 @@
 //! One trait, so that another store can take SQLite's place. A [`Journal::commit`] is all or nothing, and once it has
 //! answered, what it was given survives a power cut. Each job is kept as it stands (to start quickly) and as the events
 //! that led there (to explain itself to people); both are written in one transaction.
+//!
+//! # Versions
+//!
+//! Every later version opens the journals of earlier ones. What is stored has a format number; a journal with a higher one
+//! than is known is refused and left alone. Within a number, later versions add fields that may be absent and that it does
+//! no harm to lose: an earlier version passes over them, and writes the job without them when its state changes. Whatever
+//! an earlier version must not pass over (a new state, a new event, a field that means money) gets a new number. Should one
+//! turn up all the same, the job cannot be read, and the start is refused rather than that job left out.
 
 mod lock;
 mod sqlite;

@@ -109,9 +109,15 @@ impl SqliteJournal {
     }
 
     fn store(&self) -> impl Fn(sqlx::Error) -> JournalError + '_ {
-        |source| JournalError::Store {
-            path: self.path.clone(),
-            source,
+        |source| {
+            if is_damage(&source) {
+                unreadable(&self.path, &source)
+            } else {
+                JournalError::Store {
+                    path: self.path.clone(),
+                    source,
+                }
+            }
         }
     }
 
@@ -288,6 +294,18 @@ fn unreadable(path: &Path, error: &sqlx::Error) -> JournalError {
         path: path.to_owned(),
         why: error.to_string(),
     }
+}
+
+/// Whether SQLite found the file itself wrong, which neither time nor space on the disk mends.
+fn is_damage(error: &sqlx::Error) -> bool {
+    /// `SQLITE_CORRUPT` and `SQLITE_NOTADB`.
+    const DAMAGE: [u32; 2] = [11, 26];
+    error
+        .as_database_error()
+        .and_then(|error| error.code())
+        .and_then(|code| code.parse::<u32>().ok())
+        // The upper bits of a code say more about the same thing.
+        .is_some_and(|code| DAMAGE.contains(&(code & 0xff)))
 }
 
 /// Brings the journal to today's format, each step in one transaction together with the format's number.

@@ -15,4 +15,5 @@ mod mount;
 mod points;
 mod power_loss;
 mod smoke;
+mod upgrade;
 mod watcher;

@@ -264,6 +264,18 @@ fn a_problem_is_shown_with_file_line_column_and_a_hint() {
 }
 
 #[test]
+fn the_address_of_any_database_is_not_repeated() {
+    let error = read(
+        b"inboxes: [{ path: /srv/in }]\njournal: mysql://me:secret@db/x\n",
+        Path::new("/etc/t.yaml"),
+        &|_| None,
+        &machine(),
+    )
+    .unwrap_err();
+    assert!(!error.to_string().contains("secret"), "{error}");
+}
+
+#[test]
 fn what_is_no_yaml_or_no_mapping_or_empty_is_a_problem_with_a_place() {
     one("inboxes: [", 1, 11, &["not closed"]);
     one(
