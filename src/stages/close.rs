@@ -355,48 +355,6 @@ fn credits_words(job: &Job, verdict: &Verdict) -> String {
     }
 }
 
-/// Says beside the input what is known of a job in doubt, for people who only see the folder.
-pub async fn write_doubt(engine: &Arc<Engine>, job: &Arc<Job>) {
-    let (Some(settings), State::InDoubt { doubt }) = (engine.inbox(job), &job.state) else {
-        return;
-    };
-    let Some(at) = job
-        .files
-        .iter()
-        .find(|file| file.dropped == job.input)
-        .and_then(|file| file.at.clone())
-    else {
-        return;
-    };
-    let path = note_path(&settings.places.path(&at));
-    let text = format!(
-        "It is not known whether Runway took this job on: {}\n\n\
-         The request went out after {:.0}. If Runway took it, it may have cost credits, so it is not sent again by itself.\n\n\
-         What to do: look in Runway's portal for a task of that time. Then run one of\n\
-         \u{20} taxiway resolve {id} --adopt TASK_ID   (it is there: its output is fetched)\n\
-         \u{20} taxiway resolve {id} --resubmit        (it is not there: send it again)\n\
-         \u{20} taxiway resolve {id} --abandon         (give it up)\n\n\
-         Job {id}\n",
-        doubt.why,
-        doubt.intent_at,
-        id = job.id,
-    );
-    let written = tokio::task::spawn_blocking(move || match path.try_exists() {
-        Ok(true) => Ok(()),
-        Ok(false) | Err(_) => write_over(&path, text.as_bytes()),
-    })
-    .await;
-    match written {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            tracing::warn!(job = %job.id, %error, "the note about the doubt cannot be written")
-        }
-        Err(error) => {
-            tracing::warn!(job = %job.id, %error, "the note about the doubt was not written")
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
