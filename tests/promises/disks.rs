@@ -1,9 +1,12 @@
 //! Outbox, inbox and state directory run out of space, become read-only or lose permission on a real small filesystem, and
 //! come back: work goes on by itself.
 
+mod start;
+mod task_id;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -218,8 +221,13 @@ impl Stage {
 }
 
 /// What a person has to read about the trouble: what it is, and what to do.
-fn words(trouble: Trouble) -> [&'static str; 2] {
+fn words(place: Place, trouble: Trouble) -> [&'static str; 2] {
     match trouble {
+        // SQLite does not pass on what the system said.
+        _ if place == Place::State => [
+            "full|readonly|I/O error|unable to open",
+            "space and permissions",
+        ],
         Trouble::Full => ["full|No space left", "room|space"],
         Trouble::ReadOnly => ["ead-only|readonly", "mount|permissions"],
         Trouble::Forbidden => ["ermission|not permitted|readonly|I/O error", "ermission"],
@@ -276,7 +284,7 @@ fn story(place: Place, trouble: Trouble) {
         stage.drop("fifth.jpg");
     }
     let folder = stage.mount.path().to_owned();
-    let [what, advice] = words(trouble);
+    let [what, advice] = words(place, trouble);
     let told = stage
         .studio
         .wait_for("status tells of the trouble", |studio| {

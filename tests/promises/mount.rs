@@ -86,6 +86,47 @@ impl Mount {
         self.path.join(".filler")
     }
 
+    /// Has the kernel find an error, after which it writes no more to it. False where it cannot be asked for that.
+    pub fn break_filesystem(&self) -> bool {
+        if !self.remount("errors=remount-ro") {
+            return false;
+        }
+        let (device, _) = self.device();
+        let name = device.rsplit('/').next().unwrap_or_default();
+        fs::write(format!("/sys/fs/ext4/{name}/trigger_fs_error"), "1").is_ok()
+    }
+
+    /// Unmounts it, has it checked, and mounts it again. Nobody may use it.
+    pub fn repair(&self) {
+        let (_, image) = self.device();
+        run("umount", &[], &self.path);
+        // Its exit code says that there was something to mend.
+        let status = Command::new("e2fsck")
+            .args(["-f", "-y"])
+            .arg(&image)
+            .output()
+            .unwrap()
+            .status;
+        assert!(status.code().is_some_and(|code| code < 4), "{status}");
+        run("mount", &["-o", "loop", &image], &self.path);
+    }
+
+    /// The loop device, and the file behind it.
+    fn device(&self) -> (String, String) {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        let path = self.path.to_string_lossy();
+        let line = mounts
+            .lines()
+            .find(|line| line.split(' ').nth(1) == Some(&path));
+        let device = line.unwrap().split(' ').next().unwrap().to_owned();
+        let image = self
+            .path
+            .with_extension("ext4")
+            .to_string_lossy()
+            .into_owned();
+        (device, image)
+    }
+
     /// Read-only or writable again. Answers false where somebody has a file open for writing.
     pub fn remount(&self, how: &str) -> bool {
         let options = format!("remount,{how}");
