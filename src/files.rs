@@ -7,11 +7,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags, ResolveFlags, openat, openat2, renameat_with};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
+
+use crate::failpoint;
 
 /// Longest file name, in bytes, on every filesystem that people use.
 const NAME_MAX: usize = 255;
@@ -47,6 +48,7 @@ pub fn create_folders(path: &Path) -> io::Result<()> {
     {
         create_folders(parent)?;
     }
+    failpoint::hit("files.make_folder")?;
     match fs::create_dir(path) {
         Ok(()) => sync_parent(path),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
@@ -56,7 +58,9 @@ pub fn create_folders(path: &Path) -> io::Result<()> {
 
 /// Makes the names in a folder durable.
 pub fn sync_folder(path: &Path) -> io::Result<()> {
-    match File::open(path)?.sync_all() {
+    let folder = File::open(path)?;
+    failpoint::hit("files.sync_folder")?;
+    match folder.sync_all() {
         // Some network and FUSE filesystems cannot sync a folder; they promise nothing better.
         Err(error)
             if matches!(
@@ -70,12 +74,41 @@ pub fn sync_folder(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Makes a file's content durable.
+pub fn sync_file(file: &File) -> io::Result<()> {
+    failpoint::hit("files.sync")?;
+    file.sync_all()
+}
+
 /// Makes the name of a file durable.
 pub fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => sync_folder(parent),
         _ => sync_folder(Path::new(".")),
     }
+}
+
+/// Takes a file's name away. Durable only once its folder is synced.
+pub fn remove_file(path: &Path) -> io::Result<()> {
+    failpoint::hit("files.remove")?;
+    fs::remove_file(path)
+}
+
+/// Removes an empty folder.
+pub fn remove_folder(path: &Path) -> io::Result<()> {
+    failpoint::hit("files.remove_folder")?;
+    fs::remove_dir(path)
+}
+
+/// Opens a part file to go on with it, or makes it.
+pub fn open_part(path: &Path) -> io::Result<File> {
+    failpoint::hit("files.open_part")?;
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(path)
 }
 
 /// Opens a plain file to read it. Links are not followed, and a pipe or a device is an error and not a wait without end.
@@ -196,14 +229,18 @@ fn is_linked(from: &Path, to: &Path) -> io::Result<bool> {
 /// Removes the first of two names of one file. A power cut must not take the second, which is younger.
 fn remove_linked(from: &Path, to: &Path) -> io::Result<()> {
     sync_parent(to)?;
-    fs::remove_file(from)
+    remove_file(from)
 }
 
 fn rename_once(from: &Path, to: &Path) -> io::Result<()> {
+    failpoint::hit("files.rename.before")?;
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        Ok(()) => Ok(()),
+        Ok(()) => {
+            failpoint::pass("files.rename.after");
+            Ok(())
+        }
         // The filesystem does not know the flag: a hard link is as atomic and does not replace either.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => match fs::hard_link(from, to) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => match link(from, to) {
             Ok(()) => remove_linked(from, to),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(error),
@@ -211,12 +248,25 @@ fn rename_once(from: &Path, to: &Path) -> io::Result<()> {
             // could lose a file by it.
             Err(_) => match fs::symlink_metadata(to) {
                 Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => fs::rename(from, to),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => replace(from, to),
                 Err(error) => Err(error),
             },
         },
         Err(error) => Err(error.into()),
     }
+}
+
+fn link(from: &Path, to: &Path) -> io::Result<()> {
+    failpoint::hit("files.link")?;
+    fs::hard_link(from, to)
+}
+
+/// Renames, onto whatever has the name.
+fn replace(from: &Path, to: &Path) -> io::Result<()> {
+    failpoint::hit("files.replace.before")?;
+    fs::rename(from, to)?;
+    failpoint::pass("files.replace.after");
+    Ok(())
 }
 
 /// Moves a file to a new name that may lie on another filesystem, never onto an existing name, and makes it durable.
@@ -244,16 +294,16 @@ fn copy_and_remove(from: &Path, to: &Path) -> io::Result<()> {
         // An earlier attempt came as far as the target and not as far as removing the source; or it is another file.
         return if same_content(from, to)? {
             // Whoever wrote it may not have come as far as making it durable.
-            open_plain(to)?.sync_all()?;
+            sync_file(&open_plain(to)?)?;
             sync_parent(to)?;
-            fs::remove_file(from)
+            remove_file(from)
         } else {
             Err(io::ErrorKind::AlreadyExists.into())
         };
     }
     let mut source = open_plain(from)?;
     let permissions = source.metadata()?.permissions();
-    let part = write_part(to, |target| {
+    let part = write_part(to, from.as_os_str().as_bytes(), |target| {
         io::copy(&mut source, target)?;
         target.set_permissions(permissions)
     })?;
@@ -262,7 +312,7 @@ fn copy_and_remove(from: &Path, to: &Path) -> io::Result<()> {
         return Err(error);
     }
     sync_parent(to)?;
-    fs::remove_file(from)
+    remove_file(from)
 }
 
 fn same_content(a: &Path, b: &Path) -> io::Result<bool> {
@@ -285,7 +335,7 @@ pub fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
 /// # Errors
 /// As [`write_new`].
 pub fn put_new(path: &Path, content: &[u8]) -> io::Result<bool> {
-    let part = write_part(path, |file| file.write_all(content))?;
+    let part = write_part(path, content, |file| file.write_all(content))?;
     match rename_new(&part, path) {
         Ok(()) => sync_parent(path).map(|()| true),
         Err(error) => {
@@ -302,18 +352,24 @@ pub fn put_new(path: &Path, content: &[u8]) -> io::Result<bool> {
 
 /// Writes a small file, whole and durable once the name is there, in place of what was there.
 pub fn write_over(path: &Path, content: &[u8]) -> io::Result<()> {
-    let part = write_part(path, |file| file.write_all(content))?;
-    if let Err(error) = fs::rename(&part, path) {
+    let part = write_part(path, content, |file| file.write_all(content))?;
+    if let Err(error) = replace(&part, path) {
         discard(&part);
         return Err(error);
     }
     sync_parent(path)
 }
 
-/// Writes a hidden file beside `path` that nobody else writes, durably, and answers with its name.
-fn write_part(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<PathBuf> {
-    let (part, mut file) = new_part(path)?;
-    match fill(&mut file).and_then(|()| file.sync_all()) {
+/// Writes a hidden file beside `path`, durably, and answers with its name. The name comes from `path` and from what is
+/// written, `content`, so that a crash leaves at most one such file, which doing the same again removes. Nobody else
+/// writes the same content to the same path at the same time: a job has one driver.
+fn write_part(
+    path: &Path,
+    content: &[u8],
+    fill: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<PathBuf> {
+    let (part, mut file) = new_part(path, content)?;
+    match fill(&mut file).and_then(|()| sync_file(&file)) {
         Ok(()) => Ok(part),
         Err(error) => {
             discard(&part);
@@ -322,17 +378,19 @@ fn write_part(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io
     }
 }
 
-/// Makes a hidden file beside `path` whose name no other call gets, in this process or another.
-fn new_part(path: &Path) -> io::Result<(PathBuf, File)> {
-    static PARTS: AtomicU64 = AtomicU64::new(0);
+/// Makes the hidden file. What a crash left under its name is removed and never written to: it may have another name by
+/// now, as an interrupted [`rename_new`] by hard link leaves it.
+fn new_part(path: &Path, content: &[u8]) -> io::Result<(PathBuf, File)> {
+    let mut hash = Sha256::new();
+    hash.update(path.as_os_str().as_bytes());
+    hash.update(b"\0");
+    hash.update(content);
+    let part = path.with_file_name(format!(".taxiway-{}.part", hex(&hash.finalize()[..12])?));
     loop {
-        let number = PARTS.fetch_add(1, Ordering::Relaxed);
-        let name = format!(".taxiway-{}-{number}.part", std::process::id());
-        let part = path.with_file_name(name);
+        failpoint::hit("files.new_part")?;
         match OpenOptions::new().write(true).create_new(true).open(&part) {
             Ok(file) => return Ok((part, file)),
-            // A crash left it.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => remove_file(&part)?,
             Err(error) => return Err(error),
         }
     }
@@ -340,7 +398,7 @@ fn new_part(path: &Path) -> io::Result<(PathBuf, File)> {
 
 /// Removes what could not be finished. If even that fails, the error that led here counts more.
 fn discard(part: &Path) {
-    if let Err(error) = fs::remove_file(part) {
+    if let Err(error) = remove_file(part) {
         tracing::debug!(part = %part.display(), %error, "an unfinished file stays");
     }
 }
@@ -420,9 +478,13 @@ pub fn sha256(path: &Path) -> io::Result<String> {
 
 /// Hex SHA-256 of an open file's whole content, read in bounded memory; where the file stands does not matter and stays.
 pub fn sha256_of(file: &File) -> io::Result<String> {
+    hex(&digest(file)?)
+}
+
+fn hex(bytes: &[u8]) -> io::Result<String> {
     use std::fmt::Write as _;
-    let mut hex = String::with_capacity(64);
-    for byte in digest(file)? {
+    let mut hex = String::with_capacity(bytes.len().saturating_mul(2));
+    for byte in bytes {
         // Writing to a String cannot fail; its error type exists only for the trait.
         write!(hex, "{byte:02x}").map_err(io::Error::other)?;
     }
@@ -464,6 +526,21 @@ mod tests {
     }
 
     #[test]
+    fn what_a_crash_left_of_a_file_is_gone_once_it_is_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("red.mp4.yaml");
+        let (part, _) = new_part(&path, b"job: 1\n").unwrap();
+        fs::write(&part, "jo").unwrap();
+        write_new(&path, b"job: 1\n").unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        // A link that was left to what has its name already is no door to it.
+        fs::hard_link(&path, &part).unwrap();
+        write_over(&path, b"job: 1\n").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"job: 1\n");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
     fn a_rename_by_hard_link_that_was_interrupted_is_completed() {
         let dir = tempfile::tempdir().unwrap();
         let (a, b) = (dir.path().join("a"), dir.path().join("b"));
@@ -493,8 +570,8 @@ mod tests {
     fn two_who_write_the_same_name_do_not_share_a_part_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
-        let first = write_part(&path, |file| file.write_all(b"one")).unwrap();
-        let second = write_part(&path, |file| file.write_all(b"two")).unwrap();
+        let first = write_part(&path, b"one", |file| file.write_all(b"one")).unwrap();
+        let second = write_part(&path, b"two", |file| file.write_all(b"two")).unwrap();
         assert_ne!(first, second);
         assert_eq!(fs::read(first).unwrap(), b"one");
         assert_eq!(fs::read(second).unwrap(), b"two");

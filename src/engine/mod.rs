@@ -2,10 +2,12 @@
 //! motion takes it from state to state through the [`crate::stages`].
 
 mod dispatch;
+mod evidence;
 mod gate;
 mod poller;
 
 pub use dispatch::run as dispatch;
+pub use evidence::used_before;
 pub use gate::{Closed, Gates};
 pub use poller::{due as poll_due, run as poll};
 
@@ -23,7 +25,8 @@ use crate::config::{MaxInFlight, OnDoubt, OnSuccess};
 use crate::job::{Event, Job, JobId};
 use crate::ledger::{Ledger, LedgerError};
 use crate::places::Places;
-use crate::runway::{Client, Organization, OutputUrl, delay};
+use crate::retry::Trouble;
+use crate::runway::{Client, Organization, OutputUrl};
 use crate::stages;
 
 /// At most this many inputs are made ready and uploaded at once; each holds a buffer.
@@ -34,9 +37,6 @@ const DOWNLOADS_AT_ONCE: usize = 8;
 const UNLIMITED: usize = 100;
 /// Tasks at once for a model as long as Runway has not said how many; the least that any tier allows.
 const UNKNOWN_LIMIT: usize = 1;
-/// How long the journal's or a folder's trouble lasts before the same is tried again, at first and at most.
-const TROUBLE_BASE: Duration = Duration::from_millis(500);
-const TROUBLE_CAP: Duration = Duration::from_secs(30);
 
 /// Time between two tries to write down an accepted task while the daemon stops.
 const LAST_TRIES: Duration = Duration::from_millis(250);
@@ -76,11 +76,11 @@ pub struct Engine {
     /// Everything that has to end before the daemon does.
     pub tasks: TaskTracker,
     settings: RwLock<Arc<Settings>>,
-    client: RwLock<Option<Client>>,
-    /// Tells API accounts apart in the cache of uploads, without holding the key.
-    account: RwLock<String>,
+    /// The client, and what tells its account from others without holding the key.
+    client: RwLock<Option<(Client, String)>>,
     gates: Mutex<Gates>,
-    organization: RwLock<Option<Organization>>,
+    /// What it said, and when it was asked.
+    organization: RwLock<Option<(Timestamp, Organization)>>,
     driving: Mutex<HashSet<JobId>>,
     /// Fresh addresses of outputs, from the poll that found the task finished.
     outputs: Mutex<HashMap<JobId, Vec<OutputUrl>>>,
@@ -97,6 +97,8 @@ pub struct Engine {
     /// Whether an inbox's folder cannot be used at the moment; asked before anything is believed to be gone.
     frozen: OnceLock<FrozenCheck>,
     wake: Notify,
+    /// A request's outcome became unknown: Runway's counters are of interest.
+    pub(crate) doubted: Notify,
     polls: mpsc::UnboundedSender<JobId>,
 }
 
@@ -117,7 +119,6 @@ impl Engine {
             tasks: TaskTracker::new(),
             settings: RwLock::new(Arc::new(settings)),
             client: RwLock::new(None),
-            account: RwLock::new(String::new()),
             gates: Mutex::default(),
             organization: RwLock::new(None),
             driving: Mutex::default(),
@@ -129,6 +130,7 @@ impl Engine {
             trouble: Mutex::default(),
             frozen: OnceLock::new(),
             wake: Notify::new(),
+            doubted: Notify::new(),
             polls,
         };
         (Arc::new(engine), queue)
@@ -185,6 +187,11 @@ impl Engine {
 
     /// Runway's client, where there is a usable key.
     pub fn client(&self) -> Option<Client> {
+        self.client_and_account().map(|(client, _)| client)
+    }
+
+    /// The same with what tells its API account from others.
+    pub fn client_and_account(&self) -> Option<(Client, String)> {
         self.client
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -193,10 +200,10 @@ impl Engine {
 
     /// Uses another client, or none and why.
     pub fn set_client(&self, client: Result<(Client, String), String>) {
-        let (client, account) = match client {
-            Ok((client, account)) => {
+        let client = match client {
+            Ok(client) => {
                 self.gates().open_all();
-                (Some(client), account)
+                Some(client)
             }
             Err(why) => {
                 self.gates()
@@ -204,20 +211,17 @@ impl Engine {
                         // Until a reload brings a key.
                         Duration::from_secs(365 * 24 * 3600)
                     });
-                (None, String::new())
+                None
             }
         };
-        *self.account.write().unwrap_or_else(PoisonError::into_inner) = account;
         *self.client.write().unwrap_or_else(PoisonError::into_inner) = client;
         self.wake.notify_one();
     }
 
-    /// Tells API accounts apart in the cache of uploads.
+    /// What tells the present key's API account from others; empty without a key.
     pub fn account(&self) -> String {
-        self.account
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let client = self.client_and_account();
+        client.map(|(_, account)| account).unwrap_or_default()
     }
 
     /// The gates.
@@ -225,19 +229,19 @@ impl Engine {
         self.gates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the API last said of the organization.
-    pub fn organization(&self) -> Option<Organization> {
+    /// What the API last said of the organization, and when it was asked.
+    pub fn organization_at(&self) -> Option<(Timestamp, Organization)> {
         self.organization
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
-    fn set_organization(&self, organization: Organization) {
+    fn set_organization(&self, asked_at: Timestamp, organization: Organization) {
         *self
             .organization
             .write()
-            .unwrap_or_else(PoisonError::into_inner) = Some(organization);
+            .unwrap_or_else(PoisonError::into_inner) = Some((asked_at, organization));
     }
 
     /// Wakes the dispatcher.
@@ -256,9 +260,9 @@ impl Engine {
     fn lane_limit(&self, lane: &str) -> usize {
         match self.settings().max_in_flight {
             MaxInFlight::Fixed(limit) => usize::try_from(limit.get()).unwrap_or(usize::MAX),
-            MaxInFlight::Auto => match self.organization() {
+            MaxInFlight::Auto => match self.organization_at() {
                 None => UNKNOWN_LIMIT,
-                Some(organization) => match organization.models.get(lane) {
+                Some((_, organization)) => match organization.models.get(lane) {
                     None => UNKNOWN_LIMIT,
                     Some(limits) => match limits.max_concurrent {
                         None => UNLIMITED,
@@ -272,9 +276,10 @@ impl Engine {
     /// Asks the API about the organization, and notes what it says.
     pub async fn refresh_organization(&self) -> Option<Organization> {
         let client = self.client()?;
+        let asked_at = Timestamp::now();
         match client.organization().await {
             Ok(organization) => {
-                self.set_organization(organization.clone());
+                self.set_organization(asked_at, organization.clone());
                 self.wake.notify_one();
                 Some(organization)
             }
@@ -290,14 +295,13 @@ impl Engine {
 
     /// Stops submitting until the key is mended; said once.
     pub fn close_for_key(&self, message: &str) {
-        let interval = self.settings().poll_interval;
         let why = format!(
             "for a valid API key: Runway refused this one ({message}); put the right one where the configuration says, then reload"
         );
         let news = self
             .gates()
-            .close_all(Closed::Key(why.clone()), Instant::now(), |_| {
-                interval.saturating_mul(6)
+            .close_all(Closed::Key(why.clone()), Instant::now(), |times| {
+                self.retry_in(Trouble::BadKey, times, None)
             });
         if news {
             tracing::error!("{why}. Nothing is lost: all work waits");
@@ -327,7 +331,8 @@ impl Engine {
                         tracing::error!(job = %id, event = event.word(), %error, "trying again until it can be written");
                     }
                     self.note_trouble(id, error.to_string());
-                    if self.pause(trouble_pause(attempt)).await {
+                    let pause = self.retry_in(Trouble::Journal, attempt, None);
+                    if self.pause(pause).await {
                         continue;
                     }
                     let Event::Accepted { task, .. } = &event else {
@@ -354,6 +359,12 @@ impl Engine {
                 Err(LedgerError::Stopped) => return None,
             }
         }
+    }
+
+    /// How long to wait after the n-th time in a row, counted from 1, that the same went wrong.
+    pub fn retry_in(&self, what: Trouble, times: u32, retry_after: Option<Duration>) -> Duration {
+        let interval = self.settings().poll_interval;
+        what.pause(times, interval, retry_after, fastrand::f64())
     }
 
     /// Waits; false when the daemon stops meanwhile.
@@ -475,9 +486,4 @@ pub fn after(pause: Duration) -> Option<Timestamp> {
             .checked_add(pause)
             .unwrap_or(Timestamp::MAX),
     )
-}
-
-/// How long to wait after the n-th trouble in a row with this machine's own disks.
-pub fn trouble_pause(attempt: u32) -> Duration {
-    delay(attempt, TROUBLE_BASE, TROUBLE_CAP, fastrand::f64())
 }

@@ -240,6 +240,7 @@ impl Worker {
                     ))
                 })?;
             claims.working.insert(working.clone());
+            let seen = self.tree.sighting(file).map(|sighting| sighting.stamp);
             files.push(InputFile {
                 role: *role,
                 dropped: file.clone(),
@@ -248,10 +249,8 @@ impl Worker {
                     path: file.clone(),
                 }),
                 working,
-                bytes: self
-                    .tree
-                    .sighting(file)
-                    .map_or(0, |sighting| sighting.stamp.size),
+                bytes: seen.map_or(0, |stamp| stamp.size),
+                version: seen.as_ref().map(Stamp::version),
                 sha256: None,
             });
         }
@@ -340,7 +339,7 @@ impl Worker {
                     self.moves.push(self.runtime.spawn(noted));
                 }
                 // The engine finishes it, or finds that the person took it back.
-                Ok(Taking::Missing(_)) => {}
+                Ok(Taking::Undone(_)) => {}
                 Err(error) => {
                     // The engine tries it again, and says what to do.
                     tracing::debug!(job = %job.id, input = %job.input, %error, "the files cannot be moved to working yet");

@@ -68,6 +68,7 @@ pub fn spawn_after(
         defaults: setup.defaults.clone(),
         watches: None,
         identity: None,
+        unmade: Vec::new(),
         closed: HashSet::new(),
         dirty: BTreeSet::new(),
         thorough: true,
@@ -107,6 +108,8 @@ pub(super) struct Worker {
     pub(super) defaults: Layer,
     pub(super) watches: Option<Watches>,
     pub(super) identity: Option<Identity>,
+    /// Folders that could not be made when the watch began.
+    pub(super) unmade: Vec<PathBuf>,
     pub(super) closed: HashSet<PathBuf>,
     pub(super) dirty: BTreeSet<RelPath>,
     /// Whether the next scan trusts nothing that was seen before.
@@ -144,6 +147,9 @@ impl Worker {
                         next_scan = Instant::now();
                     }
                     self.thaw();
+                    for (folder, error) in self.make_folders() {
+                        tracing::debug!(inbox = %self.setup.name, %error, "{} cannot be made yet", folder.display());
+                    }
                 }
                 Err(why) => {
                     self.freeze(why);

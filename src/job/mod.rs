@@ -12,7 +12,7 @@ mod state;
 mod transition;
 
 pub use id::{InvalidJobId, JobId};
-pub use input::{Folder, InputFile, RelPath, Role, Spot, is_invisible, shown};
+pub use input::{Folder, InputFile, RelPath, Role, Spot, Version, is_invisible, shown};
 pub use plan::{FileRef, MediaUse, Plan};
 pub use state::{
     Charge, Delivery, Doubt, Failure, FailureKind, Hold, HoldReason, Move, Seen, State, Task,
@@ -164,6 +164,14 @@ impl Job {
             | State::Delivering { .. }
             | State::Done { .. } => None,
         }
+    }
+
+    /// Runway's id of its latest task, also where that has failed since; none where the latest request is in doubt.
+    pub fn task_id(&self) -> Option<&str> {
+        let last = || self.charges.last().map(|charge| charge.task.as_str());
+        self.task()
+            .map(|task| task.id.as_str())
+            .or_else(|| last().filter(|task| !task.contains(' ')))
     }
 
     /// Credits that the job has cost so far, where every task of it told its cost; in credits.

@@ -10,7 +10,10 @@ use super::upload::reachable;
 use super::{StageError, blocking, inbox};
 use crate::config::OnSuccess;
 use crate::engine::Engine;
-use crate::files::{create_folders, fit_name, fit_name_into, move_new, sync_folder, write_over};
+use crate::files::{
+    create_folders, fit_name, fit_name_into, move_new, remove_file, remove_folder, sync_folder,
+    write_over,
+};
 use crate::inbox::free_spot;
 use crate::job::{Event, FailureKind, Folder, InputFile, Job, Move, Role, Spot, State, Verdict};
 use crate::places::Places;
@@ -254,7 +257,7 @@ fn write_note(path: &Path, note: &str) -> io::Result<()> {
 }
 
 fn remove_if_there(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
+    match remove_file(path) {
         Ok(()) => Ok(()),
         // A name that is too long there is no file's name.
         Err(error)
@@ -273,7 +276,7 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 fn remove_empty(folder: &Path, root: &Path) {
     let mut folder = folder;
     while folder != root && folder.starts_with(root) {
-        if std::fs::remove_dir(folder).is_err() {
+        if remove_folder(folder).is_err() {
             return;
         }
         match folder.parent() {
@@ -324,7 +327,7 @@ fn append(text: &mut String, parts: &[(&str, &str)]) {
     }
 }
 
-fn append_job(text: &mut String, job: &Job) {
+pub(super) fn append_job(text: &mut String, job: &Job) {
     let task = job
         .task()
         .map(|task| format!(", Runway's task {}", task.id))
@@ -378,6 +381,7 @@ mod tests {
             }),
             working: path(name),
             bytes: 1,
+            version: None,
             sha256: None,
         }
     }

@@ -7,11 +7,9 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::{StageError, blocking};
 use crate::engine::Engine;
-use crate::files::{create_folders, put_new, rename_new, sync_parent};
+use crate::files::{create_folders, put_new, remove_file, rename_new, sync_parent};
 use crate::job::{Delivery, Event, Job, JobId, RelPath, Task};
 use crate::outbox::{choose_names, is_delivered, is_record_of, record, record_path};
 
@@ -47,7 +45,8 @@ pub async fn run(
         let Some(name) = output.name.clone() else {
             continue;
         };
-        let text = record(job, task, output, &name, Timestamp::now(), with_endpoint)
+        // The time of the journal and not of the clock, so that doing this again after a crash writes the same.
+        let text = record(job, task, output, &name, job.updated_at, with_endpoint)
             .map_err(|error| StageError::Later(error.to_string()))?;
         let (id, folder, placing) = (job.id.clone(), outbox.clone(), output.clone());
         let wanted = name.clone();
@@ -144,7 +143,7 @@ fn place(
         // This very output, from an attempt that was interrupted: by a hard link, or before it was fetched again.
         if is_record_of(&beside, job)? && is_delivered(&target, output)? {
             sync_parent(&target)?;
-            std::fs::remove_file(&part)?;
+            remove_file(&part)?;
             return Ok(Placed::Yes);
         }
         return Ok(Placed::Taken);
@@ -171,7 +170,7 @@ fn place(
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             // A record that was there before may be that of the output that took the name.
             if wrote {
-                std::fs::remove_file(&beside)?;
+                remove_file(&beside)?;
             }
             Ok(Placed::Taken)
         }

@@ -4,31 +4,34 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::note_path;
+use super::close::{append_job, note_path};
 use crate::engine::Engine;
 use crate::files::write_over;
 use crate::job::{Job, JobId, State};
 
-/// Says beside the input what is known of a job in doubt. A note that is there already knows more.
+/// How the note begins that names a task which the journal could not hold.
+const ACCEPTED: &str = "Runway accepted this job as task ";
+
+/// Says beside the input what is known of a job in doubt. A note there that names the task knows more.
 pub async fn write_doubt(engine: &Arc<Engine>, job: &Arc<Job>) {
     let (Some(path), State::InDoubt { doubt }) = (note_of(engine, job), &job.state) else {
         return;
     };
-    let text = format!(
+    let mut text = format!(
         "It is not known whether Runway took this job on: {}\n\n\
-         The request went out after {:.0}. If Runway took it, it may have cost credits, so it is not sent again by itself.\n\n\
-         What to do: look in Runway's portal for a task of that time. Then run one of\n\
-         \u{20} taxiway resolve {id} --adopt TASK_ID   (it is there: its output is fetched)\n\
-         \u{20} taxiway resolve {id} --resubmit        (it is not there: send it again)\n\
-         \u{20} taxiway resolve {id} --abandon         (give it up)\n\n\
-         Job {id}\n",
+         The request went out after {:.0}. If Runway took it, it may have cost credits, so it is not sent again by itself. {}\n\n\
+         What to do: look in Runway's portal for a task of that time. Then run one of\n",
         doubt.why,
         doubt.intent_at,
-        id = job.id,
+        doubt.evidence(job.model()),
     );
-    let written = tokio::task::spawn_blocking(move || match path.try_exists() {
-        Ok(true) => Ok(()),
-        Ok(false) | Err(_) => write_over(&path, text.as_bytes()),
+    for (command, when) in doubt.ways_out(&job.id) {
+        text.push_str(&format!("  {command}\n      ({when})\n"));
+    }
+    append_job(&mut text, job);
+    let written = tokio::task::spawn_blocking(move || match std::fs::read(&path) {
+        Ok(there) if there == text.as_bytes() || there.starts_with(ACCEPTED.as_bytes()) => Ok(()),
+        Ok(_) | Err(_) => write_over(&path, text.as_bytes()),
     })
     .await;
     tell(&job.id, written);
@@ -44,7 +47,7 @@ pub async fn write_task(engine: &Engine, id: &JobId, task: &str) {
         return;
     };
     let text = format!(
-        "Runway accepted this job as task {task}, and taxiway had to stop before its journal could be written.\n\n\
+        "{ACCEPTED}{task}, and taxiway had to stop before its journal could be written.\n\n\
          What to do: make the disk of taxiway's state directory usable, start taxiway, then run\n\
          \u{20} taxiway resolve {id} --adopt {task}   (its output is fetched; nothing is paid twice)\n\n\
          Job {id}\n",

@@ -6,17 +6,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{StageError, blocking};
-use crate::engine::{Engine, poll_due, trouble_pause};
-use crate::files::{create_folders, sha256, sync_parent};
+use crate::engine::{Engine, poll_due};
+use crate::files::{create_folders, open_part, sha256, sync_file, sync_parent};
 use crate::job::{Delivery, Event, Job, RelPath, Task};
 use crate::media::{self, Probe, Wholeness};
 use crate::outbox;
-use crate::runway::{
-    CallError, DownloadError, OutputUrl, Seen, TaskId, TaskStatus, no_sooner_than,
-};
+use crate::retry::Trouble;
+use crate::runway::{CallError, DownloadError, OutputUrl, Seen, TaskId, TaskStatus};
 
-/// The longest pause between two attempts.
-const CAP: Duration = Duration::from_secs(300);
+/// The longest pause between two attempts, whatever a storage host asks for: addresses expire.
+const LONGEST: Duration = Duration::from_secs(300);
 
 /// Fetches all outputs.
 pub async fn run(engine: &Arc<Engine>, job: &Arc<Job>, task: &Task) -> Result<(), StageError> {
@@ -128,23 +127,21 @@ async fn fetch(
                 "Runway lists fewer outputs than before".to_owned(),
             ));
         };
-        let mut part = tokio::fs::OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&path)
-            .await
+        let opening = path.clone();
+        let part = blocking(move || open_part(&opening))
+            .await?
             .map_err(StageError::disk(trouble()))?;
+        let mut part = tokio::fs::File::from_std(part);
         let fetched = tokio::select! {
             fetched = client.download(url, &mut part, &mut seen, |_, _| {}) => fetched,
             () = engine.stop.cancelled() => return Err(StageError::LeftOff),
         };
         let (why, retry_after) = match fetched {
             Ok(done) => {
-                part.sync_all().await.map_err(StageError::disk(trouble()))?;
-                drop(part);
-                let (read, bytes) = (path.clone(), done.bytes);
+                let (part, read, bytes) = (part.into_std().await, path.clone(), done.bytes);
+                blocking(move || sync_file(&part))
+                    .await?
+                    .map_err(StageError::disk(trouble()))?;
                 let (probe, digest) = blocking(move || -> std::io::Result<(Probe, String)> {
                     // The journal is told of the part: its name has to survive as well as its content.
                     sync_parent(&read)?;
@@ -212,7 +209,9 @@ async fn fetch(
         if attempt == 5 {
             tracing::warn!(job = %job.id, input = %job.input, "the output cannot be fetched yet: {why}; trying goes on");
         }
-        let pause = no_sooner_than(trouble_pause(attempt), retry_after).min(CAP);
+        let pause = engine
+            .retry_in(Trouble::Download, attempt, retry_after)
+            .min(LONGEST);
         if !engine.pause(pause).await {
             return Err(StageError::LeftOff);
         }

@@ -27,7 +27,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// How long between two looks.
 const LOOK: Duration = Duration::from_millis(30);
 /// Variables of the surroundings that would change what the program does.
-const FOREIGN: [&str; 17] = [
+const FOREIGN: [&str; 19] = [
     "RUNWAYML_API_SECRET",
     "RUNWAY_API_KEY",
     "RUNWAYML_BASE_URL",
@@ -45,6 +45,8 @@ const FOREIGN: [&str; 17] = [
     "HTTPS_PROXY",
     "ALL_PROXY",
     "WATCHDOG_USEC",
+    "TAXIWAY_FAILPOINT",
+    "TAXIWAY_FAILPOINT_TRACE",
 ];
 
 /// A sample from `tests/media`.
@@ -492,6 +494,13 @@ impl Studio {
         self.key = key.map(str::to_owned);
     }
 
+    /// From now on the daemon and the commands get this variable with this value, or not at all.
+    pub fn set_env(&mut self, name: &str, value: Option<&str>) {
+        self.env.retain(|(known, _)| known != name);
+        self.env
+            .extend(value.map(|value| (name.to_owned(), value.to_owned())));
+    }
+
     /// Starts the daemon and waits until it is ready.
     pub fn start(&mut self) {
         let from = self.log().len();
@@ -581,6 +590,13 @@ impl Studio {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// How the daemon ended, if it has; then another may be started.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        let status = self.daemon.as_mut()?.try_wait().unwrap()?;
+        self.daemon = None;
+        Some(status)
     }
 
     /// Ends the daemon without a warning, as a power cut does.

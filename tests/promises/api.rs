@@ -158,7 +158,8 @@ pub fn starts_a_task(seen: &Seen) -> bool {
 pub fn keys(seen: &Seen) -> Vec<String> {
     let body = seen.body.as_ref();
     let text = |name: &str| body.and_then(|body| body[name].as_str());
-    let prompt = text("promptText").map(str::to_owned);
+    let nested = || body.and_then(|body| body["input"]["promptText"].as_str());
+    let prompt = text("promptText").or_else(nested).map(str::to_owned);
     let picture = text("promptImage").and_then(|uri| {
         let digest = uri.split_once("sha256 ")?.1;
         Some(picture_key(digest.trim_end_matches(')')))

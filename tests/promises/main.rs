@@ -12,6 +12,7 @@ mod doubts;
 #[path = "../e2e/harness.rs"]
 mod harness;
 mod mount;
+mod points;
 mod power_loss;
 mod smoke;
 mod watcher;
