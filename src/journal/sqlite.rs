@@ -713,4 +713,15 @@ mod tests {
         drop(held);
         assert!(crate::journal::StateLock::take(dir.path()).is_ok());
     }
+
+    #[tokio::test]
+    async fn those_who_read_need_open_nothing_while_the_folder_has_trouble() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = SqliteJournal::open(dir.path()).await.unwrap();
+        std::fs::rename(journal.path.clone(), dir.path().join("away")).unwrap();
+        let one = journal.readers.acquire().await.unwrap();
+        let other = journal.readers.acquire().await.unwrap();
+        drop((one, other));
+        assert!(journal.ended_jobs(None, 1).await.unwrap().is_empty());
+    }
 }

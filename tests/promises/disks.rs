@@ -275,7 +275,7 @@ fn story(place: Place, trouble: Trouble) {
     if !is_root() || !is_there("mkfs.ext4") || !is_there("strace") {
         return;
     }
-    let slow = Rule::on("/_storage/output", Action::Slow { ms: 2500 }).times(1);
+    let slow = Rule::on("/_storage/output", Action::Slow { ms: 4000 }).times(1);
     let fails = Action::TaskFails {
         code: "SAFETY.INPUT.IMAGE".to_owned(),
         message: None,
@@ -284,7 +284,7 @@ fn story(place: Place, trouble: Trouble) {
     // One job fails in the middle of the trouble, so that its note and its input have to go to `failed`.
     let mut second = Rule::on("/v1/image_to_video", fails);
     second.when.nth = Some(2);
-    let builder = Studio::builder().task_seconds(1.5).simulator(|options| {
+    let builder = Studio::builder().task_seconds(2.5).simulator(|options| {
         options.faults = vec![second];
         // With the part file open for writing, the filesystem could not be made read-only.
         if (place, trouble) != (Place::Outbox, Trouble::ReadOnly) {

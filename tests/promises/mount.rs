@@ -63,16 +63,19 @@ impl Mount {
     pub fn fill(&self) {
         let mut filler = fs::File::create(self.filler()).unwrap();
         let block = vec![0x5a_u8; 64 * 1024];
-        for size in [block.len(), 1024, 1] {
+        for size in [block.len(), 1024, 1, 1024, 1] {
             loop {
-                match filler
-                    .write_all(&block[..size])
-                    .and_then(|()| filler.sync_data())
-                {
+                match filler.write_all(&block[..size]) {
                     Ok(()) => {}
                     Err(error) if error.kind() == std::io::ErrorKind::StorageFull => break,
                     Err(error) => panic!("{}: {error}", self.path.display()),
                 }
+            }
+            // Only what is on the disk takes its final room.
+            match filler.sync_data() {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {}
+                Err(error) => panic!("{}: {error}", self.path.display()),
             }
         }
     }
