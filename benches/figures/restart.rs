@@ -168,6 +168,7 @@ impl Dropped {
             bytes: self.bytes,
             version: None,
             sha256: None,
+            version: None,
         }
     }
 

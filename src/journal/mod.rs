@@ -74,6 +74,16 @@ pub enum JournalError {
         /// The cause.
         why: String,
     },
+    /// The journal cannot be opened, for a reason that lies in its disk or folder.
+    #[error(
+        "the journal {path} cannot be opened: {why}. Nothing was changed, and nothing is wrong with the journal itself. Look whether {dir} has room, is mounted writable and belongs to this user, then start again", dir = path.parent().unwrap_or(path).display()
+    )]
+    Unusable {
+        /// The journal's file.
+        path: PathBuf,
+        /// The cause.
+        why: String,
+    },
     /// A newer version wrote it.
     #[error(
         "the journal {path} was written by a newer version of taxiway (format {found}; this version knows up to {known}). Nothing was changed. Install that version again, or a later one"

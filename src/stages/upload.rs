@@ -157,9 +157,9 @@ pub(super) async fn reachable(
             places.working.display()
         )));
     }
-    if engine.is_frozen(&job.inbox) {
+    if let Some(why) = engine.why_frozen(&job.inbox) {
         return Err(StageError::Later(format!(
-            "the inbox {} is away at the moment",
+            "the inbox {} cannot be used at the moment: {why}",
             places.inbox.display()
         )));
     }
