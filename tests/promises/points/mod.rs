@@ -101,7 +101,7 @@ fn drive(studio: &mut Studio, scenario: &Scenario, person: &mut Person, may_end:
     loop {
         if let Some(jobs) = person.look(studio) {
             (scenario.person)(person, studio, &jobs);
-            if is_over(scenario, &jobs) {
+            if ended_as(&jobs, scenario.ends) || ended_as(&jobs, scenario.ends_cut_short) {
                 return true;
             }
         } else if let Some(status) = studio.ended() {
@@ -123,12 +123,12 @@ fn drive(studio: &mut Studio, scenario: &Scenario, person: &mut Person, may_end:
     }
 }
 
-fn is_over(scenario: &Scenario, jobs: &[Job]) -> bool {
+fn ended_as(jobs: &[Job], ends: &[(&str, &str)]) -> bool {
     let mut found: Vec<_> = jobs.iter().map(|job| (job.input(), job.state())).collect();
-    let mut wanted = scenario.ends.to_vec();
+    let mut wanted = ends.to_vec();
     found.sort_unstable();
     wanted.sort_unstable();
-    found == wanted
+    found == wanted && !wanted.is_empty()
 }
 
 /// Compares everything with the promises, and with how it is undisturbed.
@@ -141,17 +141,16 @@ fn judge(studio: &mut Studio, scenario: &Scenario, person: &Person) -> Verdict {
         ..Mode::default()
     };
     let mut verdict = audit(studio, &person.book, &Api::from(studio.seen()), mode);
-    // The person decided against these.
-    let is_dismissed = |words: &str| person.dismissed.iter().any(|task| words.contains(task));
-    verdict
-        .breaches
-        .retain(|(promise, words)| *promise != Promise::Abandoned || !is_dismissed(words));
+    let cut_short = ended_as(&studio.jobs(), scenario.ends_cut_short);
+    verdict.breaches.retain(|(promise, words)| match promise {
+        // The person decided against these.
+        Promise::Abandoned => !person.dismissed.iter().any(|task| words.contains(task)),
+        Promise::Lost => !(cut_short && words.starts_with("no note tells")),
+        _ => true,
+    });
     verdict.assert_clean(studio);
-    let files: Vec<_> = studio
-        .tree()
-        .into_iter()
-        .filter(|name| name != "state.trace")
-        .collect();
+    let mut files = studio.tree();
+    files.retain(|name| name != "state.trace" && !scenario.stale.contains(&name.as_str()));
     let seen = studio.seen();
     let spent = 10_000 - seen.credit_balance;
     // A task that was cancelled twice is gone.
