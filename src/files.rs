@@ -21,6 +21,22 @@ const PATH_MAX: usize = 4095;
 /// How often a folder's name is numbered before something else must be wrong.
 const NUMBERS_MAX: u32 = 10_000;
 
+/// What a person can do about trouble with a disk.
+pub fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "Make room on that disk; work then goes on by itself"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "It is mounted read-only: mount it writable; work then goes on by itself"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "Give taxiway's user permission to read and write there; work then goes on by itself"
+        }
+        _ => "Look whether that disk or share is all right; work goes on by itself once it is",
+    }
+}
+
 /// Makes a folder and those above it, durably: after a power cut they are still there.
 pub fn create_folders(path: &Path) -> io::Result<()> {
     if path.is_dir() {
@@ -179,7 +195,7 @@ fn plain(file: File) -> io::Result<File> {
 pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match rename_once(from, to) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_linked(from, to)? => {
-            remove_file(from)
+            remove_linked(from, to)
         }
         other => other,
     }
@@ -210,6 +226,12 @@ fn is_linked(from: &Path, to: &Path) -> io::Result<bool> {
     Ok((a.dev(), a.ino()) != (b.dev(), b.ino()))
 }
 
+/// Removes the first of two names of one file. A power cut must not take the second, which is younger.
+fn remove_linked(from: &Path, to: &Path) -> io::Result<()> {
+    sync_parent(to)?;
+    remove_file(from)
+}
+
 fn rename_once(from: &Path, to: &Path) -> io::Result<()> {
     failpoint::hit("files.rename.before")?;
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
@@ -219,7 +241,7 @@ fn rename_once(from: &Path, to: &Path) -> io::Result<()> {
         }
         // The filesystem does not know the flag: a hard link is as atomic and does not replace either.
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => match link(from, to) {
-            Ok(()) => remove_file(from),
+            Ok(()) => remove_linked(from, to),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(error),
             // Neither: look, then rename. Only another program that takes the same name within these microseconds
@@ -271,6 +293,9 @@ fn copy_and_remove(from: &Path, to: &Path) -> io::Result<()> {
     if fs::symlink_metadata(to).is_ok() {
         // An earlier attempt came as far as the target and not as far as removing the source; or it is another file.
         return if same_content(from, to)? {
+            // Whoever wrote it may not have come as far as making it durable.
+            sync_file(&open_plain(to)?)?;
+            sync_parent(to)?;
             remove_file(from)
         } else {
             Err(io::ErrorKind::AlreadyExists.into())

@@ -119,6 +119,12 @@ pub trait Journal: Send + Sync {
     /// The job that has, or had, a task of Runway's.
     fn owner_of_task<'a>(&'a self, task: &'a str) -> Answer<'a, Option<JobId>>;
 
+    /// How many tasks of a model were accepted at or after `since`. Doubts do not count.
+    fn tasks_started<'a>(&'a self, model: &'a str, since: Timestamp) -> Answer<'a, u32>;
+
+    /// Forgets an upload, which Runway may no longer know.
+    fn forget_upload<'a>(&'a self, uri: &'a str) -> Answer<'a, ()>;
+
     /// The upload of the content with this hex SHA-256 under an API account, if it is good until after `until`.
     fn upload<'a>(
         &'a self,

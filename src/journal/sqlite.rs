@@ -259,6 +259,7 @@ fn changes_charge(event: &Event) -> bool {
         | Event::Requeued { .. }
         | Event::Intent { .. }
         | Event::Doubtful { .. }
+        | Event::Counted { .. }
         | Event::Fetched { .. }
         | Event::Named { .. }
         | Event::Delivered
@@ -454,6 +455,33 @@ impl Journal for SqliteJournal {
                 .await
                 .map_err(self.store())?;
             row.map(|row| self.read_id(row.get(0))).transpose()
+        })
+    }
+
+    fn tasks_started<'a>(&'a self, model: &'a str, since: Timestamp) -> Answer<'a, u32> {
+        Box::pin(async move {
+            sqlx::query_scalar(
+                "SELECT count(*) FROM tasks WHERE accepted_at >= ?1 AND model = ?2 AND id NOT LIKE 'in doubt%'",
+            )
+            .bind(since.as_microsecond())
+            .bind(model)
+            .fetch_one(&self.readers)
+            .await
+            .map_err(self.store())
+        })
+    }
+
+    fn forget_upload<'a>(&'a self, uri: &'a str) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let mut slot = self.writer.lock().await;
+            let mut writer = self.connection(slot.take()).await?;
+            sqlx::query("DELETE FROM uploads WHERE uri = ?1")
+                .bind(uri)
+                .execute(&mut writer)
+                .await
+                .map_err(self.store())?;
+            *slot = Some(writer);
+            Ok(())
         })
     }
 

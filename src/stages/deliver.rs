@@ -52,7 +52,10 @@ pub async fn run(
         let wanted = name.clone();
         let placed = blocking(move || place(&folder, &id, &placing, &wanted, text.as_bytes()))
             .await?
-            .map_err(StageError::disk("the output cannot be put into the outbox"))?;
+            .map_err(StageError::disk(format!(
+                "the output cannot be put into the outbox {}",
+                outbox.display()
+            )))?;
         match placed {
             Placed::Yes => {}
             Placed::Taken => {
@@ -93,10 +96,13 @@ async fn name(
     refused: HashSet<RelPath>,
     outbox: &Path,
 ) -> Result<(), StageError> {
-    let (outbox, named, list) = (outbox.to_owned(), job.clone(), outputs.to_vec());
-    let names = blocking(move || choose_names(&outbox, &named, &list, &refused))
+    let (folder, named, list) = (outbox.to_owned(), job.clone(), outputs.to_vec());
+    let names = blocking(move || choose_names(&folder, &named, &list, &refused))
         .await?
-        .map_err(StageError::disk("the outbox cannot be looked at"))?;
+        .map_err(StageError::disk(format!(
+            "the outbox {} cannot be looked at",
+            outbox.display()
+        )))?;
     engine
         .record(&job.id, Event::Named { names })
         .await

@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -181,6 +182,8 @@ pub struct Builder {
     base_url: Option<String>,
     env: Vec<(String, String)>,
     arguments: Vec<String>,
+    wrapper: Vec<String>,
+    user: Option<u32>,
     binary: PathBuf,
 }
 
@@ -202,6 +205,8 @@ impl Builder {
             base_url: None,
             env: Vec::new(),
             arguments: Vec::new(),
+            wrapper: Vec::new(),
+            user: None,
             binary: PathBuf::from(env!("CARGO_BIN_EXE_taxiway")),
         }
     }
@@ -298,6 +303,19 @@ impl Builder {
         self
     }
 
+    /// The daemon is started by this program with these arguments, to which its own are added. It has to become the daemon,
+    /// so that signals reach it; `{root}` stands for the studio's folder.
+    pub fn wrapper(mut self, words: &[&str]) -> Builder {
+        self.wrapper = words.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
+    /// The daemon runs as this user, to whom the studio's folders belong. Only root can do that.
+    pub fn user(mut self, id: u32) -> Builder {
+        self.user = Some(id);
+        self
+    }
+
     fn config(&self, url: &str) -> String {
         fn line(text: &mut String, indent: &str, lines: &[String], key: &str, value: &str) {
             let start = format!("{key}:");
@@ -359,7 +377,22 @@ impl Builder {
         }
         let config = root.join("taxiway.yaml");
         fs::write(&config, self.config(&url)).unwrap();
+        let program = match self.user {
+            None => self.binary.clone(),
+            Some(id) => {
+                // Where the binary was built, that user may not even look.
+                let copy = root.join("taxiway");
+                fs::copy(&self.binary, &copy).unwrap();
+                give(&root, id);
+                copy
+            }
+        };
+        let place = |word: &String| word.replace("{root}", &root.to_string_lossy());
         Studio {
+            patience: PATIENCE,
+            program,
+            wrapper: self.wrapper.iter().map(place).collect(),
+            user: self.user,
             simulator,
             runtime: Some(runtime),
             daemon: None,
@@ -389,7 +422,12 @@ pub struct Studio {
     key: Option<String>,
     env: Vec<(String, String)>,
     arguments: Vec<String>,
+    program: PathBuf,
+    wrapper: Vec<String>,
+    user: Option<u32>,
     binary: PathBuf,
+    /// How long a condition may take to come true.
+    pub patience: Duration,
     /// The configuration file.
     pub config: PathBuf,
     /// The folder that everything lies in.
@@ -407,7 +445,27 @@ impl Studio {
 
     /// The binary with the studio's environment and no arguments.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(&self.binary);
+        self.surround(Command::new(&self.binary))
+    }
+
+    /// What starts the daemon, before its arguments.
+    fn daemon_command(&self) -> Command {
+        let mut command = match self.wrapper.split_first() {
+            None => Command::new(&self.program),
+            Some((wrapper, words)) => {
+                let mut command = Command::new(wrapper);
+                command.args(words).arg(&self.program);
+                command
+            }
+        };
+        if let Some(id) = self.user {
+            command.uid(id).gid(id).env("HOME", &self.root);
+        }
+        self.surround(command)
+    }
+
+    /// The studio's environment.
+    fn surround(&self, mut command: Command) -> Command {
         for name in FOREIGN {
             command.env_remove(name);
         }
@@ -420,6 +478,15 @@ impl Studio {
         }
         command.current_dir(&self.root);
         command
+    }
+
+    /// From now on the daemon is started by this program, as [`Builder::wrapper`] says.
+    pub fn set_wrapper(&mut self, words: &[&str]) {
+        let root = self.root.to_string_lossy();
+        self.wrapper = words
+            .iter()
+            .map(|word| word.replace("{root}", &root))
+            .collect();
     }
 
     /// From now on the daemon and the commands get this key.
@@ -462,7 +529,7 @@ impl Studio {
             .open(self.log_path())
             .unwrap();
         let child = self
-            .command()
+            .daemon_command()
             .arg("run")
             .arg("--config")
             .arg(&self.config)
@@ -498,6 +565,11 @@ impl Studio {
     pub fn stop(&mut self) -> ExitStatus {
         self.signal(rustix::process::Signal::TERM);
         self.wait_end(Duration::from_secs(10))
+    }
+
+    /// The daemon's process id.
+    pub fn pid(&self) -> u32 {
+        self.daemon.as_ref().expect("no daemon runs").id()
     }
 
     /// Waits for the daemon's end.
@@ -677,6 +749,8 @@ impl Studio {
             if !below.starts_with("state")
                 && below != Path::new("daemon.log")
                 && below != Path::new("taxiway.yaml")
+                && below != Path::new("taxiway")
+                && below != Path::new("trace")
             {
                 found.push(below.to_string_lossy().into_owned());
             }
@@ -743,7 +817,7 @@ impl Studio {
 
     /// Waits until something is there, and answers with it.
     pub fn wait_for<T>(&self, what: &str, mut look: impl FnMut(&Studio) -> Option<T>) -> T {
-        let limit = Instant::now() + PATIENCE;
+        let limit = Instant::now() + self.patience;
         loop {
             if let Some(found) = look(self) {
                 return found;
@@ -864,6 +938,19 @@ impl Drop for Studio {
         self.simulator = None;
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
+        }
+    }
+}
+
+/// Makes a folder and everything in it a user's.
+pub fn give(folder: &Path, user: u32) {
+    std::os::unix::fs::chown(folder, Some(user), Some(user)).unwrap();
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            give(&entry.path(), user);
+        } else {
+            std::os::unix::fs::lchown(entry.path(), Some(user), Some(user)).unwrap();
         }
     }
 }

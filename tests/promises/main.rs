@@ -7,9 +7,12 @@
 mod api;
 mod audit;
 mod book;
+mod disks;
 mod doubts;
 #[path = "../e2e/harness.rs"]
 mod harness;
+mod mount;
 mod points;
+mod power_loss;
 mod smoke;
 mod watcher;
