@@ -285,6 +285,7 @@ fn disturb(what: &str, scenarios: &'static [Scenario]) -> Vec<Case> {
         let lines: Vec<String> = cases.iter().map(|case| format!("  {case}\n")).collect();
         lines.concat()
     };
+    print!("{}", list(&missed));
     assert!(broken.is_empty(), "broken:\n{}", list(&broken));
     assert!(
         missed.len() * 20 <= all.len(),
