@@ -84,8 +84,8 @@ pub struct Engine {
     driving: Mutex<HashSet<JobId>>,
     /// Fresh addresses of outputs, from the poll that found the task finished.
     outputs: Mutex<HashMap<JobId, Vec<OutputUrl>>>,
-    /// One upload for each content at a time: others wait for it and find it done.
-    uploading: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// One upload for each content at a time, and one note for each job: others wait, and find it done.
+    turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     /// Room for uploads.
     pub uploads: Semaphore,
     /// Room for downloads.
@@ -123,7 +123,7 @@ impl Engine {
             organization: RwLock::new(None),
             driving: Mutex::default(),
             outputs: Mutex::default(),
-            uploading: Mutex::default(),
+            turns: Mutex::default(),
             uploads: Semaphore::new(UPLOADS_AT_ONCE),
             downloads: Semaphore::new(DOWNLOADS_AT_ONCE),
             upload_failures: Mutex::default(),
@@ -416,15 +416,13 @@ impl Engine {
             .remove(id)
     }
 
-    /// The turn of one content among those who want to upload it.
-    pub fn upload_turn(&self, sha256: &str) -> Arc<tokio::sync::Mutex<()>> {
-        let mut uploading = self
-            .uploading
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+    /// The turn of one thing among those who want to do the same with it: upload a content, by its SHA-256, or write the note
+    /// of a doubt, by its job.
+    pub fn turn(&self, what: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         // Those that nobody waits for any more are only held by the map.
-        uploading.retain(|_, turn| Arc::strong_count(turn) > 1);
-        uploading.entry(sha256.to_owned()).or_default().clone()
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        turns.entry(what.to_owned()).or_default().clone()
     }
 
     /// One more upload of a job did not get through: how many did not in a row.

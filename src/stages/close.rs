@@ -12,7 +12,7 @@ use crate::config::OnSuccess;
 use crate::engine::Engine;
 use crate::files::{
     create_folders, fit_name, fit_name_into, move_new, remove_file, remove_folder, sync_folder,
-    write_over,
+    unfinished, write_over,
 };
 use crate::inbox::free_spot;
 use crate::job::{Event, FailureKind, Folder, InputFile, Job, Move, Role, Spot, State, Verdict};
@@ -174,7 +174,10 @@ fn move_all(
         };
         let source = places.path(&from);
         emptied.extend(source.parent().map(Path::to_owned));
-        remove_if_there(&note_path(&source))?;
+        // A doubt that is settled leaves its note, or as much of it as a crash let be written.
+        let note = note_path(&source);
+        remove_if_there(&unfinished(&note)?)?;
+        remove_if_there(&note)?;
         match &planned.to {
             None => {
                 remove_if_there(&source)?;

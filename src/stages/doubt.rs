@@ -29,6 +29,9 @@ pub async fn write_doubt(engine: &Arc<Engine>, job: &Arc<Job>) {
         text.push_str(&format!("  {command}\n      ({when})\n"));
     }
     append_job(&mut text, job);
+    // What a doubt says changes while it lasts, and one text after the other is written.
+    let turn = engine.turn(job.id.as_str());
+    let _turn = turn.lock().await;
     let written = tokio::task::spawn_blocking(move || match std::fs::read(&path) {
         Ok(there) if there == text.as_bytes() || there.starts_with(ACCEPTED.as_bytes()) => Ok(()),
         Ok(_) | Err(_) => write_over(&path, text.as_bytes()),

@@ -320,7 +320,7 @@ async fn upload(
     let Runway { client, account } = runway;
     let journal = engine.ledger.journal();
     // Whoever else wants the same content waits here, and then finds it uploaded.
-    let turn = engine.upload_turn(&digest);
+    let turn = engine.turn(&digest);
     let _turn = turn.lock().await;
     match journal
         .upload(account, &digest, Timestamp::now() + MARGIN)
