@@ -10,5 +10,8 @@ mod book;
 mod doubts;
 #[path = "../e2e/harness.rs"]
 mod harness;
+
+mod kills;
 mod smoke;
 mod watcher;
+mod world;
