@@ -7,7 +7,6 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags, ResolveFlags, openat, openat2, renameat_with};
 use rustix::io::Errno;
@@ -228,7 +227,7 @@ fn copy_and_remove(from: &Path, to: &Path) -> io::Result<()> {
     }
     let mut source = open_plain(from)?;
     let permissions = source.metadata()?.permissions();
-    let part = write_part(to, |target| {
+    let part = write_part(to, from.as_os_str().as_bytes(), |target| {
         io::copy(&mut source, target)?;
         target.set_permissions(permissions)
     })?;
@@ -260,7 +259,7 @@ pub fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
 /// # Errors
 /// As [`write_new`].
 pub fn put_new(path: &Path, content: &[u8]) -> io::Result<bool> {
-    let part = write_part(path, |file| file.write_all(content))?;
+    let part = write_part(path, content, |file| file.write_all(content))?;
     match rename_new(&part, path) {
         Ok(()) => sync_parent(path).map(|()| true),
         Err(error) => {
@@ -277,7 +276,7 @@ pub fn put_new(path: &Path, content: &[u8]) -> io::Result<bool> {
 
 /// Writes a small file, whole and durable once the name is there, in place of what was there.
 pub fn write_over(path: &Path, content: &[u8]) -> io::Result<()> {
-    let part = write_part(path, |file| file.write_all(content))?;
+    let part = write_part(path, content, |file| file.write_all(content))?;
     if let Err(error) = fs::rename(&part, path) {
         discard(&part);
         return Err(error);
@@ -285,9 +284,15 @@ pub fn write_over(path: &Path, content: &[u8]) -> io::Result<()> {
     sync_parent(path)
 }
 
-/// Writes a hidden file beside `path` that nobody else writes, durably, and answers with its name.
-fn write_part(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<PathBuf> {
-    let (part, mut file) = new_part(path)?;
+/// Writes a hidden file beside `path`, durably, and answers with its name. The name comes from `path` and from what is
+/// written, `content`, so that a crash leaves at most one such file, which doing the same again removes. Nobody else
+/// writes the same content to the same path at the same time: a job has one driver.
+fn write_part(
+    path: &Path,
+    content: &[u8],
+    fill: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<PathBuf> {
+    let (part, mut file) = new_part(path, content)?;
     match fill(&mut file).and_then(|()| file.sync_all()) {
         Ok(()) => Ok(part),
         Err(error) => {
@@ -297,17 +302,18 @@ fn write_part(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io
     }
 }
 
-/// Makes a hidden file beside `path` whose name no other call gets, in this process or another.
-fn new_part(path: &Path) -> io::Result<(PathBuf, File)> {
-    static PARTS: AtomicU64 = AtomicU64::new(0);
+/// Makes the hidden file. What a crash left under its name is removed and never written to: it may have another name by
+/// now, as an interrupted [`rename_new`] by hard link leaves it.
+fn new_part(path: &Path, content: &[u8]) -> io::Result<(PathBuf, File)> {
+    let mut hash = Sha256::new();
+    hash.update(path.as_os_str().as_bytes());
+    hash.update(b"\0");
+    hash.update(content);
+    let part = path.with_file_name(format!(".taxiway-{}.part", hex(&hash.finalize()[..12])?));
     loop {
-        let number = PARTS.fetch_add(1, Ordering::Relaxed);
-        let name = format!(".taxiway-{}-{number}.part", std::process::id());
-        let part = path.with_file_name(name);
         match OpenOptions::new().write(true).create_new(true).open(&part) {
             Ok(file) => return Ok((part, file)),
-            // A crash left it.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => fs::remove_file(&part)?,
             Err(error) => return Err(error),
         }
     }
@@ -395,9 +401,13 @@ pub fn sha256(path: &Path) -> io::Result<String> {
 
 /// Hex SHA-256 of an open file's whole content, read in bounded memory; where the file stands does not matter and stays.
 pub fn sha256_of(file: &File) -> io::Result<String> {
+    hex(&digest(file)?)
+}
+
+fn hex(bytes: &[u8]) -> io::Result<String> {
     use std::fmt::Write as _;
-    let mut hex = String::with_capacity(64);
-    for byte in digest(file)? {
+    let mut hex = String::with_capacity(bytes.len().saturating_mul(2));
+    for byte in bytes {
         // Writing to a String cannot fail; its error type exists only for the trait.
         write!(hex, "{byte:02x}").map_err(io::Error::other)?;
     }
@@ -439,6 +449,21 @@ mod tests {
     }
 
     #[test]
+    fn what_a_crash_left_of_a_file_is_gone_once_it_is_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("red.mp4.yaml");
+        let (part, _) = new_part(&path, b"job: 1\n").unwrap();
+        fs::write(&part, "jo").unwrap();
+        write_new(&path, b"job: 1\n").unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        // A link that was left to what has its name already is no door to it.
+        fs::hard_link(&path, &part).unwrap();
+        write_over(&path, b"job: 1\n").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"job: 1\n");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
     fn a_rename_by_hard_link_that_was_interrupted_is_completed() {
         let dir = tempfile::tempdir().unwrap();
         let (a, b) = (dir.path().join("a"), dir.path().join("b"));
@@ -468,8 +493,8 @@ mod tests {
     fn two_who_write_the_same_name_do_not_share_a_part_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
-        let first = write_part(&path, |file| file.write_all(b"one")).unwrap();
-        let second = write_part(&path, |file| file.write_all(b"two")).unwrap();
+        let first = write_part(&path, b"one", |file| file.write_all(b"one")).unwrap();
+        let second = write_part(&path, b"two", |file| file.write_all(b"two")).unwrap();
         assert_ne!(first, second);
         assert_eq!(fs::read(first).unwrap(), b"one");
         assert_eq!(fs::read(second).unwrap(), b"two");

@@ -311,6 +311,7 @@ mod tests {
             }),
             working: path(working),
             bytes: 1,
+            version: None,
             sha256: None,
         };
         let failure = Failure {

@@ -31,6 +31,7 @@ pub mod ledger;
 pub mod media;
 pub mod outbox;
 pub mod places;
+pub mod retry;
 pub mod runway;
 pub mod schedule;
 pub mod simulator;

@@ -429,6 +429,7 @@ mod tests {
                 }),
                 working: path,
                 bytes: 1,
+                version: None,
                 sha256: None,
             }
         };

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Engine, after, poller};
 use crate::config::OnDoubt;
 use crate::job::{Event, Hold, HoldReason, Job, JobId, State};
-use crate::runway::delay;
+use crate::retry::Trouble;
 use crate::schedule::{self, Ready};
 use crate::stages;
 
@@ -17,12 +17,6 @@ use crate::stages;
 const BREATH: Duration = Duration::from_millis(5);
 /// How often the organization's limits are asked for.
 const REFRESH: Duration = Duration::from_secs(300);
-/// With `on_doubt: resubmit`, a job is submitted at most this many times in all before it waits for a person after all: each
-/// of them may have been paid for.
-const SUBMISSIONS_IN_DOUBT: u32 = 5;
-/// Pause before a job in doubt is submitted again, at first and at most.
-const DOUBT_BASE: Duration = Duration::from_secs(1);
-const DOUBT_CAP: Duration = Duration::from_secs(300);
 /// How often a spending limit is looked at again while it holds jobs back.
 const BUDGET_AGAIN: Duration = Duration::from_secs(30);
 
@@ -260,9 +254,14 @@ impl Dispatcher {
             return;
         };
         match self.engine.settings().on_doubt {
-            OnDoubt::Resubmit if job.attempts < SUBMISSIONS_IN_DOUBT => {
+            // Each of them may have been paid for, so there is an end to it.
+            OnDoubt::Resubmit
+                if Trouble::UnknownResubmit.is_repeated(job.attempts.saturating_sub(1)) =>
+            {
                 tracing::warn!(job = %job.id, input = %job.input, "in doubt, and submitted again as `on_doubt: resubmit` says");
-                let pause = delay(job.attempts, DOUBT_BASE, DOUBT_CAP, fastrand::f64());
+                let pause = self
+                    .engine
+                    .retry_in(Trouble::UnknownResubmit, job.attempts, None);
                 let hold = Hold {
                     reason: HoldReason::Retry("the submission before is in doubt".to_owned()),
                     until: after(pause),

@@ -23,7 +23,8 @@ use crate::config::{MaxInFlight, OnDoubt, OnSuccess};
 use crate::job::{Event, Job, JobId};
 use crate::ledger::{Ledger, LedgerError};
 use crate::places::Places;
-use crate::runway::{Client, Organization, OutputUrl, delay};
+use crate::retry::Trouble;
+use crate::runway::{Client, Organization, OutputUrl};
 
 /// At most this many inputs are made ready and uploaded at once; each holds a buffer.
 const UPLOADS_AT_ONCE: usize = 8;
@@ -33,9 +34,6 @@ const DOWNLOADS_AT_ONCE: usize = 8;
 const UNLIMITED: usize = 100;
 /// Tasks at once for a model as long as Runway has not said how many; the least that any tier allows.
 const UNKNOWN_LIMIT: usize = 1;
-/// How long the journal's or a folder's trouble lasts before the same is tried again, at first and at most.
-const TROUBLE_BASE: Duration = Duration::from_millis(500);
-const TROUBLE_CAP: Duration = Duration::from_secs(30);
 
 /// What a reload of the configuration may change.
 #[derive(Debug, Clone)]
@@ -281,14 +279,13 @@ impl Engine {
 
     /// Stops submitting until the key is mended; said once.
     pub fn close_for_key(&self, message: &str) {
-        let interval = self.settings().poll_interval;
         let why = format!(
             "for a valid API key: Runway refused this one ({message}); put the right one where the configuration says, then reload"
         );
         let news = self
             .gates()
-            .close_all(Closed::Key(why.clone()), Instant::now(), |_| {
-                interval.saturating_mul(6)
+            .close_all(Closed::Key(why.clone()), Instant::now(), |times| {
+                self.retry_in(Trouble::BadKey, times, None)
             });
         if news {
             tracing::error!("{why}. Nothing is lost: all work waits");
@@ -316,7 +313,10 @@ impl Engine {
                         tracing::error!(job = %id, event = event.word(), %error, "trying again until it can be written");
                     }
                     self.note_trouble(id, error.to_string());
-                    if !self.pause(trouble_pause(attempt)).await {
+                    if !self
+                        .pause(self.retry_in(Trouble::Journal, attempt, None))
+                        .await
+                    {
                         return None;
                     }
                 }
@@ -334,6 +334,12 @@ impl Engine {
                 Err(LedgerError::Stopped) => return None,
             }
         }
+    }
+
+    /// How long to wait after the n-th time in a row, counted from 1, that the same went wrong.
+    pub fn retry_in(&self, what: Trouble, times: u32, retry_after: Option<Duration>) -> Duration {
+        let interval = self.settings().poll_interval;
+        what.pause(times, interval, retry_after, fastrand::f64())
     }
 
     /// Waits; false when the daemon stops meanwhile.
@@ -455,9 +461,4 @@ pub fn after(pause: Duration) -> Option<Timestamp> {
             .checked_add(pause)
             .unwrap_or(Timestamp::MAX),
     )
-}
-
-/// How long to wait after the n-th trouble in a row with this machine's own disks.
-pub fn trouble_pause(attempt: u32) -> Duration {
-    delay(attempt, TROUBLE_BASE, TROUBLE_CAP, fastrand::f64())
 }

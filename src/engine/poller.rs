@@ -11,22 +11,13 @@ use tokio::sync::mpsc;
 
 use super::{Engine, after, dispatch};
 use crate::job::{Event, Failure, FailureKind, Hold, HoldReason, Job, JobId, Seen, State, Task};
+use crate::retry::Trouble;
 use crate::runway::{
     CallError, Cancelled, FailureClass, Task as Answer, TaskId, TaskStatus, classify_failure,
-    delay, no_sooner_than,
 };
 
 /// At most this many questions at once.
 const POLLS_AT_ONCE: usize = 16;
-/// The longest pause after trouble.
-const CAP: Duration = Duration::from_secs(300);
-/// A task is taken for gone when it has answered 404 and nothing else for this many poll intervals: ten minutes at the usual
-/// five seconds. Giving it up earlier could give up what is paid for.
-const GONE_AFTER: u32 = 120;
-/// A task that failed in a way that may be repeated is repeated this many times.
-const TASK_RETRIES: u32 = 2;
-/// A task that succeeded without listing outputs is asked about this many times more.
-const EMPTY_AFTER: u32 = 10;
 
 /// When to ask next: after the interval, plus up to a quarter of it, so that tasks do not march in step.
 pub fn due(now: Instant, interval: Duration) -> Instant {
@@ -40,8 +31,9 @@ struct Memory {
     /// When the next question is due; entries of the queue with another time are stale.
     due: Option<Instant>,
     errors: u32,
-    /// Since when it answers 404.
-    gone: Option<Instant>,
+    /// How often in a row it answered 404.
+    gone: u32,
+    /// How often it succeeded without an output.
     empty: u32,
     cancel_sent: bool,
 }
@@ -178,7 +170,7 @@ async fn ask(engine: &Arc<Engine>, id: &JobId, memory: &mut Memory) -> Option<In
             if memory.errors > 0 {
                 engine.clear_trouble(id);
             }
-            (memory.errors, memory.gone) = (0, None);
+            (memory.errors, memory.gone) = (0, 0);
             if job.cancel_asked && !memory.cancel_sent && !has_ended(&answer.status) {
                 // What has ended is not deleted: a paid output is delivered. The next question tells what it cost.
                 return match client.cancel(&task_id).await {
@@ -205,23 +197,30 @@ async fn ask(engine: &Arc<Engine>, id: &JobId, memory: &mut Memory) -> Option<In
             None
         }
         Err(error @ CallError::NotFound { .. }) => {
-            let since = *memory.gone.get_or_insert_with(Instant::now);
             // Another account knows nothing of this one's tasks: the key was changed, and may be changed back.
             let other_account = task
                 .account
                 .as_ref()
                 .is_some_and(|account| *account != engine.account());
-            if other_account || since.elapsed() < interval.saturating_mul(GONE_AFTER) {
+            if other_account {
                 return trouble(engine, &job, &error, interval, memory);
+            }
+            memory.gone = memory.gone.saturating_add(1);
+            // Giving it up early could give up what is paid for.
+            if Trouble::TaskGone.is_repeated(memory.gone) {
+                engine.note_trouble(id, error.to_string());
+                return later;
             }
             let failure = Failure {
                 kind: FailureKind::TaskGone,
                 what: format!("Runway does not know the task {} any more", task.id),
                 details: vec![error.to_string()],
-                advice: "Somebody deleted it in Runway's portal or by the API, or the key now belongs to another organization. If the \
-                         key was changed, put the old one back and run `taxiway retry` only if the task is really gone: a retry \
-                         starts a new task, which costs again."
-                    .to_owned(),
+                advice: format!(
+                    "Somebody deleted it in Runway's portal or by the API, or the key now belongs to another organization. If it is \
+                     there after all, `taxiway resolve {id} --adopt {}` fetches its output. `taxiway retry {id}` starts a new task, \
+                     which costs again.",
+                    task.id
+                ),
                 task: Some(task.clone()),
             };
             engine
@@ -271,18 +270,11 @@ fn trouble(
         }
         CallError::NotFound { .. } | CallError::Refused { .. } | CallError::Garbage { .. } => None,
     };
-    let pause = delay(
-        memory.errors,
-        interval.saturating_mul(2),
-        CAP.max(interval),
-        fastrand::f64(),
-    )
-    .max(interval);
+    let pause = engine
+        .retry_in(Trouble::Poll, memory.errors, retry_after)
+        .max(interval);
     let now = Instant::now();
-    Some(
-        now.checked_add(no_sooner_than(pause, retry_after))
-            .unwrap_or(now),
-    )
+    Some(now.checked_add(pause).unwrap_or(now))
 }
 
 /// Acts on Runway's answer. Answers whether the task has to be asked about again.
@@ -308,14 +300,18 @@ async fn act(
         TaskStatus::Succeeded { output } if output.is_empty() => {
             memory.empty = memory.empty.saturating_add(1);
             engine.ledger.observe(&job.id, seen("SUCCEEDED", Some(1.0)));
-            if memory.empty < EMPTY_AFTER {
+            if Trouble::NoOutput.is_repeated(memory.empty) {
                 return true;
             }
             let failure = Failure {
                 kind: FailureKind::Output,
                 what: "Runway says that the task succeeded, and lists no output".to_owned(),
                 details: vec![format!("task {}", task.id)],
-                advice: "Look for the task in Runway's portal, and ask Runway's support with the task's id.".to_owned(),
+                advice: format!(
+                    "Look for the task in Runway's portal, and ask Runway's support with the task's id. Once it lists its output, \
+                     `taxiway resolve {} --adopt {}` fetches it.",
+                    job.id, task.id
+                ),
                 task: Some(task.clone()),
             };
             engine
@@ -364,15 +360,10 @@ async fn failed(
 ) {
     let label = code.clone().unwrap_or_else(|| "no failure code".to_owned());
     let class = classify_failure(code.as_deref());
-    if class == FailureClass::MayRepeat && job.task_failures < TASK_RETRIES && !job.cancel_asked {
-        let interval = engine.settings().poll_interval;
-        let pause = delay(
-            job.task_failures.saturating_add(1),
-            interval.saturating_mul(2),
-            CAP,
-            fastrand::f64(),
-        );
-        let until = after(pause);
+    let trouble = Trouble::from(class);
+    if trouble.is_repeated(job.task_failures) && !job.cancel_asked {
+        let failed = job.task_failures.saturating_add(1);
+        let until = after(engine.retry_in(trouble, failed, None));
         tracing::warn!(job = %job.id, input = %job.input, code = label, "its task failed at Runway and is repeated");
         let hold = Hold {
             reason: HoldReason::Retry(format!("Runway's task failed ({label}: {words})")),

@@ -226,6 +226,7 @@ impl Worker {
                     ))
                 })?;
             claims.working.insert(working.clone());
+            let seen = self.tree.sighting(file).map(|sighting| sighting.stamp);
             files.push(InputFile {
                 role: *role,
                 dropped: file.clone(),
@@ -234,10 +235,8 @@ impl Worker {
                     path: file.clone(),
                 }),
                 working,
-                bytes: self
-                    .tree
-                    .sighting(file)
-                    .map_or(0, |sighting| sighting.stamp.size),
+                bytes: seen.map_or(0, |stamp| stamp.size),
+                version: seen.as_ref().map(Stamp::version),
                 sha256: None,
             });
         }
@@ -326,7 +325,7 @@ impl Worker {
                     self.moves.push(self.runtime.spawn(noted));
                 }
                 // The engine finishes it, or finds that the person took it back.
-                Ok(Taking::Missing(_)) => {}
+                Ok(Taking::Undone(_)) => {}
                 Err(error) => {
                     tracing::error!(job = %job.id, input = %job.input, %error, "the files cannot be moved to working yet");
                 }

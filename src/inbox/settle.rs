@@ -5,6 +5,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::job::Version;
+
 /// What tells two versions of a file apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Stamp {
@@ -18,6 +20,18 @@ pub struct Stamp {
     pub mtime: i128,
     /// Time of the last change of content, name or attributes, in nanoseconds since 1970.
     pub ctime: i128,
+}
+
+impl Stamp {
+    /// The version as the journal keeps it.
+    pub fn version(&self) -> Version {
+        Version {
+            inode: self.ino,
+            bytes: self.size,
+            // Nanoseconds fit until the year 2262; what lies beyond is the same version each time all the same.
+            modified: i64::try_from(self.mtime).unwrap_or(i64::MAX),
+        }
+    }
 }
 
 /// What is known of a file's writing.

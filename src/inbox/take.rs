@@ -7,9 +7,11 @@ use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::pair::stem;
+use super::scan::stamp;
+use super::settle::Stamp;
 use crate::files::{create_folders, fit_name_into, rename_new, sync_folder, usable_folder};
 use crate::job::{Folder, InputFile, Job, RelPath, Spot};
 use crate::places::Places;
@@ -19,47 +21,32 @@ use crate::places::Places;
 pub enum Taking {
     /// All lie in `working/`.
     All(Vec<InputFile>),
-    /// Some are gone, because a person removed them meanwhile.
-    Missing(Vec<InputFile>),
+    /// Some are gone, or were exchanged before they were taken. The others are back where they were dropped and are none of
+    /// the job's any more; one whose name is taken there by now stays in `working/`.
+    Undone(Vec<InputFile>),
 }
 
 /// Moves a job's files to `working/`, wherever a crash left them, and makes that durable.
+///
+/// Only the versions that were looked at are taken, and all of them or none: a picture with another sidecar, or without
+/// its own, is another job.
 ///
 /// # Errors
 /// The folder cannot be used now; the same may be tried again.
 pub fn finish_taking(job: &Job, places: &Places) -> io::Result<Taking> {
     let mut files = job.files.clone();
-    let mut missing = false;
     let mut folders = HashSet::new();
+    let mut whole = true;
+    for file in &files {
+        whole = whole && lies_at(file, places)?.is_some();
+    }
     for file in &mut files {
-        let target = places.working.join(file.working.as_path());
-        let Some(at) = file.at.clone() else {
-            continue;
-        };
-        if at.folder != Folder::Working {
-            let source = places.path(&at);
-            if let Some(parent) = target.parent() {
-                create_folders(parent)?;
-                folders.insert(parent.to_owned());
-            }
-            folders.extend(source.parent().map(Path::to_owned));
-            match rename_new(&source, &target) {
-                Ok(()) => {}
-                // The rename happened before a crash, or the source was removed by a person.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    if !target.try_exists()? {
-                        file.at = None;
-                        missing = true;
-                        continue;
-                    }
-                }
-                Err(error) => return Err(error),
-            }
+        whole = whole && take(file, places, &mut folders)?;
+    }
+    if !whole {
+        for file in &mut files {
+            give_back(file, places, &mut folders)?;
         }
-        file.at = Some(Spot {
-            folder: Folder::Working,
-            path: file.working.clone(),
-        });
     }
     for folder in folders {
         match sync_folder(&folder) {
@@ -68,11 +55,91 @@ pub fn finish_taking(job: &Job, places: &Places) -> io::Result<Taking> {
             other => other?,
         }
     }
-    Ok(if missing {
-        Taking::Missing(files)
-    } else {
+    Ok(if whole {
         Taking::All(files)
+    } else {
+        Taking::Undone(files)
     })
+}
+
+fn taken(file: &InputFile) -> Spot {
+    Spot {
+        folder: Folder::Working,
+        path: file.working.clone(),
+    }
+}
+
+/// Where the version of a file lies that was looked at. Its place in `working/` counts first, since another file may have
+/// been dropped under its name meanwhile. Journals of 0.1.0 know no version: there, whatever has the name is it.
+fn lies_at(file: &InputFile, places: &Places) -> io::Result<Option<Spot>> {
+    let Some(at) = file.at.clone() else {
+        return Ok(None);
+    };
+    for spot in [taken(file), at] {
+        let now = stamp_if_there(&places.path(&spot))?.map(|stamp| stamp.version());
+        if now.is_some() && (file.version.is_none() || now == file.version) {
+            return Ok(Some(spot));
+        }
+    }
+    Ok(None)
+}
+
+/// Moves one file to `working/`. False if it is gone, or is another one by now.
+fn take(file: &mut InputFile, places: &Places, folders: &mut HashSet<PathBuf>) -> io::Result<bool> {
+    let Some(at) = lies_at(file, places)? else {
+        return Ok(false);
+    };
+    let source = places.path(file.at.as_ref().unwrap_or(&at));
+    let target = places.path(&taken(file));
+    if at.folder != Folder::Working {
+        if let Some(parent) = target.parent() {
+            create_folders(parent)?;
+        }
+        match rename_new(&source, &target) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            other => other?,
+        }
+    }
+    // Also where it lies there already: a crash may have come before its folders were synced.
+    note_folders(folders, [&source, &target]);
+    file.at = Some(taken(file));
+    // Somebody may have exchanged it between the look and the rename.
+    Ok(lies_at(file, places)? == file.at)
+}
+
+/// Moves one file back to where it was dropped.
+fn give_back(
+    file: &mut InputFile,
+    places: &Places,
+    folders: &mut HashSet<PathBuf>,
+) -> io::Result<()> {
+    let source = places.path(&taken(file));
+    let target = places.inbox.join(file.dropped.as_path());
+    match rename_new(&source, &target) {
+        Ok(()) => {
+            note_folders(folders, [&source, &target]);
+            file.at = None;
+        }
+        // It never left, or its folder is gone there by now.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            file.at = stamp_if_there(&source)?.map(|_| taken(file));
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => file.at = Some(taken(file)),
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+fn note_folders(folders: &mut HashSet<PathBuf>, paths: [&PathBuf; 2]) {
+    let parents = paths.into_iter().filter_map(|path| path.parent());
+    folders.extend(parents.map(Path::to_owned));
+}
+
+fn stamp_if_there(path: &Path) -> io::Result<Option<Stamp>> {
+    match stamp(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other,
+    }
 }
 
 /// Lengths of file names in bytes: what nearly all filesystems take, then what even those take that encrypt or encode them.
@@ -149,6 +216,104 @@ fn numbered(name: &OsStr, number: u32, limit: usize) -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::{Failure, FailureKind, JobId, Role};
+
+    /// An inbox with `cat.jpg` and its sidecar, and the job that is about to take them.
+    fn dropped() -> (tempfile::TempDir, Places, Job) {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let places = Places {
+            inbox: at("inbox"),
+            working: at("working"),
+            outbox: at("outbox"),
+            originals: at("originals"),
+            failed: at("failed"),
+        };
+        std::fs::create_dir(&places.inbox).unwrap();
+        let file = |name: &str| {
+            std::fs::write(places.inbox.join(name), name).unwrap();
+            let path = RelPath::new(Path::new(name)).unwrap();
+            let stamp = stamp(&places.inbox.join(name)).unwrap().unwrap();
+            InputFile {
+                role: Role::Main,
+                dropped: path.clone(),
+                at: Some(Spot {
+                    folder: Folder::Inbox,
+                    path: path.clone(),
+                }),
+                working: path,
+                bytes: stamp.size,
+                version: Some(stamp.version()),
+                sha256: None,
+            }
+        };
+        let files = vec![file("cat.jpg"), file("cat.jpg.yaml")];
+        let failure = Failure {
+            kind: FailureKind::Input,
+            what: String::new(),
+            details: vec![],
+            advice: String::new(),
+            task: None,
+        };
+        let input = RelPath::new(Path::new("cat.jpg")).unwrap();
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let job = Job::taken(JobId::random(), "studio", input, files, Err(failure), now);
+        (dir, places, job)
+    }
+
+    fn exchange(path: &Path, content: &str) {
+        let new = path.with_extension("new");
+        std::fs::write(&new, content).unwrap();
+        std::fs::rename(new, path).unwrap();
+    }
+
+    #[test]
+    fn taking_is_finished_from_wherever_a_crash_left_the_files() {
+        let (_dir, places, job) = dropped();
+        std::fs::create_dir(&places.working).unwrap();
+        let (from, to) = (places.inbox.join("cat.jpg"), places.working.join("cat.jpg"));
+        std::fs::rename(&from, &to).unwrap();
+        // Another picture was dropped under the name since: it is another job's.
+        std::fs::write(&from, "the next cat").unwrap();
+        let Taking::All(files) = finish_taking(&job, &places).unwrap() else {
+            panic!("not all were taken");
+        };
+        assert!(files.iter().all(|file| file.at == Some(taken(file))));
+        assert_eq!(std::fs::read(&to).unwrap(), b"cat.jpg");
+        assert_eq!(std::fs::read(&from).unwrap(), b"the next cat");
+        assert!(!places.inbox.join("cat.jpg.yaml").exists());
+    }
+
+    #[test]
+    fn files_of_which_one_was_exchanged_before_they_were_taken_stay_together_in_the_inbox() {
+        for exchanged in ["cat.jpg", "cat.jpg.yaml"] {
+            let (_dir, places, job) = dropped();
+            std::fs::create_dir(&places.working).unwrap();
+            // A crash came between the two renames.
+            let other = if exchanged == "cat.jpg" {
+                "cat.jpg.yaml"
+            } else {
+                "cat.jpg"
+            };
+            std::fs::rename(places.inbox.join(other), places.working.join(other)).unwrap();
+            exchange(&places.inbox.join(exchanged), "corrected");
+            let Taking::Undone(files) = finish_taking(&job, &places).unwrap() else {
+                panic!("another version was taken");
+            };
+            assert!(files.iter().all(|file| file.at.is_none()));
+            assert_eq!(
+                std::fs::read(places.inbox.join(exchanged)).unwrap(),
+                b"corrected"
+            );
+            assert!(places.inbox.join(other).exists());
+            // And again, should a crash come before the journal knows.
+            assert!(matches!(
+                finish_taking(&job, &places).unwrap(),
+                Taking::Undone(_)
+            ));
+            assert_eq!(std::fs::read_dir(&places.inbox).unwrap().count(), 2);
+        }
+    }
 
     #[test]
     fn a_taken_name_gets_a_number_before_the_extension() {

@@ -152,6 +152,18 @@ pub enum Role {
     Reference,
 }
 
+/// What tells the file that was looked at from another that takes its name. The device is left out: network filesystems
+/// get another one with each mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// The inode.
+    pub inode: u64,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Time of the last change of content, in nanoseconds since 1970, as the filesystem tells it.
+    pub modified: i64,
+}
+
 /// A file that belongs to a job and travels with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputFile {
@@ -165,6 +177,9 @@ pub struct InputFile {
     pub working: RelPath,
     /// Its size in bytes when it was taken.
     pub bytes: u64,
+    /// Which version of the file was looked at when the job was made; `None` in journals of 0.1.0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Version>,
     /// Hex SHA-256 of its content, known once it was made ready for the API.
     pub sha256: Option<String>,
 }

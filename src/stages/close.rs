@@ -393,6 +393,7 @@ mod tests {
             }),
             working: path(name),
             bytes: 1,
+            version: None,
             sha256: None,
         }
     }

@@ -7,8 +7,6 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::{StageError, blocking};
 use crate::engine::Engine;
 use crate::files::{create_folders, put_new, rename_new, sync_parent};
@@ -47,7 +45,8 @@ pub async fn run(
         let Some(name) = output.name.clone() else {
             continue;
         };
-        let text = record(job, task, output, &name, Timestamp::now(), with_endpoint)
+        // The time of the journal and not of the clock, so that doing this again after a crash writes the same.
+        let text = record(job, task, output, &name, job.updated_at, with_endpoint)
             .map_err(|error| StageError::Later(error.to_string()))?;
         let (id, folder, placing) = (job.id.clone(), outbox.clone(), output.clone());
         let wanted = name.clone();

@@ -6,17 +6,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{StageError, blocking};
-use crate::engine::{Engine, poll_due, trouble_pause};
+use crate::engine::{Engine, poll_due};
 use crate::files::{create_folders, sha256, sync_parent};
 use crate::job::{Delivery, Event, Job, RelPath, Task};
 use crate::media::{self, Probe, Wholeness};
 use crate::outbox;
-use crate::runway::{
-    CallError, DownloadError, OutputUrl, Seen, TaskId, TaskStatus, no_sooner_than,
-};
+use crate::retry::Trouble;
+use crate::runway::{CallError, DownloadError, OutputUrl, Seen, TaskId, TaskStatus};
 
-/// The longest pause between two attempts.
-const CAP: Duration = Duration::from_secs(300);
+/// The longest pause between two attempts, whatever a storage host asks for: addresses expire.
+const LONGEST: Duration = Duration::from_secs(300);
 
 /// Fetches all outputs.
 pub async fn run(engine: &Arc<Engine>, job: &Arc<Job>, task: &Task) -> Result<(), StageError> {
@@ -207,7 +206,9 @@ async fn fetch(
         if attempt == 5 {
             tracing::warn!(job = %job.id, input = %job.input, "the output cannot be fetched yet: {why}; trying goes on");
         }
-        let pause = no_sooner_than(trouble_pause(attempt), retry_after).min(CAP);
+        let pause = engine
+            .retry_in(Trouble::Download, attempt, retry_after)
+            .min(LONGEST);
         if !engine.pause(pause).await {
             return Err(StageError::LeftOff);
         }

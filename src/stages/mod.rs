@@ -12,9 +12,10 @@ pub use close::{note_path, write_doubt};
 use std::io;
 use std::sync::Arc;
 
-use crate::engine::{Engine, trouble_pause};
+use crate::engine::Engine;
 use crate::inbox::{Taking, finish_taking};
-use crate::job::{Event, Failure, FailureKind, Folder, Job, JobId, State};
+use crate::job::{Event, Failure, FailureKind, Job, JobId, State};
+use crate::retry::Trouble;
 
 /// Why a stage did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +86,8 @@ pub async fn drive(engine: &Arc<Engine>, id: &JobId) {
                     tracing::error!(job = %id, input = %job.input, state = job.state_word(), "{error}; trying again until it works");
                 }
                 engine.note_trouble(id, error.to_string());
-                if !engine.pause(trouble_pause(attempt)).await {
+                let pause = engine.retry_in(Trouble::Folder, attempt, None);
+                if !engine.pause(pause).await {
                     return;
                 }
             }
@@ -150,16 +152,9 @@ async fn take(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError> {
     let event = match taking {
         Taking::All(files) => Event::Moved { files },
         // What is missing from a folder that went away meanwhile was not removed by anybody.
-        Taking::Missing(_) if engine.is_frozen(&job.inbox) => return Err(away()),
-        Taking::Missing(files) => {
-            let main_left = files.iter().any(|file| {
-                file.at
-                    .as_ref()
-                    .is_some_and(|at| at.folder == Folder::Working)
-            });
-            if !main_left {
-                tracing::info!(job = %job.id, input = %job.input, "its files were removed before they were taken");
-            }
+        Taking::Undone(_) if engine.is_frozen(&job.inbox) => return Err(away()),
+        Taking::Undone(files) => {
+            tracing::info!(job = %job.id, input = %job.input, "its files were removed or exchanged before they were taken");
             engine
                 .record(&job.id, Event::Moved { files })
                 .await
@@ -186,7 +181,7 @@ async fn cancel(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError> 
     let deleted = spots.len() < job.files.len()
         || blocking(move || spots.iter().any(|at| !places.path(at).exists())).await?;
     let why = if deleted {
-        "cancelled: its file was deleted before anything was submitted"
+        "cancelled: its file was deleted or exchanged before anything was submitted"
     } else {
         "cancelled before anything was submitted"
     };

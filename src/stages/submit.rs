@@ -7,11 +7,8 @@ use super::upload::{NotReady, prepare};
 use super::{StageError, cancel, files_failure};
 use crate::engine::{Closed, Engine, after};
 use crate::job::{Event, Failure, FailureKind, Hold, HoldReason, Job};
-use crate::runway::{Refusal, RefusalClass, Submission, delay, no_sooner_than};
-
-/// Pause after trouble on the way to Runway, at first and at most.
-const BASE: Duration = Duration::from_secs(1);
-const CAP: Duration = Duration::from_secs(120);
+use crate::retry::{Holds, Policy, Then, Trouble};
+use crate::runway::{Refusal, RefusalClass, Submission};
 
 /// Makes the media ready and submits the request.
 pub async fn run(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError> {
@@ -43,7 +40,7 @@ pub async fn run(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError>
         }
         Err(NotReady::Later { why, retry_after }) => {
             let times = engine.upload_failed(&job.id);
-            let pause = no_sooner_than(delay(times, BASE, CAP, fastrand::f64()), retry_after);
+            let pause = engine.retry_in(Trouble::Upload, times, retry_after);
             if times == 1 {
                 tracing::warn!(job = %job.id, input = %job.input, "{why}; it is tried again");
             }
@@ -102,31 +99,23 @@ pub async fn run(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError>
         }
         Submission::NotSent(not_sent) => {
             let why = not_sent.to_string();
-            close_all(
-                engine,
-                Closed::Trouble(format!("for the network: {why}")),
-                None,
-            );
+            let closed = Closed::Trouble(format!("for the network: {why}"));
+            close_all(engine, Trouble::NotSent, closed, None);
             record(engine, job, Event::Requeued { hold: None }).await
         }
         Submission::Refused(refusal) => refused(engine, job, &lane, &refusal).await,
-        Submission::Unknown(doubt) => {
-            tracing::error!(
-                job = %job.id, input = %job.input,
-                "in doubt: {doubt}. Settle it with `taxiway resolve {}`", job.id
-            );
-            let why = doubt.to_string();
-            record(
-                engine,
-                job,
-                Event::Doubtful {
-                    why,
-                    used_after: None,
-                },
-            )
-            .await
-        }
+        Submission::Unknown(doubt) => doubtful(engine, job, doubt.to_string()).await,
     }
+}
+
+/// Nobody knows whether Runway took the request on: it is never sent again without a word.
+async fn doubtful(engine: &Arc<Engine>, job: &Job, why: String) -> Result<(), StageError> {
+    tracing::error!(
+        job = %job.id, input = %job.input,
+        "in doubt: {why}. Settle it with `taxiway resolve {}`", job.id
+    );
+    let used_after = None;
+    record(engine, job, Event::Doubtful { why, used_after }).await
 }
 
 /// The job fails before Runway took anything on.
@@ -146,68 +135,62 @@ async fn record(engine: &Arc<Engine>, job: &Job, event: Event) -> Result<(), Sta
         .ok_or(StageError::LeftOff)
 }
 
-fn close_all(engine: &Engine, why: Closed, retry_after: Option<Duration>) {
+fn close_all(engine: &Engine, trouble: Trouble, why: Closed, retry_after: Option<Duration>) {
     let words = why.words().to_owned();
-    let jitter = fastrand::f64();
-    let news = engine.gates().close_all(why, Instant::now(), |times| {
-        no_sooner_than(delay(times, BASE, CAP, jitter), retry_after)
-    });
-    if news {
+    let pause = |times| engine.retry_in(trouble, times, retry_after);
+    if engine.gates().close_all(why, Instant::now(), pause) {
         tracing::error!("submitting waits {words}. Nothing is lost");
     }
 }
 
-/// A request that Runway answered with a no: whether it is repeated is a matter of the refusal's class.
+/// A request that Runway answered with a no: [`Trouble::policy`] says what follows.
 async fn refused(
     engine: &Arc<Engine>,
     job: &Arc<Job>,
     lane: &str,
     refusal: &Refusal,
 ) -> Result<(), StageError> {
-    match refusal.class {
-        RefusalClass::BadKey => {
-            engine.close_for_key(&refusal.message);
+    let trouble = Trouble::from(refusal.class);
+    let Policy { then, holds, .. } = trouble.policy();
+    match (then, holds) {
+        (Then::Again(_), Holds::Everything) => {
+            match refusal.class {
+                RefusalClass::BadKey => engine.close_for_key(&refusal.message),
+                _ => {
+                    let why = format!(
+                        "for credits: Runway says \"{}\"; buy some in Runway's portal",
+                        refusal.message
+                    );
+                    close_all(engine, trouble, Closed::Credits(why), refusal.retry_after);
+                }
+            }
             record(engine, job, Event::Requeued { hold: None }).await
         }
-        RefusalClass::OutOfCredits => {
-            let interval = engine.settings().poll_interval;
-            let why = format!(
-                "for credits: Runway says \"{}\"; buy some in Runway's portal",
-                refusal.message
-            );
-            close_all(
-                engine,
-                Closed::Credits(why),
-                Some(interval.saturating_mul(6)),
-            );
-            record(engine, job, Event::Requeued { hold: None }).await
-        }
-        RefusalClass::TooMany | RefusalClass::Overloaded => {
-            let jitter = fastrand::f64();
+        (Then::Again(_), Holds::Model | Holds::Job) => {
             let why = format!(
                 "Runway says \"{}\" (status {})",
                 refusal.message, refusal.status
             );
-            let news = engine.gates().close_lane(
-                lane,
-                Closed::Quota(format!("for {lane}: {why}")),
-                Instant::now(),
-                |times| no_sooner_than(delay(times, BASE, CAP, jitter), refusal.retry_after),
-            );
-            if news {
+            let pause = |times| engine.retry_in(trouble, times, refusal.retry_after);
+            let closed = Closed::Quota(format!("for {lane}: {why}"));
+            if holds == Holds::Model
+                && engine
+                    .gates()
+                    .close_lane(lane, closed, Instant::now(), pause)
+            {
                 tracing::warn!(lane, "submitting for this model waits: {why}");
             }
-            let pause = no_sooner_than(delay(job.attempts, BASE, CAP, jitter), refusal.retry_after);
             let hold = Hold {
                 reason: HoldReason::Retry(why),
-                until: after(pause),
+                until: after(pause(job.attempts)),
             };
             record(engine, job, Event::Requeued { hold: Some(hold) }).await
         }
-        RefusalClass::Invalid
-        | RefusalClass::Forbidden
-        | RefusalClass::NotFound
-        | RefusalClass::Other => {
+        (Then::Asks, _) => {
+            let why = format!("status {}: {}", refusal.status, refusal.message);
+            doubtful(engine, job, why).await
+        }
+        (Then::Fails, _) => {
             let failure = Failure {
                 kind: FailureKind::Refused,
                 what: format!("Runway refused the request: {}", refusal.message),
