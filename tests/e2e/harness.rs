@@ -10,6 +10,8 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -180,6 +182,8 @@ pub struct Builder {
     env: Vec<(String, String)>,
     arguments: Vec<String>,
     binary: PathBuf,
+    below: PathBuf,
+    user: Option<u32>,
 }
 
 impl Builder {
@@ -201,7 +205,21 @@ impl Builder {
             env: Vec::new(),
             arguments: Vec::new(),
             binary: PathBuf::from(env!("CARGO_BIN_EXE_taxiway")),
+            below: std::env::temp_dir(),
+            user: None,
         }
+    }
+
+    /// The studio's folder is made below this one.
+    pub fn below(mut self, folder: &Path) -> Builder {
+        self.below = folder.to_owned();
+        self
+    }
+
+    /// The daemon and the commands run as this user, to whom the folders belong. Only root can ask for that.
+    pub fn user(mut self, id: u32) -> Builder {
+        self.user = Some(id);
+        self
     }
 
     /// Another build of the program.
@@ -349,7 +367,7 @@ impl Builder {
         };
         let folder = tempfile::Builder::new()
             .prefix("taxiway-e2e-")
-            .tempdir()
+            .tempdir_in(&self.below)
             .unwrap();
         let root = fs::canonicalize(folder.path()).unwrap();
         for inbox in &self.inboxes {
@@ -357,6 +375,12 @@ impl Builder {
         }
         let config = root.join("taxiway.yaml");
         fs::write(&config, self.config(&url)).unwrap();
+        if self.user.is_some() {
+            chown(&root, self.user, self.user).unwrap();
+            for inbox in &self.inboxes {
+                chown(root.join(&inbox.path), self.user, self.user).unwrap();
+            }
+        }
         Studio {
             simulator,
             runtime: Some(runtime),
@@ -365,6 +389,7 @@ impl Builder {
             env: self.env,
             arguments: self.arguments,
             binary: self.binary,
+            user: self.user,
             config,
             root,
             _folder: folder,
@@ -388,6 +413,7 @@ pub struct Studio {
     env: Vec<(String, String)>,
     arguments: Vec<String>,
     binary: PathBuf,
+    user: Option<u32>,
     /// The configuration file.
     pub config: PathBuf,
     /// The folder that everything lies in.
@@ -415,6 +441,9 @@ impl Studio {
         }
         for (name, value) in &self.env {
             command.env(name, value);
+        }
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
         }
         command.current_dir(&self.root);
         command
@@ -509,6 +538,15 @@ impl Studio {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Whether a daemon runs that has not ended by itself.
+    pub fn is_alive(&mut self) -> bool {
+        let ended = |child: &mut Child| child.try_wait().unwrap().is_some();
+        if self.daemon.as_mut().is_some_and(ended) {
+            self.daemon = None;
+        }
+        self.daemon.is_some()
     }
 
     /// Ends the daemon without a warning, as a power cut does.

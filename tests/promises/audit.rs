@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use taxiway::media::{Wholeness, probe};
 
-use crate::api::{Api, keys, starts_a_task};
+use crate::api::Api;
 use crate::book::Book;
 use crate::harness::{Job, Studio, contains, sha256, text, walk};
 
@@ -285,10 +285,10 @@ fn paid_twice(book: &Book, api: &Api, verdict: &mut Verdict) {
         }
     }
     let started: HashSet<&str> = api
-        .requests
-        .iter()
-        .filter(|seen| starts_a_task(seen) && !keys(seen).is_empty())
-        .filter_map(|seen| seen.task.as_deref())
+        .keyed()
+        .into_iter()
+        .filter(|(_, keys)| !keys.is_empty())
+        .filter_map(|(seen, _)| seen.task.as_deref())
         .collect();
     for task in &api.tasks {
         if !started.contains(task.id.as_str()) {

@@ -10,7 +10,7 @@ mod book;
 mod doubts;
 #[path = "../e2e/harness.rs"]
 mod harness;
-
+mod histories;
 mod kills;
 mod smoke;
 mod watcher;

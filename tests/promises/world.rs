@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::api::{Api, jpeg_key};
+use crate::api::{Api, jpeg_key, upload_key};
 use crate::book::Book;
 use crate::doubts::Doubts;
 use crate::harness::{Job, Studio, jpeg, large_jpeg, text, walk};
@@ -110,10 +110,11 @@ pub fn picture(path: String, mark: &str) -> Piece {
 
 /// A picture that is uploaded first.
 pub fn large_picture(path: String, mark: &str) -> Piece {
+    let bytes = large_jpeg(mark, 300_000);
     Piece {
         path,
-        bytes: large_jpeg(mark, 300_000),
-        key: None,
+        key: Some(upload_key(&bytes)),
+        bytes,
     }
 }
 
@@ -179,8 +180,21 @@ pub fn settle(
                 .collect();
             return Err(format!("still moving after {patience:?}: {all:#?}"));
         }
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(80));
     }
+}
+
+/// What lies in the inbox without a line of a file that rests there: the daemon has yet to look at it.
+fn unseen(studio: &Studio, jobs: &[Job], rests: &dyn Fn(&Job) -> bool) -> Vec<String> {
+    let mut found = Vec::new();
+    let inbox = studio.inbox("");
+    walk(&inbox, &mut |path| {
+        let below = path.strip_prefix(&inbox).unwrap().to_string_lossy();
+        if !jobs.iter().any(|job| job.input() == below && rests(job)) {
+            found.push(format!("inbox/{below}"));
+        }
+    });
+    found
 }
 
 fn resolve_all(studio: &Studio, book: &mut Book, api: &Api, jobs: &[Job], doubtful: &[&Job]) {
