@@ -12,12 +12,30 @@ use rustix::fs::{CWD, Mode, OFlags, RenameFlags, ResolveFlags, openat, openat2, 
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
+use crate::failpoint;
+
 /// Longest file name, in bytes, on every filesystem that people use.
 const NAME_MAX: usize = 255;
 /// Longest path that the kernel takes, in bytes.
 const PATH_MAX: usize = 4095;
 /// How often a folder's name is numbered before something else must be wrong.
 const NUMBERS_MAX: u32 = 10_000;
+
+/// What a person can do about trouble with a disk.
+pub fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "Make room on that disk; work then goes on by itself"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "It is mounted read-only: mount it writable; work then goes on by itself"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "Give taxiway's user permission to read and write there; work then goes on by itself"
+        }
+        _ => "Look whether that disk or share is all right; work goes on by itself once it is",
+    }
+}
 
 /// Makes a folder and those above it, durably: after a power cut they are still there.
 pub fn create_folders(path: &Path) -> io::Result<()> {
@@ -30,6 +48,7 @@ pub fn create_folders(path: &Path) -> io::Result<()> {
     {
         create_folders(parent)?;
     }
+    failpoint::hit("files.make_folder")?;
     match fs::create_dir(path) {
         Ok(()) => sync_parent(path),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
@@ -39,7 +58,9 @@ pub fn create_folders(path: &Path) -> io::Result<()> {
 
 /// Makes the names in a folder durable.
 pub fn sync_folder(path: &Path) -> io::Result<()> {
-    match File::open(path)?.sync_all() {
+    let folder = File::open(path)?;
+    failpoint::hit("files.sync_folder")?;
+    match folder.sync_all() {
         // Some network and FUSE filesystems cannot sync a folder; they promise nothing better.
         Err(error)
             if matches!(
@@ -53,12 +74,41 @@ pub fn sync_folder(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Makes a file's content durable.
+pub fn sync_file(file: &File) -> io::Result<()> {
+    failpoint::hit("files.sync")?;
+    file.sync_all()
+}
+
 /// Makes the name of a file durable.
 pub fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => sync_folder(parent),
         _ => sync_folder(Path::new(".")),
     }
+}
+
+/// Takes a file's name away. Durable only once its folder is synced.
+pub fn remove_file(path: &Path) -> io::Result<()> {
+    failpoint::hit("files.remove")?;
+    fs::remove_file(path)
+}
+
+/// Removes an empty folder.
+pub fn remove_folder(path: &Path) -> io::Result<()> {
+    failpoint::hit("files.remove_folder")?;
+    fs::remove_dir(path)
+}
+
+/// Opens a part file to go on with it, or makes it.
+pub fn open_part(path: &Path) -> io::Result<File> {
+    failpoint::hit("files.open_part")?;
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(path)
 }
 
 /// Opens a plain file to read it. Links are not followed, and a pipe or a device is an error and not a wait without end.
@@ -145,7 +195,7 @@ fn plain(file: File) -> io::Result<File> {
 pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match rename_once(from, to) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_linked(from, to)? => {
-            fs::remove_file(from)
+            remove_linked(from, to)
         }
         other => other,
     }
@@ -176,24 +226,47 @@ fn is_linked(from: &Path, to: &Path) -> io::Result<bool> {
     Ok((a.dev(), a.ino()) != (b.dev(), b.ino()))
 }
 
+/// Removes the first of two names of one file. A power cut must not take the second, which is younger.
+fn remove_linked(from: &Path, to: &Path) -> io::Result<()> {
+    sync_parent(to)?;
+    remove_file(from)
+}
+
 fn rename_once(from: &Path, to: &Path) -> io::Result<()> {
+    failpoint::hit("files.rename.before")?;
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        Ok(()) => Ok(()),
+        Ok(()) => {
+            failpoint::pass("files.rename.after");
+            Ok(())
+        }
         // The filesystem does not know the flag: a hard link is as atomic and does not replace either.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => match fs::hard_link(from, to) {
-            Ok(()) => fs::remove_file(from),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => match link(from, to) {
+            Ok(()) => remove_linked(from, to),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(error),
             // Neither: look, then rename. Only another program that takes the same name within these microseconds
             // could lose a file by it.
             Err(_) => match fs::symlink_metadata(to) {
                 Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => fs::rename(from, to),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => replace(from, to),
                 Err(error) => Err(error),
             },
         },
         Err(error) => Err(error.into()),
     }
+}
+
+fn link(from: &Path, to: &Path) -> io::Result<()> {
+    failpoint::hit("files.link")?;
+    fs::hard_link(from, to)
+}
+
+/// Renames, onto whatever has the name.
+fn replace(from: &Path, to: &Path) -> io::Result<()> {
+    failpoint::hit("files.replace.before")?;
+    fs::rename(from, to)?;
+    failpoint::pass("files.replace.after");
+    Ok(())
 }
 
 /// Moves a file to a new name that may lie on another filesystem, never onto an existing name, and makes it durable.
@@ -220,7 +293,10 @@ fn copy_and_remove(from: &Path, to: &Path) -> io::Result<()> {
     if fs::symlink_metadata(to).is_ok() {
         // An earlier attempt came as far as the target and not as far as removing the source; or it is another file.
         return if same_content(from, to)? {
-            fs::remove_file(from)
+            // Whoever wrote it may not have come as far as making it durable.
+            sync_file(&open_plain(to)?)?;
+            sync_parent(to)?;
+            remove_file(from)
         } else {
             Err(io::ErrorKind::AlreadyExists.into())
         };
@@ -236,7 +312,7 @@ fn copy_and_remove(from: &Path, to: &Path) -> io::Result<()> {
         return Err(error);
     }
     sync_parent(to)?;
-    fs::remove_file(from)
+    remove_file(from)
 }
 
 fn same_content(a: &Path, b: &Path) -> io::Result<bool> {
@@ -277,7 +353,7 @@ pub fn put_new(path: &Path, content: &[u8]) -> io::Result<bool> {
 /// Writes a small file, whole and durable once the name is there, in place of what was there.
 pub fn write_over(path: &Path, content: &[u8]) -> io::Result<()> {
     let part = write_part(path, content, |file| file.write_all(content))?;
-    if let Err(error) = fs::rename(&part, path) {
+    if let Err(error) = replace(&part, path) {
         discard(&part);
         return Err(error);
     }
@@ -293,7 +369,7 @@ fn write_part(
     fill: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> io::Result<PathBuf> {
     let (part, mut file) = new_part(path, content)?;
-    match fill(&mut file).and_then(|()| file.sync_all()) {
+    match fill(&mut file).and_then(|()| sync_file(&file)) {
         Ok(()) => Ok(part),
         Err(error) => {
             discard(&part);
@@ -311,9 +387,10 @@ fn new_part(path: &Path, content: &[u8]) -> io::Result<(PathBuf, File)> {
     hash.update(content);
     let part = path.with_file_name(format!(".taxiway-{}.part", hex(&hash.finalize()[..12])?));
     loop {
+        failpoint::hit("files.new_part")?;
         match OpenOptions::new().write(true).create_new(true).open(&part) {
             Ok(file) => return Ok((part, file)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => fs::remove_file(&part)?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => remove_file(&part)?,
             Err(error) => return Err(error),
         }
     }
@@ -321,7 +398,7 @@ fn new_part(path: &Path, content: &[u8]) -> io::Result<(PathBuf, File)> {
 
 /// Removes what could not be finished. If even that fails, the error that led here counts more.
 fn discard(part: &Path) {
-    if let Err(error) = fs::remove_file(part) {
+    if let Err(error) = remove_file(part) {
         tracing::debug!(part = %part.display(), %error, "an unfinished file stays");
     }
 }

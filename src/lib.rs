@@ -23,6 +23,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod engine;
+pub mod failpoint;
 pub mod files;
 pub mod inbox;
 pub mod job;

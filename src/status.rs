@@ -65,10 +65,7 @@ impl Line {
             reason: job.reason(),
             endpoint: job.plan.as_ref().map(|plan| plan.endpoint.clone()),
             model: job.model().map(str::to_owned),
-            task_id: job
-                .task()
-                .map(|task| task.id.clone())
-                .or_else(|| job.charges.last().map(|charge| charge.task.clone())),
+            task_id: job.task_id().map(str::to_owned),
             progress: progress(job),
             attempts: job.attempts,
             credits: Credits {
@@ -122,7 +119,7 @@ fn progress(job: &Job) -> Option<f64> {
     }
 }
 
-/// What `status JOB` tells beyond the line: files, the request, the failure, the history.
+/// What `status JOB` tells beyond the line: files, the request, the failure or the doubt, the history.
 pub fn details(job: &Job, history: &[(Timestamp, Event)]) -> Value {
     let failure = match &job.state {
         State::Failed { failure } => Some(json!({
@@ -132,11 +129,27 @@ pub fn details(job: &Job, history: &[(Timestamp, Event)]) -> Value {
         })),
         _ => None,
     };
+    let doubt = match &job.state {
+        State::InDoubt { doubt } => Some(json!({
+            "sent_after": doubt.intent_at.to_string(),
+            "why": doubt.why,
+            "used_before": doubt.used_before,
+            "used_after": doubt.used_after,
+            "evidence": doubt.evidence(job.model()),
+            "ways_out": doubt
+                .ways_out(&job.id)
+                .iter()
+                .map(|(command, when)| json!({"command": command, "when": when}))
+                .collect::<Vec<_>>(),
+        })),
+        _ => None,
+    };
     json!({
         "files": job.files.iter().map(|file| file.dropped.text()).collect::<Vec<_>>(),
         "request": job.plan.as_ref().map(|plan| Value::Object(plan.body.clone())),
         "warnings": job.plan.as_ref().map(|plan| plan.warnings.clone()).unwrap_or_default(),
         "failure": failure,
+        "doubt": doubt,
         "history": history
             .iter()
             .map(|(at, event)| json!({"at": at.to_string(), "event": event.word()}))

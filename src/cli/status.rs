@@ -268,6 +268,25 @@ async fn one_from_journal(config: &Config, job: &str) -> Result<Vec<Value>, Comm
     Ok(vec![line, details(&job, &history)])
 }
 
+/// What is known of a doubt, and the ways out of it.
+fn in_doubt(doubt: &serde_json::Map<String, Value>) -> String {
+    let word = |value: &Value| output::plain(value.as_str().unwrap_or_default());
+    let told = |key: &str| doubt.get(key).map(word).unwrap_or_default();
+    let mut text = format!(
+        "\nThe request went out after {}. {}\nWhat to do: look in Runway's portal for a task of that time. Then run one of\n",
+        told("sent_after"),
+        told("evidence")
+    );
+    let ways = doubt.get("ways_out").and_then(Value::as_array);
+    let rows: Vec<Vec<String>> = ways
+        .into_iter()
+        .flatten()
+        .map(|way| vec![format!("  {}", word(&way["command"])), word(&way["when"])])
+        .collect();
+    text.push_str(&output::table(&rows));
+    text
+}
+
 /// Everything about one job, for people.
 fn full(line: &Line, details: Option<&Value>) -> String {
     let mut rows = Vec::new();
@@ -327,6 +346,9 @@ fn full(line: &Line, details: Option<&Value>) -> String {
             "\nWhat to do: {}\n",
             failure["advice"].as_str().unwrap_or_default()
         ));
+    }
+    if let Some(doubt) = details["doubt"].as_object() {
+        text.push_str(&in_doubt(doubt));
     }
     if let Some(request) = details.get("request").filter(|request| !request.is_null()) {
         text.push_str(&format!("\nRequest:\n{request:#}\n"));

@@ -1,32 +1,31 @@
 //! The daemon: wires the parts, starts them in order, reloads, and stops within a deadline.
 
 mod control;
+mod key;
 mod requests;
 mod systemd;
 
 pub use control::{ControlError, ask, socket_path};
+pub use key::{environment, find_key};
 pub use requests::{Request, Way};
 pub use systemd::Notifier;
 
 use std::collections::HashMap;
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use secrecy::ExposeSecret as _;
-use sha2::{Digest as _, Sha256};
 use tokio::runtime::Handle;
 
 use crate::catalogue::{Catalogue, CatalogueError};
-use crate::config::{ApiKey, Config, JournalKind, KeyError, Reload, api_key, difference};
+use crate::config::{ApiKey, Config, JournalKind, KeyError, Reload, difference};
 use crate::engine::{self, Engine, InboxSettings, Settings};
 use crate::inbox::{self, Ignore, InboxHandle, Layer, Setup};
 use crate::job::{RelPath, State};
 use crate::journal::{AlreadyRunning, Journal, JournalError, SqliteJournal, StateLock};
 use crate::ledger::Ledger;
 use crate::places::Places;
-use crate::runway::{Client, ClientError};
+use crate::runway::ClientError;
 
 /// How long everything may take to stop. What is not over then is left as it is: the journal knows where it stood.
 pub const STOP_WITHIN: Duration = Duration::from_secs(8);
@@ -161,29 +160,6 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
-/// The client for a key, with a name for its account that does not hold the key.
-fn client(config: &Config, key: &ApiKey) -> Result<(Client, String), ClientError> {
-    let client = Client::new(
-        config.runway.base_url.clone(),
-        &config.runway.api_version,
-        key.secret.clone(),
-    )?;
-    let mut hash = Sha256::new();
-    hash.update(b"taxiway uploads\0");
-    hash.update(config.runway.base_url.as_str());
-    hash.update(b"\0");
-    hash.update(key.secret.expose_secret());
-    let account = hash
-        .finalize()
-        .iter()
-        .take(6)
-        .fold(String::new(), |mut text, byte| {
-            text.push_str(&format!("{byte:02x}"));
-            text
-        });
-    Ok((client, account))
-}
-
 impl Daemon {
     /// Starts everything: lock, journal, engine, inboxes, control socket. Inboxes may not have had their first look when this
     /// answers; see [`Daemon::ready`].
@@ -201,7 +177,7 @@ impl Daemon {
         let catalogue = Arc::new(catalogue(&config)?);
         let ledger = Ledger::open(journal).await?;
         let (engine, queue) = Engine::new(ledger, catalogue, settings(&config));
-        set_key(&engine, &config, key)?;
+        key::set(&engine, &config, key)?;
         let mut inboxes = Vec::new();
         for inbox in &config.inboxes {
             inboxes.push(spawn_inbox(&engine, &config, inbox, None)?);
@@ -224,6 +200,7 @@ impl Daemon {
                     .is_some_and(|inbox| inbox.view().frozen.is_some() || inbox.is_stalled())
             })
         }));
+        engine.tasks.spawn(key::watch(shared.clone()));
         control::serve(shared.clone(), &socket).map_err(|source| StartError::Io {
             what: format!("the control socket {} cannot be made", socket.display()),
             source,
@@ -324,7 +301,7 @@ impl Daemon {
         for inbox in &merged.inboxes {
             ignore(inbox)?;
         }
-        set_key(&self.engine, &merged, key)?;
+        key::set(&self.engine, &merged, key)?;
         self.engine.set_settings(settings(&merged));
         let mut handles = self.shared.inboxes();
         let everywhere = config.limits.max_input_size != merged.limits.max_input_size
@@ -410,21 +387,6 @@ impl Daemon {
     }
 }
 
-fn set_key(
-    engine: &Engine,
-    config: &Config,
-    key: Result<ApiKey, KeyError>,
-) -> Result<(), StartError> {
-    match key {
-        Ok(key) => engine.set_client(Ok(client(config, &key)?)),
-        Err(error) => {
-            tracing::error!("{error}\n  Nothing is lost: all work waits");
-            engine.set_client(Err(format!("for an API key: {error}")));
-        }
-    }
-    Ok(())
-}
-
 fn ignore(inbox: &crate::config::Inbox) -> Result<Ignore, StartError> {
     Ignore::new(&inbox.ignore).map_err(|error| StartError::Ignore {
         inbox: inbox.name.clone(),
@@ -456,14 +418,4 @@ fn spawn_inbox(
         what: format!("no thread can be started for inbox '{}'", inbox.name),
         source,
     })
-}
-
-/// The key as the configuration and the environment have it.
-pub fn find_key(config: &Config) -> Result<ApiKey, KeyError> {
-    api_key(&config.runway, &environment)
-}
-
-/// The process's environment.
-pub fn environment(name: &str) -> Option<OsString> {
-    std::env::var_os(name)
 }

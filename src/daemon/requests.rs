@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Shared;
-use crate::files::move_new;
+use crate::files::{move_new, remove_file};
 use crate::inbox::{InboxHandle, InboxView};
 use crate::job::{Event, Failure, FailureKind, InputFile, Job, JobId, Role, State};
 use crate::ledger::LedgerError;
@@ -304,11 +304,14 @@ async fn retry(shared: &Arc<Shared>, job: Job) -> Result<Vec<Value>, String> {
         ));
     };
     let places = inbox.places;
-    with_handle(shared, &job, |handle| handle.expect_retry(job.clone()))?;
+    let news = with_handle(shared, &job, |handle| handle.expect_retry(job.clone()))?;
     let (moving, target) = (job.clone(), places);
     let moved = tokio::task::spawn_blocking(move || move_back(&moving, &target)).await;
     if let Err(why) = moved.map_err(|error| error.to_string()).flatten() {
-        with_handle(shared, &job, |handle| handle.forget_retry(&job))?;
+        // Asked twice: the files are on their way already, and the first time counts.
+        if news {
+            with_handle(shared, &job, |handle| handle.forget_retry(&job))?;
+        }
         return Err(why);
     }
     with_handle(shared, &job, InboxHandle::look)?;
@@ -356,9 +359,13 @@ fn move_back(job: &Job, places: &Places) -> Result<(), String> {
     }
     for (index, (source, target)) in ways.iter().enumerate() {
         if let Err(error) = move_new(source, target) {
-            for (source, target) in ways.iter().take(index).rev() {
-                if let Err(error) = move_new(target, source) {
-                    tracing::error!(job = %job.id, %error, "{} stays in the inbox", target.display());
+            // This one, too, may lie there already: what failed may have been to make its new name durable.
+            for (source, target) in ways.iter().take(index.saturating_add(1)).rev() {
+                match move_new(target, source) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        tracing::error!(job = %job.id, %error, "{} stays in the inbox", target.display());
+                    }
+                    _ => {}
                 }
             }
             return Err(format!(
@@ -369,7 +376,7 @@ fn move_back(job: &Job, places: &Places) -> Result<(), String> {
         }
     }
     for (source, _) in &ways {
-        match std::fs::remove_file(note_path(source)) {
+        match remove_file(&note_path(source)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 tracing::debug!(job = %job.id, %error, "the old note stays");
             }
@@ -392,12 +399,18 @@ fn with_handle<T>(
 }
 
 async fn resolve(shared: &Arc<Shared>, job: &Job, way: Way) -> Result<Vec<Value>, String> {
-    let State::InDoubt { doubt } = &job.state else {
-        return Err(format!(
-            "job {} is {}, not in doubt",
-            job.id,
-            job.state_word()
-        ));
+    let doubt = match (&job.state, &way) {
+        (State::InDoubt { doubt }, _) => doubt,
+        (State::Failed { failure }, Way::Adopt(task)) if failure.kind.may_have_a_task() => {
+            return take_up_again(shared, job, task).await;
+        }
+        _ => {
+            return Err(format!(
+                "job {} is {}, not in doubt",
+                job.id,
+                job.state_word()
+            ));
+        }
     };
     // Only this doubt is settled: another may have taken its place while Runway is asked.
     let intent_at = doubt.intent_at;
@@ -418,13 +431,7 @@ async fn resolve(shared: &Arc<Shared>, job: &Job, way: Way) -> Result<Vec<Value>
             intent_at,
         },
         Way::Adopt(task) => {
-            let id: TaskId = task.parse().map_err(|error| format!("'{task}': {error}"))?;
-            known_task(shared, job, &id).await?;
-            Event::Adopted {
-                task: id.as_str().to_owned(),
-                intent_at,
-                account: Some(shared.engine.account()),
-            }
+            adopted(shared, job, &task, Some(intent_at)).await?
         }
     };
     let job = shared
@@ -434,6 +441,31 @@ async fn resolve(shared: &Arc<Shared>, job: &Job, way: Way) -> Result<Vec<Value>
         .await
         .map_err(|error| error.to_string())?;
     values(&[line(shared, &job)])
+}
+
+/// A job that was given up goes on with a task that exists after all.
+async fn take_up_again(shared: &Arc<Shared>, job: &Job, task: &str) -> Result<Vec<Value>, String> {
+    let event = adopted(shared, job, task, None).await?;
+    let ledger = &shared.engine.ledger;
+    let revived = ledger.revive(job.clone(), event).await;
+    let job = revived.map_err(|error| error.to_string())?;
+    values(&[line(shared, &job)])
+}
+
+/// The event of a task that a person names, once Runway has confirmed it.
+async fn adopted(
+    shared: &Arc<Shared>,
+    job: &Job,
+    task: &str,
+    intent_at: Option<Timestamp>,
+) -> Result<Event, String> {
+    let id: TaskId = task.parse().map_err(|error| format!("'{task}': {error}"))?;
+    known_task(shared, job, &id).await?;
+    Ok(Event::Adopted {
+        task: id.as_str().to_owned(),
+        intent_at,
+        account: Some(shared.engine.account()),
+    })
 }
 
 /// A task is believed only if Runway knows it, and no other job of ours has it.
@@ -452,7 +484,7 @@ async fn known_task(shared: &Arc<Shared>, job: &Job, id: &TaskId) -> Result<(), 
         .owner_of_task(id.as_str())
         .await
         .map_err(|error| error.to_string())?;
-    if let Some(owner) = owner {
+    if let Some(owner) = owner.filter(|owner| *owner != job.id) {
         return Err(format!("the task {id} belongs to job {owner} already"));
     }
     match client.task(poll, id).await {

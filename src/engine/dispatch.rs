@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Engine, after, poller};
+use super::{Engine, after, evidence, poller};
 use crate::config::OnDoubt;
 use crate::job::{Event, Hold, HoldReason, Job, JobId, State};
 use crate::retry::Trouble;
@@ -15,8 +15,9 @@ use crate::stages;
 
 /// With many jobs a look at all of them takes a moment, so looks are not closer together than this.
 const BREATH: Duration = Duration::from_millis(5);
-/// How often the organization's limits are asked for.
-const REFRESH: Duration = Duration::from_secs(300);
+/// How often the organization's limits and counters are asked for while there is work, and while there is none.
+const REFRESH: Duration = Duration::from_secs(60);
+const REFRESH_IDLE: Duration = Duration::from_secs(300);
 /// How often a spending limit is looked at again while it holds jobs back.
 const BUDGET_AGAIN: Duration = Duration::from_secs(30);
 
@@ -27,7 +28,7 @@ pub async fn run(engine: Arc<Engine>) {
         engine: engine.clone(),
         last_inbox: None,
         followed: HashMap::new(),
-        doubts_told: HashSet::new(),
+        doubts_told: HashMap::new(),
     };
     engine.tasks.spawn(watch_organization(engine.clone()));
     state.recover().await;
@@ -48,18 +49,24 @@ pub async fn run(engine: Arc<Engine>) {
 /// Keeps the tier's limits fresh, and looks whether what stood in the way is mended.
 async fn watch_organization(engine: Arc<Engine>) {
     loop {
-        let known = engine.refresh_organization().await.is_some();
-        let pause = if known {
-            REFRESH
+        let asked_at = Timestamp::now();
+        let interval = engine.settings().poll_interval;
+        let known = engine.refresh_organization().await;
+        if let Some(organization) = &known {
+            evidence::count_doubts(&engine, organization, asked_at, interval).await;
+        }
+        let pause = if known.is_none() {
+            interval.saturating_mul(6).min(REFRESH_IDLE)
+        } else if evidence::is_wanted(&engine) {
+            interval
+        } else if engine.ledger.jobs().is_empty() {
+            REFRESH_IDLE
         } else {
-            engine
-                .settings()
-                .poll_interval
-                .saturating_mul(6)
-                .min(REFRESH)
+            REFRESH
         };
-        if !engine.pause(pause).await {
-            return;
+        tokio::select! {
+            going_on = engine.pause(pause) => if !going_on { return },
+            () = engine.doubted.notified() => if !engine.pause(interval).await { return },
         }
     }
 }
@@ -69,8 +76,8 @@ struct Dispatcher {
     last_inbox: Option<String>,
     /// Running jobs that the poller knows, and whether it knows that they are to be cancelled.
     followed: HashMap<JobId, bool>,
-    /// Jobs in doubt beside whose input a note lies.
-    doubts_told: HashSet<JobId>,
+    /// Jobs in doubt beside whose input a note lies, with the event after which it was written.
+    doubts_told: HashMap<JobId, u64>,
 }
 
 impl Dispatcher {
@@ -161,7 +168,7 @@ impl Dispatcher {
             }
         }
         self.followed = running;
-        self.doubts_told.retain(|id| doubtful.contains(id));
+        self.doubts_told.retain(|id, _| doubtful.contains(id));
         if !waiting.is_empty() {
             look_again = look_again.min(self.start(waiting, &busy, now).await);
         }
@@ -276,7 +283,12 @@ impl Dispatcher {
                     )
                     .await;
             }
-            OnDoubt::Hold | OnDoubt::Resubmit if self.doubts_told.insert(job.id.clone()) => {
+            OnDoubt::Hold | OnDoubt::Resubmit
+                if self.doubts_told.insert(job.id.clone(), job.seq) != Some(job.seq) =>
+            {
+                if doubt.used_after.is_none() {
+                    self.engine.doubted.notify_one();
+                }
                 // Not waited for: the folder may hang.
                 let (engine, job) = (self.engine.clone(), job.clone());
                 self.engine

@@ -100,6 +100,12 @@ impl Gates {
             .map(|bar| &bar.why)
     }
 
+    /// Whether the key is what stands in the way of everything, also between two tries with it.
+    pub fn want_a_key(&self) -> bool {
+        let why = self.all.as_ref().map(|bar| &bar.why);
+        matches!(why, Some(Closed::Key(_)))
+    }
+
     /// When the next gate opens.
     pub fn next_opening(&self, now: Instant) -> Option<Instant> {
         self.all

@@ -2,10 +2,12 @@
 //! motion takes it from state to state through the [`crate::stages`].
 
 mod dispatch;
+mod evidence;
 mod gate;
 mod poller;
 
 pub use dispatch::run as dispatch;
+pub use evidence::used_before;
 pub use gate::{Closed, Gates};
 pub use poller::{due as poll_due, run as poll};
 
@@ -70,11 +72,11 @@ pub struct Engine {
     /// Everything that has to end before the daemon does.
     pub tasks: TaskTracker,
     settings: RwLock<Arc<Settings>>,
-    client: RwLock<Option<Client>>,
-    /// Tells API accounts apart in the cache of uploads, without holding the key.
-    account: RwLock<String>,
+    /// The client, and what tells its account from others without holding the key.
+    client: RwLock<Option<(Client, String)>>,
     gates: Mutex<Gates>,
-    organization: RwLock<Option<Organization>>,
+    /// What it said, and when it was asked.
+    organization: RwLock<Option<(Timestamp, Organization)>>,
     driving: Mutex<HashSet<JobId>>,
     /// Fresh addresses of outputs, from the poll that found the task finished.
     outputs: Mutex<HashMap<JobId, Vec<OutputUrl>>>,
@@ -91,6 +93,8 @@ pub struct Engine {
     /// Whether an inbox's folder cannot be used at the moment; asked before anything is believed to be gone.
     frozen: OnceLock<FrozenCheck>,
     wake: Notify,
+    /// A request's outcome became unknown: Runway's counters are of interest.
+    pub(crate) doubted: Notify,
     polls: mpsc::UnboundedSender<JobId>,
 }
 
@@ -111,7 +115,6 @@ impl Engine {
             tasks: TaskTracker::new(),
             settings: RwLock::new(Arc::new(settings)),
             client: RwLock::new(None),
-            account: RwLock::new(String::new()),
             gates: Mutex::default(),
             organization: RwLock::new(None),
             driving: Mutex::default(),
@@ -123,6 +126,7 @@ impl Engine {
             trouble: Mutex::default(),
             frozen: OnceLock::new(),
             wake: Notify::new(),
+            doubted: Notify::new(),
             polls,
         };
         (Arc::new(engine), queue)
@@ -174,6 +178,11 @@ impl Engine {
 
     /// Runway's client, where there is a usable key.
     pub fn client(&self) -> Option<Client> {
+        self.client_and_account().map(|(client, _)| client)
+    }
+
+    /// The same with what tells its API account from others.
+    pub fn client_and_account(&self) -> Option<(Client, String)> {
         self.client
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -182,10 +191,10 @@ impl Engine {
 
     /// Uses another client, or none and why.
     pub fn set_client(&self, client: Result<(Client, String), String>) {
-        let (client, account) = match client {
-            Ok((client, account)) => {
+        let client = match client {
+            Ok(client) => {
                 self.gates().open_all();
-                (Some(client), account)
+                Some(client)
             }
             Err(why) => {
                 self.gates()
@@ -193,20 +202,17 @@ impl Engine {
                         // Until a reload brings a key.
                         Duration::from_secs(365 * 24 * 3600)
                     });
-                (None, String::new())
+                None
             }
         };
-        *self.account.write().unwrap_or_else(PoisonError::into_inner) = account;
         *self.client.write().unwrap_or_else(PoisonError::into_inner) = client;
         self.wake.notify_one();
     }
 
-    /// Tells API accounts apart in the cache of uploads.
+    /// What tells the present key's API account from others; empty without a key.
     pub fn account(&self) -> String {
-        self.account
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let client = self.client_and_account();
+        client.map(|(_, account)| account).unwrap_or_default()
     }
 
     /// The gates.
@@ -214,19 +220,19 @@ impl Engine {
         self.gates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the API last said of the organization.
-    pub fn organization(&self) -> Option<Organization> {
+    /// What the API last said of the organization, and when it was asked.
+    pub fn organization_at(&self) -> Option<(Timestamp, Organization)> {
         self.organization
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
-    fn set_organization(&self, organization: Organization) {
+    fn set_organization(&self, asked_at: Timestamp, organization: Organization) {
         *self
             .organization
             .write()
-            .unwrap_or_else(PoisonError::into_inner) = Some(organization);
+            .unwrap_or_else(PoisonError::into_inner) = Some((asked_at, organization));
     }
 
     /// Wakes the dispatcher.
@@ -245,9 +251,9 @@ impl Engine {
     fn lane_limit(&self, lane: &str) -> usize {
         match self.settings().max_in_flight {
             MaxInFlight::Fixed(limit) => usize::try_from(limit.get()).unwrap_or(usize::MAX),
-            MaxInFlight::Auto => match self.organization() {
+            MaxInFlight::Auto => match self.organization_at() {
                 None => UNKNOWN_LIMIT,
-                Some(organization) => match organization.models.get(lane) {
+                Some((_, organization)) => match organization.models.get(lane) {
                     None => UNKNOWN_LIMIT,
                     Some(limits) => match limits.max_concurrent {
                         None => UNLIMITED,
@@ -261,9 +267,10 @@ impl Engine {
     /// Asks the API about the organization, and notes what it says.
     pub async fn refresh_organization(&self) -> Option<Organization> {
         let client = self.client()?;
+        let asked_at = Timestamp::now();
         match client.organization().await {
             Ok(organization) => {
-                self.set_organization(organization.clone());
+                self.set_organization(asked_at, organization.clone());
                 self.wake.notify_one();
                 Some(organization)
             }

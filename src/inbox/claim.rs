@@ -14,7 +14,7 @@ use super::scan::stamp;
 use super::settle::Stamp;
 use super::take::{Taking, finish_taking, free_spot};
 use super::worker::{TRY_AGAIN, Worker};
-use crate::files::create_folders;
+use crate::files::{advice, create_folders};
 use crate::job::{Event, Folder, InputFile, Job, JobId, RelPath, Spot, State};
 use crate::ledger::LedgerError;
 
@@ -76,8 +76,9 @@ impl Worker {
             let taken = match (&mut claims, self.root_is_known()) {
                 (Ok(claims), Ok(())) => self.take(ready, claims),
                 (Err(error), Ok(())) => Err(format!(
-                    "the folder {} cannot be used: {error}",
-                    self.setup.places.working.display()
+                    "the folder {} cannot be used: {error}. {}",
+                    self.setup.places.working.display(),
+                    advice(error)
                 )),
                 (_, Err(why)) => {
                     self.freeze(why.clone());
@@ -213,8 +214,19 @@ impl Worker {
             }
             self.can_be_renamed(&file.parent(), claims)?;
             // Changed since it was looked at, or another job of this round has it.
-            if claims.used.contains(file) || !self.is_as_seen(file) {
+            if claims.used.contains(file) {
                 return Err(Refusal::LookAgain);
+            }
+            match self.is_as_seen(file) {
+                Ok(true) => {}
+                Ok(false) => return Err(Refusal::LookAgain),
+                // At once it would be no better.
+                Err(error) => {
+                    return Err(Refusal::Wait(format!(
+                        "it cannot be looked at: {error}. {}",
+                        advice(&error)
+                    )));
+                }
             }
         }
         let mut files = Vec::new();
@@ -222,7 +234,9 @@ impl Worker {
             let working =
                 free_spot(&self.setup.places.working, file, &claims.working).map_err(|error| {
                     Refusal::Wait(format!(
-                        "no place can be found for it in `working`: {error}"
+                        "no place can be found for it in {}: {error}. {}",
+                        self.setup.places.working.display(),
+                        advice(&error)
                     ))
                 })?;
             claims.working.insert(working.clone());
@@ -327,7 +341,8 @@ impl Worker {
                 // The engine finishes it, or finds that the person took it back.
                 Ok(Taking::Undone(_)) => {}
                 Err(error) => {
-                    tracing::error!(job = %job.id, input = %job.input, %error, "the files cannot be moved to working yet");
+                    // The engine tries it again, and says what to do.
+                    tracing::debug!(job = %job.id, input = %job.input, %error, "the files cannot be moved to working yet");
                 }
             }
         } else {
@@ -399,9 +414,9 @@ impl Worker {
         }
     }
 
-    fn is_as_seen(&self, file: &RelPath) -> bool {
+    fn is_as_seen(&self, file: &RelPath) -> std::io::Result<bool> {
         let seen = self.tree.sighting(file).map(|sighting| sighting.stamp);
-        seen.is_some() && matches!(stamp(&self.tree.absolute(file)), Ok(now) if now == seen)
+        Ok(seen.is_some() && stamp(&self.tree.absolute(file))? == seen)
     }
 }
 

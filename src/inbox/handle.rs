@@ -130,9 +130,10 @@ impl InboxHandle {
     }
 
     /// The next job that is made of this job's input is this job again. Said before the files move back to the inbox.
-    pub fn expect_retry(&self, job: Job) {
+    /// Answers with whether that is news.
+    pub fn expect_retry(&self, job: Job) -> bool {
         let mut retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
-        retries.insert(job.input.clone(), Box::new(job));
+        retries.insert(job.input.clone(), Box::new(job)).is_none()
     }
 
     /// Takes back what [`InboxHandle::expect_retry`] said.

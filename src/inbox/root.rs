@@ -1,23 +1,32 @@
 //! The root of an inbox: whether it is there, whether it is what it was, and what follows when it goes and comes back.
 
+use std::collections::HashSet;
+use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use super::mounts::{self, Identity};
 use super::tree::Tree;
 use super::watch::Watches;
 use super::worker::Worker;
 use crate::config::Watch;
-use crate::files::create_folders;
-use crate::job::JobId;
+use crate::files::{advice, create_folders};
+use crate::job::{JobId, shown};
+
+/// Files of no job are counted up to this number.
+const ORPHANS_MAX: usize = 1_000;
 
 impl Worker {
     /// What lies at the root now.
     fn look_at_root(&self) -> Result<Identity, String> {
         let root = &self.setup.places.inbox;
-        let meta = std::fs::metadata(root).map_err(|error| {
+        // Its files count as there only while it can be listed and searched; a look at its own entry in its parent needs neither.
+        let look = || std::fs::read_dir(root).and_then(|_| std::fs::metadata(root.join(".")));
+        let meta = look().map_err(|error| {
             format!(
-                "{} cannot be reached: {error}. Nothing in it is taken as deleted",
-                root.display()
+                "{} cannot be reached: {error}. Nothing in it is taken as deleted. {}",
+                root.display(),
+                advice(&error)
             )
         })?;
         Ok(Identity::new(meta.dev(), mounts::here(root)))
@@ -106,22 +115,61 @@ impl Worker {
     /// Makes the folders that are missing, and starts watching.
     fn begin(&mut self) {
         let places = &self.setup.places;
-        for folder in [
+        self.unmade = [
             &places.working,
             &places.outbox,
             &places.originals,
             &places.failed,
-        ] {
-            if let Err(error) = create_folders(folder) {
-                tracing::error!(
-                    inbox = %self.setup.name, %error,
-                    "{} cannot be made: make it, or mend the permissions above it", folder.display()
-                );
-            }
+        ]
+        .map(Clone::clone)
+        .into();
+        for (folder, error) in self.make_folders() {
+            tracing::error!(
+                inbox = %self.setup.name, %error,
+                "{} cannot be made and is tried again: mend the permissions above it, or make room", folder.display()
+            );
         }
+        self.tell_of_orphans();
         self.start_watching();
         let backend = self.backend();
         tracing::info!(inbox = %self.setup.name, path = %self.setup.places.inbox.display(), "watching: {backend}");
+    }
+
+    /// Says which files in `working` belong to no job, as after a journal was lost or restored from an older copy. They are
+    /// left where they are: whether they were submitted is not known here.
+    fn tell_of_orphans(&self) {
+        let jobs = self.setup.ledger.jobs();
+        let ours: HashSet<&Path> = jobs
+            .iter()
+            .filter(|job| job.inbox == self.setup.name)
+            .flat_map(|job| job.files.iter().map(|file| file.working.as_path()))
+            .collect();
+        let working = &self.setup.places.working;
+        let mut orphans = Vec::new();
+        if let Err(error) = find_others(working, working, &ours, &mut orphans) {
+            tracing::warn!(inbox = %self.setup.name, %error, "{} cannot be looked at", working.display());
+        }
+        if let Some(first) = orphans.first() {
+            tracing::warn!(
+                inbox = %self.setup.name, files = orphans.len(),
+                "{} holds files of no job, such as {}: the journal does not know whether they were submitted. Look in the outbox and \
+                 in Runway's portal, then move them back to the inbox to run them",
+                working.display(), shown(first.as_os_str())
+            );
+        }
+    }
+
+    /// Makes the folders that were never there since the watch began; answers with those that cannot be made. One that was
+    /// there and is gone may be a share that is offline, and nothing is made in its place.
+    pub(super) fn make_folders(&mut self) -> Vec<(PathBuf, io::Error)> {
+        let mut failed = Vec::new();
+        for folder in std::mem::take(&mut self.unmade) {
+            if let Err(error) = create_folders(&folder) {
+                self.unmade.push(folder.clone());
+                failed.push((folder, error));
+            }
+        }
+        failed
     }
 
     /// Chooses how changes are noticed.
@@ -174,6 +222,31 @@ impl Worker {
             tracing::error!(inbox = %self.setup.name, "frozen: {why}");
         }
     }
+}
+
+/// Finds files below `folder` that are none of `ours`, as paths below `root`. Hidden files and notes are no inputs.
+fn find_others(
+    root: &Path,
+    folder: &Path,
+    ours: &HashSet<&Path>,
+    found: &mut Vec<PathBuf>,
+) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let (path, name) = (entry.path(), entry.file_name());
+        let name = name.as_encoded_bytes();
+        if found.len() >= ORPHANS_MAX || name.starts_with(b".") || name.ends_with(b".error.txt") {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            find_others(root, &path, ours, found)?;
+        } else if let Ok(below) = path.strip_prefix(root)
+            && !ours.contains(below)
+        {
+            found.push(below.to_owned());
+        }
+    }
+    Ok(())
 }
 
 fn kind(mount: Option<&mounts::Mount>) -> &str {

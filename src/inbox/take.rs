@@ -70,12 +70,13 @@ fn taken(file: &InputFile) -> Spot {
 }
 
 /// Where the version of a file lies that was looked at. Its place in `working/` counts first, since another file may have
-/// been dropped under its name meanwhile. Journals of 0.1.0 know no version: there, whatever has the name is it.
+/// been dropped under its name meanwhile; and it is looked at once more in the end, since the inbox's thread and the engine
+/// may take the same job at the same time. Journals of 0.1.0 know no version: there, whatever has the name is it.
 fn lies_at(file: &InputFile, places: &Places) -> io::Result<Option<Spot>> {
     let Some(at) = file.at.clone() else {
         return Ok(None);
     };
-    for spot in [taken(file), at] {
+    for spot in [taken(file), at, taken(file)] {
         let now = stamp_if_there(&places.path(&spot))?.map(|stamp| stamp.version());
         if now.is_some() && (file.version.is_none() || now == file.version) {
             return Ok(Some(spot));
@@ -96,7 +97,8 @@ fn take(file: &mut InputFile, places: &Places, folders: &mut HashSet<PathBuf>) -
             create_folders(parent)?;
         }
         match rename_new(&source, &target) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            // Gone, or just taken: what lies there afterwards tells.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             other => other?,
         }
     }
@@ -282,6 +284,24 @@ mod tests {
         assert_eq!(std::fs::read(&to).unwrap(), b"cat.jpg");
         assert_eq!(std::fs::read(&from).unwrap(), b"the next cat");
         assert!(!places.inbox.join("cat.jpg.yaml").exists());
+    }
+
+    #[test]
+    fn two_who_finish_the_same_take_at_the_same_time_agree() {
+        for _ in 0..200 {
+            let (_dir, places, job) = dropped();
+            let done = std::thread::scope(|scope| {
+                let one = scope.spawn(|| finish_taking(&job, &places).unwrap());
+                let other = finish_taking(&job, &places).unwrap();
+                [one.join().unwrap(), other]
+            });
+            assert!(
+                done.iter().all(|done| matches!(done, Taking::All(_))),
+                "{done:?}"
+            );
+            assert_eq!(std::fs::read_dir(&places.inbox).unwrap().count(), 0);
+            assert_eq!(std::fs::read_dir(&places.working).unwrap().count(), 2);
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ use super::request::Rules;
 use super::tree::{DEFAULTS, Tree};
 use super::watch::{Hint, Watches};
 use crate::config::Watch;
+use crate::files::advice;
 use crate::job::{Event, Folder, Job, JobId, RelPath, State};
 use crate::ledger::LedgerError;
 
@@ -67,6 +68,7 @@ pub fn spawn_after(
         defaults: setup.defaults.clone(),
         watches: None,
         identity: None,
+        unmade: Vec::new(),
         closed: HashSet::new(),
         dirty: BTreeSet::new(),
         thorough: true,
@@ -74,6 +76,7 @@ pub fn spawn_after(
         held: HashMap::new(),
         news: false,
         frozen: false,
+        unreadable: HashMap::new(),
         trouble: None,
         moves: Vec::new(),
         view: view.clone(),
@@ -105,6 +108,8 @@ pub(super) struct Worker {
     pub(super) defaults: Layer,
     pub(super) watches: Option<Watches>,
     pub(super) identity: Option<Identity>,
+    /// Folders that could not be made when the watch began.
+    pub(super) unmade: Vec<PathBuf>,
     pub(super) closed: HashSet<PathBuf>,
     pub(super) dirty: BTreeSet<RelPath>,
     /// Whether the next scan trusts nothing that was seen before.
@@ -115,6 +120,8 @@ pub(super) struct Worker {
     pub(super) news: bool,
     /// Whether the root could not be used at the last look.
     pub(super) frozen: bool,
+    /// Folders that could not be read at the last look, and why; noted so that each is logged once.
+    pub(super) unreadable: HashMap<RelPath, String>,
     /// Why files could not be taken; noted so that it is logged once.
     pub(super) trouble: Option<String>,
     /// Taken files on their way into the journal.
@@ -140,6 +147,9 @@ impl Worker {
                         next_scan = Instant::now();
                     }
                     self.thaw();
+                    for (folder, error) in self.make_folders() {
+                        tracing::debug!(inbox = %self.setup.name, %error, "{} cannot be made yet", folder.display());
+                    }
                 }
                 Err(why) => {
                     self.freeze(why);
@@ -383,9 +393,19 @@ impl Worker {
                 .tree
                 .scan(&folder, &|path| trusted && closed.contains(path), now)
             {
-                Ok(new) => stack.extend(new),
+                Ok(new) => {
+                    self.unreadable.remove(&folder);
+                    stack.extend(new);
+                }
                 Err(error) => {
-                    tracing::warn!(inbox = %self.setup.name, folder = %absolute.display(), %error, "the folder cannot be read");
+                    let why = error.to_string();
+                    if self.unreadable.get(&folder) != Some(&why) {
+                        tracing::warn!(
+                            inbox = %self.setup.name, folder = %absolute.display(), %error,
+                            "the folder cannot be read. {}", advice(&error)
+                        );
+                        self.unreadable.insert(folder.clone(), why);
+                    }
                 }
             }
             if folder.is_root() || self.tree.contains(&folder) {
@@ -400,6 +420,7 @@ impl Worker {
                 watches.forget(&absolute);
             }
             self.due.remove(&folder);
+            self.unreadable.remove(&folder);
             self.held.remove(&folder);
             self.news = true;
         }

@@ -166,6 +166,14 @@ impl Job {
         }
     }
 
+    /// Runway's id of its latest task, also where that has failed since; none where the latest request is in doubt.
+    pub fn task_id(&self) -> Option<&str> {
+        let last = || self.charges.last().map(|charge| charge.task.as_str());
+        self.task()
+            .map(|task| task.id.as_str())
+            .or_else(|| last().filter(|task| !task.contains(' ')))
+    }
+
     /// Credits that the job has cost so far, where every task of it told its cost; in credits.
     pub fn charged(&self) -> Option<f64> {
         if self.charges.is_empty() {

@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{RelPath, Spot};
+use super::{JobId, RelPath, Spot};
 
 /// Where a job stands. Each variant carries only what is valid then.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -261,6 +261,18 @@ pub enum FailureKind {
     Abandoned,
 }
 
+impl FailureKind {
+    /// Whether a task may exist all the same whose output can still be fetched.
+    pub fn may_have_a_task(self) -> bool {
+        match self {
+            FailureKind::TaskGone | FailureKind::Output | FailureKind::Abandoned => true,
+            FailureKind::Input | FailureKind::Refused | FailureKind::Task | FailureKind::Files => {
+                false
+            }
+        }
+    }
+}
+
 /// What is known of a request whose outcome is not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Doubt {
@@ -270,6 +282,48 @@ pub struct Doubt {
     pub why: String,
     /// The organization's count of generations for the model before the request.
     pub used_before: Option<u32>,
-    /// The same count afterwards. Other programs with the same key count, too: it is evidence and no proof.
+    /// The same count afterwards, less what other jobs started meanwhile.
     pub used_after: Option<u32>,
+}
+
+impl Doubt {
+    /// What Runway's counter of the model says about it, and how far that can be trusted, for people.
+    pub fn evidence(&self, model: Option<&str>) -> String {
+        let model = model.unwrap_or("this endpoint");
+        let counter = format!("Runway's count of generations with {model} in the past day");
+        let limits = "It is evidence and no proof: Runway may count late, and other programs with the same key count, too.";
+        match (self.used_before, self.used_after) {
+            (Some(before), Some(after)) if after > before => format!(
+                "{counter} was {before} before and is {after} now: it moved, so a task probably exists. {limits}"
+            ),
+            (Some(before), Some(after)) if after == before => format!(
+                "{counter} was {before} before and is {after} now: it did not move, so there is probably no task. {limits}"
+            ),
+            (Some(before), Some(after)) => format!(
+                "{counter} was {before} before and is {after} now: older ones dropped out of that day, so it tells nothing."
+            ),
+            (Some(before), None) => {
+                format!("{counter} was {before} before; what it is now is not known yet.")
+            }
+            (None, _) => format!("{counter} is not known, so it tells nothing."),
+        }
+    }
+
+    /// The three ways out, each with what it is for.
+    pub fn ways_out(&self, job: &JobId) -> [(String, &'static str); 3] {
+        [
+            (
+                format!("taxiway resolve {job} --adopt TASK_ID"),
+                "there is a task in Runway's portal: its output is fetched",
+            ),
+            (
+                format!("taxiway resolve {job} --resubmit"),
+                "there is none: the request is sent again",
+            ),
+            (
+                format!("taxiway resolve {job} --abandon"),
+                "give it up: the input goes to failed",
+            ),
+        ]
+    }
 }

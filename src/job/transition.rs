@@ -45,12 +45,12 @@ pub enum Event {
         /// The API account that it belongs to.
         account: Option<String>,
     },
-    /// A person named the task of a job in doubt.
+    /// A person named the task of a job in doubt, or of one that failed while a task may exist.
     Adopted {
         /// Runway's id.
         task: String,
-        /// Which doubt was meant: another may have taken its place meanwhile.
-        intent_at: Timestamp,
+        /// Which doubt was meant: another may have taken its place meanwhile. `None` for a job that failed.
+        intent_at: Option<Timestamp>,
         /// The API account that it belongs to.
         account: Option<String>,
     },
@@ -60,6 +60,13 @@ pub enum Event {
         why: String,
         /// The organization's count of generations for the model afterwards.
         used_after: Option<u32>,
+    },
+    /// Runway's counters were looked at after a request whose outcome is not known.
+    Counted {
+        /// Which doubt was meant.
+        intent_at: Timestamp,
+        /// The organization's count of generations for the model, less what other jobs started since.
+        used_after: u32,
     },
     /// The task succeeded.
     Succeeded {
@@ -138,35 +145,48 @@ pub enum Event {
     },
 }
 
-impl Event {
-    /// The event's word in messages and in the history of a job.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Event::Moved { .. } => "moved to working",
-            Event::Held { hold: Some(_) } => "held",
-            Event::Held { hold: None } => "released",
-            Event::Started => "started",
-            Event::Requeued { .. } => "queued again",
-            Event::Intent { .. } => "submitting",
-            Event::Accepted { .. } => "accepted",
-            Event::Adopted { .. } => "adopted",
-            Event::Refetch => "fetched again",
-            Event::Abandoned { .. } => "given up",
-            Event::Doubtful { .. } => "in doubt",
-            Event::Succeeded { .. } => "succeeded",
-            Event::TaskRetry { .. } => "task failed, may be repeated",
-            Event::Fetched { .. } => "fetched",
-            Event::Named { .. } => "named",
-            Event::Delivered => "delivered",
-            Event::Fails { .. } => "failed",
-            Event::CancelAsked => "cancel asked",
-            Event::Cancelled { .. } => "cancelled",
-            Event::MovesChosen { .. } => "resting places chosen",
-            Event::Closed { .. } => "closed",
-            Event::Resubmitted { .. } => "resubmitted",
-            Event::Retried { .. } => "retried",
+/// The words of all events: one list, so that none is missing from [`Event::WORDS`].
+macro_rules! words {
+    ($($event:pat => $word:literal,)*) => {
+        impl Event {
+            /// The words of all events.
+            pub const WORDS: &[&str] = &[$($word),*];
+
+            /// The event's word in messages and in the history of a job.
+            pub fn word(&self) -> &'static str {
+                match self {
+                    $($event => $word,)*
+                }
+            }
         }
-    }
+    };
+}
+
+words! {
+    Event::Moved { .. } => "moved to working",
+    Event::Held { hold: Some(_) } => "held",
+    Event::Held { hold: None } => "released",
+    Event::Started => "started",
+    Event::Requeued { .. } => "queued again",
+    Event::Intent { .. } => "submitting",
+    Event::Accepted { .. } => "accepted",
+    Event::Adopted { .. } => "adopted",
+    Event::Refetch => "fetched again",
+    Event::Abandoned { .. } => "given up",
+    Event::Doubtful { .. } => "in doubt",
+    Event::Counted { .. } => "Runway's counters looked at",
+    Event::Succeeded { .. } => "succeeded",
+    Event::TaskRetry { .. } => "task failed, may be repeated",
+    Event::Fetched { .. } => "fetched",
+    Event::Named { .. } => "named",
+    Event::Delivered => "delivered",
+    Event::Fails { .. } => "failed",
+    Event::CancelAsked => "cancel asked",
+    Event::Cancelled { .. } => "cancelled",
+    Event::MovesChosen { .. } => "resting places chosen",
+    Event::Closed { .. } => "closed",
+    Event::Resubmitted { .. } => "resubmitted",
+    Event::Retried { .. } => "retried",
 }
 
 /// An event that cannot happen to a job where it stands.
@@ -255,8 +275,12 @@ fn next_state(job: &mut Job, event: Event, now: Timestamp) -> Result<State, &'st
             intent_at,
             account,
         } => match state {
-            State::InDoubt { doubt } if doubt.intent_at == intent_at => {
-                // Whoever adopts a task wants its output, whatever was asked before.
+            // Whoever adopts a task wants its output, whatever was asked before.
+            State::InDoubt { doubt } if Some(doubt.intent_at) == intent_at => {
+                job.cancel_asked = false;
+                Ok(run(job, task, None, account, now))
+            }
+            State::Failed { failure } if intent_at.is_none() && failure.kind.may_have_a_task() => {
                 job.cancel_asked = false;
                 Ok(run(job, task, None, account, now))
             }
@@ -286,6 +310,18 @@ fn next_state(job: &mut Job, event: Event, now: Timestamp) -> Result<State, &'st
                     why,
                     used_before,
                     used_after,
+                },
+            }),
+            _ => illegal,
+        },
+        Event::Counted {
+            intent_at,
+            used_after,
+        } => match state {
+            State::InDoubt { doubt } if doubt.intent_at == intent_at => Ok(State::InDoubt {
+                doubt: Doubt {
+                    used_after: Some(used_after),
+                    ..doubt
                 },
             }),
             _ => illegal,
@@ -429,12 +465,15 @@ fn run(
     account: Option<String>,
     now: Timestamp,
 ) -> State {
-    job.charges.push(Charge {
-        task: task.clone(),
-        at: now,
-        estimated: estimated.or_else(|| job.plan.as_ref().and_then(|plan| plan.estimated)),
-        charged: None,
-    });
+    // One that was given up and is taken up again costs once.
+    if job.charges.iter().all(|charge| charge.task != task) {
+        job.charges.push(Charge {
+            task: task.clone(),
+            at: now,
+            estimated: estimated.or_else(|| job.plan.as_ref().and_then(|plan| plan.estimated)),
+            charged: None,
+        });
+    }
     State::Running {
         task: Task {
             id: task,
@@ -589,8 +628,12 @@ mod tests {
             }),
             Just(Event::Adopted {
                 task: "adopted".into(),
-                intent_at: at(1),
+                intent_at: Some(at(1)),
                 account: None
+            }),
+            Just(Event::Counted {
+                intent_at: at(1),
+                used_after: 4
             }),
             Just(Event::Refetch),
             Just(Event::Abandoned {
@@ -655,6 +698,42 @@ mod tests {
         let again = transition(&doubt, again(at(1)), at(2)).unwrap();
         // What may have been paid for counts.
         assert_eq!(again.charges.len(), 1);
+    }
+
+    #[test]
+    fn a_task_that_was_given_up_can_be_taken_up_again_and_costs_once() {
+        let accepted = |task: &str| Event::Accepted {
+            task: task.into(),
+            estimated: None,
+            account: None,
+        };
+        let adopted = Event::Adopted {
+            task: "t1".into(),
+            intent_at: None,
+            account: None,
+        };
+        for (kind, can) in [
+            (FailureKind::TaskGone, true),
+            (FailureKind::Output, true),
+            (FailureKind::Task, false),
+            (FailureKind::Refused, false),
+        ] {
+            let mut events = submitted();
+            events.extend([
+                accepted("t1"),
+                Event::Fails {
+                    failure: Failure { kind, ..failure() },
+                    charged: None,
+                },
+                Event::Closed { files: vec![] },
+            ]);
+            let failed = run(job(), events).unwrap();
+            let again = transition(&failed, adopted.clone(), at(2));
+            assert_eq!(again.is_ok(), can, "{kind:?}");
+            if let Ok(again) = again {
+                assert_eq!((again.state_word(), again.charges.len()), ("running", 1));
+            }
+        }
     }
 
     #[test]

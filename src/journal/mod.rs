@@ -26,6 +26,13 @@ pub struct Entry {
     pub job: Job,
 }
 
+impl Entry {
+    /// What happened, in a word.
+    pub fn word(&self) -> &'static str {
+        self.event.as_ref().map_or("insert", Event::word)
+    }
+}
+
 /// Media that Runway holds for a while after an ephemeral upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upload {
@@ -111,6 +118,12 @@ pub trait Journal: Send + Sync {
 
     /// The job that has, or had, a task of Runway's.
     fn owner_of_task<'a>(&'a self, task: &'a str) -> Answer<'a, Option<JobId>>;
+
+    /// How many tasks of a model were accepted at or after `since`. Doubts do not count.
+    fn tasks_started<'a>(&'a self, model: &'a str, since: Timestamp) -> Answer<'a, u32>;
+
+    /// Forgets an upload, which Runway may no longer know.
+    fn forget_upload<'a>(&'a self, uri: &'a str) -> Answer<'a, ()>;
 
     /// The upload of the content with this hex SHA-256 under an API account, if it is good until after `until`.
     fn upload<'a>(

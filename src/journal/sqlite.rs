@@ -8,10 +8,11 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
-use sqlx::{Connection, Row};
+use sqlx::{Connection, Row, Sqlite, Transaction};
 use tokio::sync::Mutex;
 
 use super::{Answer, Entry, Journal, JournalError, Upload};
+use crate::failpoint;
 use crate::job::{Charge, Event, Job, JobId};
 
 /// "taxi" in ASCII: tells our files from other people's SQLite databases.
@@ -208,7 +209,8 @@ impl SqliteJournal {
                 }
             }
         }
-        transaction.commit().await.map_err(self.store())
+        let words: Vec<&str> = entries.iter().map(Entry::word).collect();
+        commit(transaction, &words).await.map_err(self.store())
     }
 
     async fn write_charge(
@@ -236,6 +238,18 @@ impl SqliteJournal {
     }
 }
 
+/// Makes a transaction durable; `what` it holds names the points before and after.
+async fn commit(transaction: Transaction<'_, Sqlite>, what: &[&str]) -> Result<(), sqlx::Error> {
+    for word in what {
+        failpoint::hit(format_args!("commit.before/{word}"))?;
+    }
+    transaction.commit().await?;
+    for word in what {
+        failpoint::pass(format_args!("commit.after/{word}"));
+    }
+    Ok(())
+}
+
 /// Whether the event says what a task costs or may cost.
 fn changes_charge(event: &Event) -> bool {
     match event {
@@ -253,6 +267,7 @@ fn changes_charge(event: &Event) -> bool {
         | Event::Requeued { .. }
         | Event::Intent { .. }
         | Event::Doubtful { .. }
+        | Event::Counted { .. }
         | Event::Fetched { .. }
         | Event::Named { .. }
         | Event::Delivered
@@ -332,7 +347,7 @@ async fn migrate(connection: &mut SqliteConnection, path: &Path) -> Result<(), J
                 .await
                 .map_err(fail)?;
         }
-        transaction.commit().await.map_err(fail)?;
+        commit(transaction, &["migration"]).await.map_err(fail)?;
     }
     Ok(())
 }
@@ -451,6 +466,33 @@ impl Journal for SqliteJournal {
         })
     }
 
+    fn tasks_started<'a>(&'a self, model: &'a str, since: Timestamp) -> Answer<'a, u32> {
+        Box::pin(async move {
+            sqlx::query_scalar(
+                "SELECT count(*) FROM tasks WHERE accepted_at >= ?1 AND model = ?2 AND id NOT LIKE 'in doubt%'",
+            )
+            .bind(since.as_microsecond())
+            .bind(model)
+            .fetch_one(&self.readers)
+            .await
+            .map_err(self.store())
+        })
+    }
+
+    fn forget_upload<'a>(&'a self, uri: &'a str) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let mut slot = self.writer.lock().await;
+            let mut writer = self.connection(slot.take()).await?;
+            sqlx::query("DELETE FROM uploads WHERE uri = ?1")
+                .bind(uri)
+                .execute(&mut writer)
+                .await
+                .map_err(self.store())?;
+            *slot = Some(writer);
+            Ok(())
+        })
+    }
+
     fn upload<'a>(
         &'a self,
         account: &'a str,
@@ -503,7 +545,9 @@ impl Journal for SqliteJournal {
             .execute(&mut *transaction)
             .await
             .map_err(self.store())?;
-            transaction.commit().await.map_err(self.store())?;
+            commit(transaction, &["upload"])
+                .await
+                .map_err(self.store())?;
             *slot = Some(writer);
             Ok(())
         })

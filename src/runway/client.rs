@@ -28,6 +28,7 @@ use super::outcome::{
 use super::text::plain;
 use super::upload::{self, UploadError};
 use super::wire::{self, Organization, Task};
+use crate::failpoint;
 
 /// The largest answer of the API, in bytes, that is read.
 const ANSWER_MAX_BYTES: usize = 8 * 1024 * 1024;
@@ -181,6 +182,10 @@ impl Client {
             .timeout(self.inner.timeouts.submit)
             .header(CONTENT_TYPE, "application/json")
             .body(body.to_string());
+        if let Err(error) = failpoint::hit("http.before/submit") {
+            let why = error.to_string();
+            return Submission::NotSent(NotSent { at, why });
+        }
         let outcome = match request.send().await {
             Ok(response) => judge_submission(at, &self.read(response).await),
             // Neither a connection nor a request came about, so no byte of it left.
@@ -198,6 +203,14 @@ impl Client {
             }),
         };
         tracing::debug!(path, ?outcome, "submitted");
+        if let Err(error) = failpoint::hit("http.after/submit") {
+            return Submission::Unknown(Doubt {
+                at: self.place(&Method::POST, path),
+                why: error.to_string(),
+                status: None,
+                http_date: None,
+            });
+        }
         outcome
     }
 
@@ -209,7 +222,7 @@ impl Client {
     pub async fn task(&self, poll_path: &str, id: &TaskId) -> Result<Task, CallError> {
         let path = poll_path.replace("{id}", id.as_str());
         let at = self.place(&Method::GET, &path);
-        let answer = self.call(Method::GET, &path, None).await?;
+        let answer = self.call("poll", Method::GET, &path, None).await?;
         let task = wire::task(judge_call(&at, &answer)?).map_err(|why| garbage(&at, why))?;
         if task.id != *id {
             return Err(CallError::Garbage {
@@ -228,7 +241,7 @@ impl Client {
     pub async fn cancel(&self, id: &TaskId) -> Result<Cancelled, CallError> {
         let path = format!("/v1/tasks/{id}");
         let at = self.place(&Method::DELETE, &path);
-        let answer = self.call(Method::DELETE, &path, None).await?;
+        let answer = self.call("cancel", Method::DELETE, &path, None).await?;
         match judge_call(&at, &answer) {
             Ok(_) => Ok(Cancelled::Accepted),
             Err(CallError::NotFound { .. }) => Ok(Cancelled::Gone),
@@ -244,7 +257,7 @@ impl Client {
     pub async fn organization(&self) -> Result<Organization, CallError> {
         let path = "/v1/organization";
         let at = self.place(&Method::GET, path);
-        let answer = self.call(Method::GET, path, None).await?;
+        let answer = self.call("organization", Method::GET, path, None).await?;
         wire::organization(judge_call(&at, &answer)?).map_err(|why| garbage(&at, why))
     }
 
@@ -286,9 +299,11 @@ impl Client {
         download::download(self, url, part, seen, progress).await
     }
 
-    /// A call that costs nothing: the answer, whatever its status, or the trouble with the network.
+    /// A call that costs nothing: the answer, whatever its status, or the trouble with the network. `what` it is about names
+    /// its points of failure.
     pub(super) async fn call(
         &self,
+        what: &str,
         method: Method,
         path: &str,
         body: Option<&Value>,
@@ -302,18 +317,22 @@ impl Client {
                 .header(CONTENT_TYPE, "application/json")
                 .body(body.to_string());
         }
-        match request.send().await {
-            Ok(response) => {
-                let answer = self.read(response).await;
-                tracing::debug!(at, status = answer.status, "answered");
-                Ok(answer)
-            }
-            Err(error) => Err(CallError::Transient {
-                at,
-                why: trouble(error),
-                retry_after: None,
-            }),
-        }
+        let transient = |why| CallError::Transient {
+            at: at.clone(),
+            why,
+            retry_after: None,
+        };
+        failpoint::hit(format_args!("http.before/{what}"))
+            .map_err(|error| transient(error.to_string()))?;
+        let response = request
+            .send()
+            .await
+            .map_err(|error| transient(trouble(error)))?;
+        let answer = self.read(response).await;
+        tracing::debug!(at, status = answer.status, "answered");
+        failpoint::hit(format_args!("http.after/{what}"))
+            .map_err(|error| transient(error.to_string()))?;
+        Ok(answer)
     }
 
     /// The HTTP client for storage hosts, which adds no headers of the API.

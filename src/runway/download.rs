@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use super::client::{Client, header, retry_after, trouble};
 use super::ids::{OutputUrl, host_of};
+use crate::failpoint;
 
 /// How many redirects in a row are followed.
 const MAX_REDIRECTS: usize = 5;
@@ -221,6 +222,12 @@ pub(super) async fn download(
     if have > 0 && (!seen.proves() || seen.total.is_some_and(|total| total < have)) {
         have = 0;
     }
+    let interrupted = |error: io::Error| DownloadError::Transient {
+        host: url.host(),
+        why: error.to_string(),
+        retry_after: None,
+    };
+    failpoint::hit("http.before/download").map_err(interrupted)?;
     let (mut response, mut host) = fetch(client, url, have, seen).await?;
     let mut headings = headings(&response);
     let mut plan = plan(have, seen, response.status().as_u16(), &headings);
@@ -304,6 +311,7 @@ pub(super) async fn download(
     // Whatever ended it, what came goes to the file, so that the next try has it.
     out.flush().await.map_err(DownloadError::Disk)?;
     end?;
+    failpoint::hit("http.after/download").map_err(interrupted)?;
     if let Some(total) = total {
         if have < total {
             return Err(DownloadError::Truncated {

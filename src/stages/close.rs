@@ -10,7 +10,10 @@ use super::upload::reachable;
 use super::{StageError, blocking, inbox};
 use crate::config::OnSuccess;
 use crate::engine::Engine;
-use crate::files::{create_folders, fit_name, fit_name_into, move_new, write_over};
+use crate::files::{
+    create_folders, fit_name, fit_name_into, move_new, remove_file, remove_folder, sync_folder,
+    write_over,
+};
 use crate::inbox::free_spot;
 use crate::job::{Event, FailureKind, Folder, InputFile, Job, Move, Role, Spot, State, Verdict};
 use crate::places::Places;
@@ -41,9 +44,11 @@ pub async fn run(
     );
     let moved = blocking(move || move_all(&moving, &planned, &at, note.as_deref()))
         .await?
-        .map_err(StageError::disk(
-            "the inputs cannot be moved to where they rest",
-        ))?;
+        .map_err(StageError::disk(format!(
+            "the inputs cannot be moved from {} to where they rest{}",
+            places.working.display(),
+            rest(moves, &places)
+        )))?;
     match moved {
         Some(files) => {
             // What is not there counts as deleted only while the folders themselves can be trusted.
@@ -74,6 +79,14 @@ pub async fn run(
     }
 }
 
+/// The folder that inputs go to, for people; nothing where they are deleted.
+fn rest(moves: &[Move], places: &Places) -> String {
+    let spot = moves.iter().find_map(|planned| planned.to.as_ref());
+    spot.map_or_else(String::new, |spot| {
+        format!(", {}", places.folder(spot.folder).display())
+    })
+}
+
 /// Chooses where each file goes, and makes the choice durable before anything moves. What has moved already, as an `earlier`
 /// choice said, stays where it is.
 async fn choose(
@@ -89,12 +102,13 @@ async fn choose(
         (Verdict::Done { .. }, OnSuccess::Delete) => None,
         (Verdict::Failed(_) | Verdict::Cancelled { .. }, _) => Some(Folder::Failed),
     };
+    let looked = folder.map_or_else(String::new, |folder| {
+        format!("the folder {}", places.folder(folder).display())
+    });
     let (choosing, places, earlier) = (job.clone(), places.clone(), earlier.to_vec());
     let moves = blocking(move || choose_moves(&choosing.files, &earlier, folder, &places))
         .await?
-        .map_err(StageError::disk(
-            "the folder for inputs cannot be looked at",
-        ))?;
+        .map_err(StageError::disk(format!("{looked} cannot be looked at")))?;
     engine
         .record(&job.id, Event::MovesChosen { moves })
         .await
@@ -149,6 +163,8 @@ fn move_all(
 ) -> io::Result<Option<Vec<InputFile>>> {
     let mut files = job.files.clone();
     let mut emptied = HashSet::new();
+    // Folders in which names changed that nothing has made durable yet.
+    let mut changed = HashSet::new();
     for planned in moves {
         let Some(file) = files.get_mut(planned.file) else {
             continue;
@@ -162,6 +178,7 @@ fn move_all(
         match &planned.to {
             None => {
                 remove_if_there(&source)?;
+                changed.extend(source.parent().map(Path::to_owned));
                 file.at = None;
             }
             Some(to) => {
@@ -172,10 +189,23 @@ fn move_all(
                     // Moved before a crash, or deleted by the person.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {
                         file.at = target.try_exists()?.then(|| to.clone());
+                        // Whoever moved it may not have come as far as making its name durable.
+                        changed.extend(
+                            [&source, &target]
+                                .into_iter()
+                                .filter_map(|path| path.parent().map(Path::to_owned)),
+                        );
                     }
                     Err(error) => return Err(error),
                 }
             }
+        }
+    }
+    for folder in changed {
+        match sync_folder(&folder) {
+            // It was removed after its files had left it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other?,
         }
     }
     if let Some(note) = note {
@@ -227,7 +257,7 @@ fn write_note(path: &Path, note: &str) -> io::Result<()> {
 }
 
 fn remove_if_there(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
+    match remove_file(path) {
         Ok(()) => Ok(()),
         // A name that is too long there is no file's name.
         Err(error)
@@ -246,7 +276,7 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 fn remove_empty(folder: &Path, root: &Path) {
     let mut folder = folder;
     while folder != root && folder.starts_with(root) {
-        if std::fs::remove_dir(folder).is_err() {
+        if remove_folder(folder).is_err() {
             return;
         }
         match folder.parent() {
@@ -342,21 +372,21 @@ pub async fn write_doubt(engine: &Arc<Engine>, job: &Arc<Job>) {
         return;
     };
     let path = note_path(&settings.places.path(&at));
-    let text = format!(
+    let mut text = format!(
         "It is not known whether Runway took this job on: {}\n\n\
-         The request went out after {:.0}. If Runway took it, it may have cost credits, so it is not sent again by itself.\n\n\
-         What to do: look in Runway's portal for a task of that time. Then run one of\n\
-         \u{20} taxiway resolve {id} --adopt TASK_ID   (it is there: its output is fetched)\n\
-         \u{20} taxiway resolve {id} --resubmit        (it is not there: send it again)\n\
-         \u{20} taxiway resolve {id} --abandon         (give it up)\n\n\
-         Job {id}\n",
+         The request went out after {:.0}. If Runway took it, it may have cost credits, so it is not sent again by itself. {}\n\n\
+         What to do: look in Runway's portal for a task of that time. Then run one of\n",
         doubt.why,
         doubt.intent_at,
-        id = job.id,
+        doubt.evidence(job.model()),
     );
-    let written = tokio::task::spawn_blocking(move || match path.try_exists() {
-        Ok(true) => Ok(()),
-        Ok(false) | Err(_) => write_over(&path, text.as_bytes()),
+    for (command, when) in doubt.ways_out(&job.id) {
+        text.push_str(&format!("  {command}\n      ({when})\n"));
+    }
+    append_job(&mut text, job);
+    let written = tokio::task::spawn_blocking(move || match std::fs::read(&path) {
+        Ok(there) if there == text.as_bytes() => Ok(()),
+        Ok(_) | Err(_) => write_over(&path, text.as_bytes()),
     })
     .await;
     match written {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::{StageError, blocking};
 use crate::engine::Engine;
-use crate::files::{create_folders, put_new, rename_new, sync_parent};
+use crate::files::{create_folders, put_new, remove_file, rename_new, sync_parent};
 use crate::job::{Delivery, Event, Job, JobId, RelPath, Task};
 use crate::outbox::{choose_names, is_delivered, is_record_of, record, record_path};
 
@@ -52,7 +52,10 @@ pub async fn run(
         let wanted = name.clone();
         let placed = blocking(move || place(&folder, &id, &placing, &wanted, text.as_bytes()))
             .await?
-            .map_err(StageError::disk("the output cannot be put into the outbox"))?;
+            .map_err(StageError::disk(format!(
+                "the output cannot be put into the outbox {}",
+                outbox.display()
+            )))?;
         match placed {
             Placed::Yes => {}
             Placed::Taken => {
@@ -93,10 +96,13 @@ async fn name(
     refused: HashSet<RelPath>,
     outbox: &Path,
 ) -> Result<(), StageError> {
-    let (outbox, named, list) = (outbox.to_owned(), job.clone(), outputs.to_vec());
-    let names = blocking(move || choose_names(&outbox, &named, &list, &refused))
+    let (folder, named, list) = (outbox.to_owned(), job.clone(), outputs.to_vec());
+    let names = blocking(move || choose_names(&folder, &named, &list, &refused))
         .await?
-        .map_err(StageError::disk("the outbox cannot be looked at"))?;
+        .map_err(StageError::disk(format!(
+            "the outbox {} cannot be looked at",
+            outbox.display()
+        )))?;
     engine
         .record(&job.id, Event::Named { names })
         .await
@@ -137,7 +143,7 @@ fn place(
         // This very output, from an attempt that was interrupted: by a hard link, or before it was fetched again.
         if is_record_of(&beside, job)? && is_delivered(&target, output)? {
             sync_parent(&target)?;
-            std::fs::remove_file(&part)?;
+            remove_file(&part)?;
             return Ok(Placed::Yes);
         }
         return Ok(Placed::Taken);
@@ -164,7 +170,7 @@ fn place(
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             // A record that was there before may be that of the output that took the name.
             if wrote {
-                std::fs::remove_file(&beside)?;
+                remove_file(&beside)?;
             }
             Ok(Placed::Taken)
         }

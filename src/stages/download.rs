@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{StageError, blocking};
 use crate::engine::{Engine, poll_due};
-use crate::files::{create_folders, sha256, sync_parent};
+use crate::files::{create_folders, open_part, sha256, sync_file, sync_parent};
 use crate::job::{Delivery, Event, Job, RelPath, Task};
 use crate::media::{self, Probe, Wholeness};
 use crate::outbox;
@@ -40,7 +40,10 @@ pub async fn run(engine: &Arc<Engine>, job: &Arc<Job>, task: &Task) -> Result<()
             }
         })
         .await?
-        .map_err(StageError::disk("the outbox cannot be used"))?;
+        .map_err(StageError::disk(format!(
+            "the outbox {} cannot be used",
+            folder.display()
+        )))?;
         let path = folder.join(part.as_path());
         let output = fetch(engine, job, task, &mut urls, &mut asked, index, path).await?;
         outputs.push(Delivery { part, ..output });
@@ -110,6 +113,7 @@ async fn fetch(
     let mut seen = Seen::default();
     let mut attempt = 0_u32;
     let mut unproven = Unproven::default();
+    let trouble = || format!("the output cannot be written to {}", path.display());
     loop {
         // Held for one attempt and never across a pause, so that what cannot be fetched holds nobody else up.
         let room = engine.downloads.acquire().await;
@@ -123,25 +127,21 @@ async fn fetch(
                 "Runway lists fewer outputs than before".to_owned(),
             ));
         };
-        let mut part = tokio::fs::OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&path)
-            .await
-            .map_err(StageError::disk("the outbox cannot be written"))?;
+        let opening = path.clone();
+        let part = blocking(move || open_part(&opening))
+            .await?
+            .map_err(StageError::disk(trouble()))?;
+        let mut part = tokio::fs::File::from_std(part);
         let fetched = tokio::select! {
             fetched = client.download(url, &mut part, &mut seen, |_, _| {}) => fetched,
             () = engine.stop.cancelled() => return Err(StageError::LeftOff),
         };
         let (why, retry_after) = match fetched {
             Ok(done) => {
-                part.sync_all()
-                    .await
-                    .map_err(StageError::disk("the output cannot be made durable"))?;
-                drop(part);
-                let (read, bytes) = (path.clone(), done.bytes);
+                let (part, read, bytes) = (part.into_std().await, path.clone(), done.bytes);
+                blocking(move || sync_file(&part))
+                    .await?
+                    .map_err(StageError::disk(trouble()))?;
                 let (probe, digest) = blocking(move || -> std::io::Result<(Probe, String)> {
                     // The journal is told of the part: its name has to survive as well as its content.
                     sync_parent(&read)?;
@@ -149,7 +149,10 @@ async fn fetch(
                     Ok((probe, sha256(&read)?))
                 })
                 .await?
-                .map_err(StageError::disk("the output cannot be read back"))?;
+                .map_err(StageError::disk(format!(
+                    "the output {} cannot be read back",
+                    path.display()
+                )))?;
                 drop(room);
                 let proven = done.length_proven || unproven.is_steady(bytes, &digest);
                 match unusable(&probe, done.content_type.as_deref(), proven) {
@@ -177,7 +180,7 @@ async fn fetch(
             }
             Err(DownloadError::Disk(source)) => {
                 return Err(StageError::Disk {
-                    what: "the output cannot be written to the outbox".to_owned(),
+                    what: trouble(),
                     source,
                 });
             }

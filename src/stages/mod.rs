@@ -13,6 +13,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::engine::Engine;
+use crate::files::advice;
 use crate::inbox::{Taking, finish_taking};
 use crate::job::{Event, Failure, FailureKind, Job, JobId, State};
 use crate::retry::Trouble;
@@ -21,7 +22,7 @@ use crate::retry::Trouble;
 #[derive(Debug, thiserror::Error)]
 enum StageError {
     /// A folder cannot be used now. The stage is done again.
-    #[error("{what}: {source}")]
+    #[error("{what}: {source}. {}", advice(source))]
     Disk {
         what: String,
         #[source]
@@ -148,7 +149,11 @@ async fn take(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError> {
     let (moving, target) = (job.clone(), places.clone());
     let taking = blocking(move || finish_taking(&moving, &target))
         .await?
-        .map_err(StageError::disk("files cannot be moved to working"))?;
+        .map_err(StageError::disk(format!(
+            "files cannot be moved from {} to {}",
+            places.inbox.display(),
+            places.working.display()
+        )))?;
     let event = match taking {
         Taking::All(files) => Event::Moved { files },
         // What is missing from a folder that went away meanwhile was not removed by anybody.

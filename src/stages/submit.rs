@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::upload::{NotReady, prepare};
 use super::{StageError, cancel, files_failure};
-use crate::engine::{Closed, Engine, after};
+use crate::engine::{Closed, Engine, after, used_before};
 use crate::job::{Event, Failure, FailureKind, Hold, HoldReason, Job};
 use crate::retry::{Holds, Policy, Then, Trouble};
 use crate::runway::{Refusal, RefusalClass, Submission};
@@ -16,10 +16,10 @@ pub async fn run(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError>
         let failure = files_failure("the job has no request".to_owned(), Vec::new());
         return fails(engine, job, failure).await;
     };
-    let Some(client) = engine.client() else {
+    let Some((client, account)) = engine.client_and_account() else {
         return record(engine, job, Event::Requeued { hold: None }).await;
     };
-    let prepared = prepare(engine, job, plan, &client).await;
+    let prepared = prepare(engine, job, plan, &client, &account).await;
     let ready = match prepared {
         Ok(ready) => ready,
         Err(NotReady::Files(what)) => {
@@ -69,21 +69,23 @@ pub async fn run(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError>
     if engine.stop.is_cancelled() {
         return Err(StageError::LeftOff);
     }
-    record(
-        engine,
-        job,
-        Event::Intent {
-            used_before: None,
-            files: ready.files,
-        },
-    )
-    .await?;
+    let event = Event::Intent {
+        used_before: used_before(engine, job).await,
+        files: ready.files,
+    };
+    record(engine, job, event).await?;
     // From here on the daemon does not stop by itself before the outcome is known and written down; if it is killed, the
     // job is in doubt.
-    let account = engine.account();
     let outcome = client.submit(&plan.path, &ready.body).await;
     drop(ready.body);
     let lane = Engine::lane(job);
+    if let Submission::Refused(Refusal {
+        class: RefusalClass::Invalid,
+        ..
+    }) = &outcome
+    {
+        forget_uploads(engine, &ready.uploads).await;
+    }
     match outcome {
         Submission::Accepted { task, estimated } => {
             if engine.gates().passed(&lane) {
@@ -105,6 +107,16 @@ pub async fn run(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError>
         }
         Submission::Refused(refusal) => refused(engine, job, &lane, &refusal).await,
         Submission::Unknown(doubt) => doubtful(engine, job, doubt.to_string()).await,
+    }
+}
+
+/// What a request was refused with may have been an upload that Runway no longer knows or cannot use: next time it is
+/// uploaded anew.
+async fn forget_uploads(engine: &Engine, uploads: &[String]) {
+    for uri in uploads {
+        if let Err(error) = engine.ledger.journal().forget_upload(uri).await {
+            tracing::debug!(%error, "an upload is not forgotten");
+        }
     }
 }
 

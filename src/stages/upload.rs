@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub struct Ready {
     pub body: Value,
     /// The job's files.
     pub files: Vec<InputFile>,
+    /// The URIs in it that Runway gave for uploads.
+    pub uploads: Vec<String>,
 }
 
 /// Why a job's media cannot be made ready.
@@ -58,12 +61,21 @@ impl From<StageError> for NotReady {
     }
 }
 
+/// Where uploads go.
+#[derive(Clone, Copy)]
+struct Runway<'a> {
+    client: &'a Client,
+    /// What tells the client's API account from others.
+    account: &'a str,
+}
+
 /// Makes the body.
 pub async fn prepare(
     engine: &Arc<Engine>,
     job: &Arc<Job>,
     plan: &Plan,
     client: &Client,
+    account: &str,
 ) -> Result<Ready, NotReady> {
     let places = inbox(engine, job)?.places;
     let files = {
@@ -71,18 +83,24 @@ pub async fn prepare(
         digest_files(engine, job, &places).await?
     };
     let mut body: Map<String, Value> = plan.body.clone();
+    let mut uploads = Vec::new();
     for media in &plan.media {
-        let uri = uri_for(engine, job, &files, media, &places, client).await?;
+        let runway = Runway { client, account };
+        let uri = uri_for(engine, job, &files, media, &places, runway).await?;
         if !set_slot(&mut body, &media.slot, &uri) {
             return Err(NotReady::Files(format!(
                 "the request has no place for {} any more",
                 name_of(&files, &media.file)
             )));
         }
+        if uri.starts_with("runway://") {
+            uploads.push(uri);
+        }
     }
     Ok(Ready {
         body: Value::Object(body),
         files,
+        uploads,
     })
 }
 
@@ -164,12 +182,23 @@ async fn unreadable(
                 Err(away) => away.into(),
             }
         }
+        // The whole folder lost its permissions, which is no fault of the file's and passes.
+        io::ErrorKind::PermissionDenied if !searchable(&places.working).await => {
+            let what = format!("{name} cannot be read in {}", places.working.display());
+            StageError::disk(what)(error).into()
+        }
         io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput => {
             NotReady::Files(format!("{name} cannot be read: {error}"))
         }
         // A disk or a share has trouble, which passes.
         _ => StageError::disk(format!("{name} cannot be read"))(error).into(),
     }
+}
+
+/// Whether files in a folder can be reached at all.
+async fn searchable(folder: &Path) -> bool {
+    let inside = folder.join(".");
+    matches!(blocking(move || inside.metadata()).await, Ok(Ok(_)))
 }
 
 fn name_of(files: &[InputFile], file: &FileRef) -> String {
@@ -187,7 +216,7 @@ async fn uri_for(
     files: &[InputFile],
     media: &MediaUse,
     places: &Places,
-    client: &Client,
+    runway: Runway<'_>,
 ) -> Result<String, NotReady> {
     let name = name_of(files, &media.file);
     let (folder, path, digest, gone) = match &media.file {
@@ -255,7 +284,7 @@ async fn uri_for(
                 digest,
                 mime: media.mime.clone(),
             };
-            upload(engine, job, client, content).await
+            upload(engine, job, runway, content).await
         }
     }
 }
@@ -277,7 +306,7 @@ struct Content {
 async fn upload(
     engine: &Arc<Engine>,
     job: &Arc<Job>,
-    client: &Client,
+    runway: Runway<'_>,
     content: Content,
 ) -> Result<String, NotReady> {
     let Content {
@@ -288,13 +317,13 @@ async fn upload(
         digest,
         mime,
     } = content;
-    let account = engine.account();
+    let Runway { client, account } = runway;
     let journal = engine.ledger.journal();
     // Whoever else wants the same content waits here, and then finds it uploaded.
     let turn = engine.upload_turn(&digest);
     let _turn = turn.lock().await;
     match journal
-        .upload(&account, &digest, Timestamp::now() + MARGIN)
+        .upload(account, &digest, Timestamp::now() + MARGIN)
         .await
     {
         Ok(Some(known)) => return Ok(known.uri),
@@ -329,7 +358,7 @@ async fn upload(
         expires_at: started + KEPT,
     };
     if let Err(error) = journal
-        .remember_upload(&account, &digest, &upload, Timestamp::now())
+        .remember_upload(account, &digest, &upload, Timestamp::now())
         .await
     {
         // Not remembered means uploaded again some day, which costs nothing.

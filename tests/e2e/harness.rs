@@ -10,7 +10,6 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -28,7 +27,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// How long between two looks.
 const LOOK: Duration = Duration::from_millis(30);
 /// Variables of the surroundings that would change what the program does.
-const FOREIGN: [&str; 17] = [
+const FOREIGN: [&str; 19] = [
     "RUNWAYML_API_SECRET",
     "RUNWAY_API_KEY",
     "RUNWAYML_BASE_URL",
@@ -46,6 +45,8 @@ const FOREIGN: [&str; 17] = [
     "HTTPS_PROXY",
     "ALL_PROXY",
     "WATCHDOG_USEC",
+    "TAXIWAY_FAILPOINT",
+    "TAXIWAY_FAILPOINT_TRACE",
 ];
 
 /// A sample from `tests/media`.
@@ -181,9 +182,10 @@ pub struct Builder {
     base_url: Option<String>,
     env: Vec<(String, String)>,
     arguments: Vec<String>,
+    wrapper: Vec<String>,
+    user: Option<u32>,
     binary: PathBuf,
     below: PathBuf,
-    user: Option<u32>,
 }
 
 impl Builder {
@@ -204,21 +206,16 @@ impl Builder {
             base_url: None,
             env: Vec::new(),
             arguments: Vec::new(),
+            wrapper: Vec::new(),
+            user: None,
             binary: PathBuf::from(env!("CARGO_BIN_EXE_taxiway")),
             below: std::env::temp_dir(),
-            user: None,
         }
     }
 
     /// The studio's folder is made below this one.
     pub fn below(mut self, folder: &Path) -> Builder {
         self.below = folder.to_owned();
-        self
-    }
-
-    /// The daemon and the commands run as this user, to whom the folders belong. Only root can ask for that.
-    pub fn user(mut self, id: u32) -> Builder {
-        self.user = Some(id);
         self
     }
 
@@ -314,6 +311,19 @@ impl Builder {
         self
     }
 
+    /// The daemon is started by this program with these arguments, to which its own are added. It has to become the daemon,
+    /// so that signals reach it; `{root}` stands for the studio's folder.
+    pub fn wrapper(mut self, words: &[&str]) -> Builder {
+        self.wrapper = words.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
+    /// The daemon runs as this user, to whom the studio's folders belong. Only root can do that.
+    pub fn user(mut self, id: u32) -> Builder {
+        self.user = Some(id);
+        self
+    }
+
     fn config(&self, url: &str) -> String {
         fn line(text: &mut String, indent: &str, lines: &[String], key: &str, value: &str) {
             let start = format!("{key}:");
@@ -375,13 +385,27 @@ impl Builder {
         }
         let config = root.join("taxiway.yaml");
         fs::write(&config, self.config(&url)).unwrap();
-        if self.user.is_some() {
-            chown(&root, self.user, self.user).unwrap();
-            for inbox in &self.inboxes {
-                chown(root.join(&inbox.path), self.user, self.user).unwrap();
+        let program = match self.user {
+            Some(id) if !can_run(id, &self.binary) => {
+                // Where the binary was built, that user may not even look.
+                let copy = root.join("taxiway");
+                fs::copy(&self.binary, &copy).unwrap();
+                give(&root, id);
+                copy
             }
-        }
+            user => {
+                if let Some(id) = user {
+                    give(&root, id);
+                }
+                self.binary.clone()
+            }
+        };
+        let place = |word: &String| word.replace("{root}", &root.to_string_lossy());
         Studio {
+            patience: PATIENCE,
+            program,
+            wrapper: self.wrapper.iter().map(place).collect(),
+            user: self.user,
             simulator,
             runtime: Some(runtime),
             daemon: None,
@@ -389,7 +413,6 @@ impl Builder {
             env: self.env,
             arguments: self.arguments,
             binary: self.binary,
-            user: self.user,
             config,
             root,
             _folder: folder,
@@ -412,8 +435,12 @@ pub struct Studio {
     key: Option<String>,
     env: Vec<(String, String)>,
     arguments: Vec<String>,
-    binary: PathBuf,
+    program: PathBuf,
+    wrapper: Vec<String>,
     user: Option<u32>,
+    binary: PathBuf,
+    /// How long a condition may take to come true.
+    pub patience: Duration,
     /// The configuration file.
     pub config: PathBuf,
     /// The folder that everything lies in.
@@ -431,7 +458,27 @@ impl Studio {
 
     /// The binary with the studio's environment and no arguments.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(&self.binary);
+        self.surround(Command::new(&self.binary))
+    }
+
+    /// What starts the daemon, before its arguments.
+    fn daemon_command(&self) -> Command {
+        let mut command = match self.wrapper.split_first() {
+            None => Command::new(&self.program),
+            Some((wrapper, words)) => {
+                let mut command = Command::new(wrapper);
+                command.args(words).arg(&self.program);
+                command
+            }
+        };
+        if let Some(id) = self.user {
+            command.uid(id).gid(id).env("HOME", &self.root);
+        }
+        self.surround(command)
+    }
+
+    /// The studio's environment.
+    fn surround(&self, mut command: Command) -> Command {
         for name in FOREIGN {
             command.env_remove(name);
         }
@@ -442,16 +489,29 @@ impl Studio {
         for (name, value) in &self.env {
             command.env(name, value);
         }
-        if let Some(user) = self.user {
-            command.uid(user).gid(user);
-        }
         command.current_dir(&self.root);
         command
+    }
+
+    /// From now on the daemon is started by this program, as [`Builder::wrapper`] says.
+    pub fn set_wrapper(&mut self, words: &[&str]) {
+        let root = self.root.to_string_lossy();
+        self.wrapper = words
+            .iter()
+            .map(|word| word.replace("{root}", &root))
+            .collect();
     }
 
     /// From now on the daemon and the commands get this key.
     pub fn set_key(&mut self, key: Option<&str>) {
         self.key = key.map(str::to_owned);
+    }
+
+    /// From now on the daemon and the commands get this variable with this value, or not at all.
+    pub fn set_env(&mut self, name: &str, value: Option<&str>) {
+        self.env.retain(|(known, _)| known != name);
+        self.env
+            .extend(value.map(|value| (name.to_owned(), value.to_owned())));
     }
 
     /// Starts the daemon and waits until it is ready.
@@ -482,7 +542,7 @@ impl Studio {
             .open(self.log_path())
             .unwrap();
         let child = self
-            .command()
+            .daemon_command()
             .arg("run")
             .arg("--config")
             .arg(&self.config)
@@ -520,6 +580,11 @@ impl Studio {
         self.wait_end(Duration::from_secs(10))
     }
 
+    /// The daemon's process id.
+    pub fn pid(&self) -> u32 {
+        self.daemon.as_ref().expect("no daemon runs").id()
+    }
+
     /// Waits for the daemon's end.
     pub fn wait_end(&mut self, within: Duration) -> ExitStatus {
         let mut child = self.daemon.take().expect("no daemon runs");
@@ -540,13 +605,16 @@ impl Studio {
         }
     }
 
-    /// Whether a daemon runs that has not ended by itself.
-    pub fn is_alive(&mut self) -> bool {
-        let ended = |child: &mut Child| child.try_wait().unwrap().is_some();
-        if self.daemon.as_mut().is_some_and(ended) {
-            self.daemon = None;
-        }
+    /// Whether a daemon was started whose end nobody has seen yet.
+    pub fn runs(&self) -> bool {
         self.daemon.is_some()
+    }
+
+    /// How the daemon ended, if it has; then another may be started.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        let status = self.daemon.as_mut()?.try_wait().unwrap()?;
+        self.daemon = None;
+        Some(status)
     }
 
     /// Ends the daemon without a warning, as a power cut does.
@@ -699,6 +767,8 @@ impl Studio {
             if !below.starts_with("state")
                 && below != Path::new("daemon.log")
                 && below != Path::new("taxiway.yaml")
+                && below != Path::new("taxiway")
+                && below != Path::new("trace")
             {
                 found.push(below.to_string_lossy().into_owned());
             }
@@ -765,7 +835,7 @@ impl Studio {
 
     /// Waits until something is there, and answers with it.
     pub fn wait_for<T>(&self, what: &str, mut look: impl FnMut(&Studio) -> Option<T>) -> T {
-        let limit = Instant::now() + PATIENCE;
+        let limit = Instant::now() + self.patience;
         loop {
             if let Some(found) = look(self) {
                 return found;
@@ -886,6 +956,30 @@ impl Drop for Studio {
         self.simulator = None;
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
+        }
+    }
+}
+
+/// Whether a user can run a program where it lies.
+pub fn can_run(user: u32, program: &Path) -> bool {
+    Command::new(program)
+        .arg("--version")
+        .uid(user)
+        .gid(user)
+        .stdout(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// Makes a folder and everything in it a user's.
+pub fn give(folder: &Path, user: u32) {
+    std::os::unix::fs::chown(folder, Some(user), Some(user)).unwrap();
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            give(&entry.path(), user);
+        } else {
+            std::os::unix::fs::lchown(entry.path(), Some(user), Some(user)).unwrap();
         }
     }
 }

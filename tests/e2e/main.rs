@@ -5,6 +5,7 @@
 mod api_trouble;
 mod bad_input;
 mod commands;
+mod doubts;
 mod folders;
 mod harness;
 mod names;

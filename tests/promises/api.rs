@@ -195,7 +195,8 @@ impl Api {
             .map(|seen| {
                 let body = seen.body.as_ref();
                 let text = |name: &str| body.and_then(|body| body[name].as_str());
-                let prompt = text("promptText").map(str::to_owned);
+                let nested = || body.and_then(|body| body["input"]["promptText"].as_str());
+                let prompt = text("promptText").or_else(nested).map(str::to_owned);
                 let picture = text("promptImage").and_then(picture);
                 (seen, prompt.into_iter().chain(picture).collect())
             })

@@ -7,11 +7,15 @@
 mod api;
 mod audit;
 mod book;
+mod disks;
 mod doubts;
 #[path = "../e2e/harness.rs"]
 mod harness;
 mod histories;
 mod kills;
+mod mount;
+mod points;
+mod power_loss;
 mod smoke;
 mod watcher;
 mod world;

@@ -156,7 +156,7 @@ impl<'a> Hand<'a> {
         ] {
             self.act(&op);
         }
-        if !self.studio.is_alive() {
+        if !self.is_alive() {
             self.studio.start();
         }
     }
@@ -312,8 +312,14 @@ impl<'a> Hand<'a> {
 
     // ---- the daemon
 
+    /// Whether a daemon runs that has not ended by itself, as one does whose disk is full at its start.
+    fn is_alive(&mut self) -> bool {
+        self.studio.ended();
+        self.studio.runs()
+    }
+
     fn crash(&mut self) -> String {
-        if !self.studio.is_alive() {
+        if !self.is_alive() {
             return "no daemon ran".to_owned();
         }
         self.studio.kill9();
@@ -340,7 +346,7 @@ impl<'a> Hand<'a> {
     }
 
     fn start(&mut self) -> String {
-        if self.studio.is_alive() {
+        if self.is_alive() {
             return "it runs".to_owned();
         }
         self.studio.spawn();
@@ -349,7 +355,7 @@ impl<'a> Hand<'a> {
 
     fn restart(&mut self) -> String {
         let mut states = String::new();
-        if self.studio.is_alive() {
+        if self.is_alive() {
             self.studio.stop();
             states = self.look_at_journal();
         }
@@ -359,7 +365,7 @@ impl<'a> Hand<'a> {
 
     fn reload(&mut self) -> String {
         // Before it is ready a signal may end it.
-        if self.full || !self.studio.is_alive() || !self.studio.log().contains("ready: ") {
+        if self.full || !self.is_alive() || !self.studio.log().contains("ready: ") {
             return "not now".to_owned();
         }
         let old = fs::read_to_string(&self.studio.config).unwrap();
@@ -408,7 +414,7 @@ impl<'a> Hand<'a> {
 
     /// A job for which something holds, if the daemon answers.
     fn a_job(&mut self, which: impl Fn(&Job) -> bool) -> Option<Job> {
-        if self.full || !self.studio.is_alive() {
+        if self.full || !self.is_alive() {
             return None;
         }
         let output = self.studio.cli(&["status", "--json"]);

@@ -7,7 +7,6 @@ mod hand;
 mod ops;
 
 use std::fs;
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -21,7 +20,7 @@ use self::hand::{Hand, pause};
 use self::ops::{Means, generate};
 use crate::api::Remote;
 use crate::audit::{Mode, Promise, Verdict, audit};
-use crate::harness::{Job, Studio};
+use crate::harness::{Job, Studio, can_run};
 use crate::watcher::Watcher;
 use crate::world::{binary, number, settle};
 
@@ -159,14 +158,7 @@ fn is_lone_sidecar(studio: &Studio, job: &Job) -> bool {
 
 /// Whether the daemon can run as another user: the test is root, and that user can run the program.
 fn can_be_nobody() -> bool {
-    rustix::process::geteuid().is_root()
-        && Command::new(binary())
-            .arg("--version")
-            .uid(NOBODY)
-            .gid(NOBODY)
-            .stdout(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success())
+    rustix::process::geteuid().is_root() && can_run(NOBODY, binary())
 }
 
 /// A small disk of its own, if this machine lets the test have one.

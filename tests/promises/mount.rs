@@ -1,0 +1,123 @@
+//! Small filesystems of a test's own, which go when the test ends, however it ends.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Whether the test can mount; says that it is left out where it cannot.
+pub fn is_root() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        println!("left out: needs root to mount");
+    }
+    root
+}
+
+/// Something mounted; unmounted when it is dropped.
+pub struct Mount {
+    path: PathBuf,
+}
+
+impl Mount {
+    /// A filesystem in memory.
+    pub fn tmpfs(path: &Path, size: &str) -> Mount {
+        fs::create_dir_all(path).unwrap();
+        let options = format!("size={size}");
+        run(
+            "mount",
+            &["-t", "tmpfs", "-o", &options, "taxiway-test"],
+            path,
+        );
+        Mount {
+            path: path.to_owned(),
+        }
+    }
+
+    /// An ext4 of so many MB in a file beside it.
+    pub fn ext4(path: &Path, megabytes: u64) -> Mount {
+        fs::create_dir_all(path).unwrap();
+        let image = path.with_extension("ext4");
+        let file = fs::File::create(&image).unwrap();
+        file.set_len(megabytes * 1024 * 1024).unwrap();
+        // Nothing kept back for root, so that full is full for everybody.
+        run(
+            "mkfs.ext4",
+            &["-q", "-F", "-m", "0", "-b", "1024", "-E", "root_owner=0:0"],
+            &image,
+        );
+
+        let image = image.to_string_lossy().into_owned();
+        run("mount", &["-o", "loop", &image], path);
+        Mount {
+            path: path.to_owned(),
+        }
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Fills it to the last byte; [`Mount::make_room`] ends that.
+    pub fn fill(&self) {
+        let mut filler = fs::File::create(self.filler()).unwrap();
+        let block = vec![0x5a_u8; 64 * 1024];
+        for size in [block.len(), 1024, 1] {
+            loop {
+                match filler
+                    .write_all(&block[..size])
+                    .and_then(|()| filler.sync_data())
+                {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == std::io::ErrorKind::StorageFull => break,
+                    Err(error) => panic!("{}: {error}", self.path.display()),
+                }
+            }
+        }
+    }
+
+    /// What filled it goes.
+    pub fn make_room(&self) {
+        fs::remove_file(self.filler()).unwrap();
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.path.join(".filler")
+    }
+
+    /// Read-only or writable again. Answers false where somebody has a file open for writing.
+    pub fn remount(&self, how: &str) -> bool {
+        let options = format!("remount,{how}");
+        let status = Command::new("mount")
+            .args(["-o", &options])
+            .arg(&self.path)
+            .output();
+        status.unwrap().status.success()
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // Lazily: whoever still uses it keeps it for as long.
+        let status = Command::new("umount").arg("-l").arg(&self.path).status();
+        if !status.is_ok_and(|status| status.success()) {
+            eprintln!("{} could not be unmounted", self.path.display());
+        }
+    }
+}
+
+/// Runs a program on a path; it has to succeed.
+pub fn run(program: &str, arguments: &[&str], path: &Path) {
+    let output = Command::new(program)
+        .args(arguments)
+        .arg(path)
+        .output()
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?} {}: {}",
+        path.display(),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
