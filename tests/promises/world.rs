@@ -152,22 +152,28 @@ pub fn settle(
 ) -> Result<(), String> {
     let limit = Instant::now() + patience;
     loop {
+        // First: what is taken in between stands in the journal then.
+        let lying = lying(studio);
         let jobs = studio.jobs();
+        let unseen: Vec<String> = lying
+            .into_iter()
+            .filter(|path| !jobs.iter().any(|job| job.input() == path && rests(job)))
+            .collect();
         doubts.note(&jobs);
         let (doubtful, moving): (Vec<&Job>, Vec<&Job>) = jobs
             .iter()
             .filter(|job| !job.has_ended() && !rests(job))
             .partition(|job| job.state() == "in_doubt");
-        if moving.is_empty() && doubtful.is_empty() {
-            return Ok(());
-        }
-        if moving.is_empty() {
+        if moving.is_empty() && unseen.is_empty() {
+            if doubtful.is_empty() {
+                return Ok(());
+            }
             resolve_all(studio, book, &api(), &jobs, &doubtful);
-            continue;
         }
         if Instant::now() > limit {
             let all: Vec<String> = moving
                 .iter()
+                .chain(&doubtful)
                 .map(|job| {
                     format!(
                         "{} {} {}: {}",
@@ -177,6 +183,7 @@ pub fn settle(
                         job.reason()
                     )
                 })
+                .chain(unseen)
                 .collect();
             return Err(format!("still moving after {patience:?}: {all:#?}"));
         }
@@ -184,15 +191,13 @@ pub fn settle(
     }
 }
 
-/// What lies in the inbox without a line of a file that rests there: the daemon has yet to look at it.
-fn unseen(studio: &Studio, jobs: &[Job], rests: &dyn Fn(&Job) -> bool) -> Vec<String> {
+/// What lies in the inbox, below it.
+fn lying(studio: &Studio) -> Vec<String> {
     let mut found = Vec::new();
     let inbox = studio.inbox("");
     walk(&inbox, &mut |path| {
-        let below = path.strip_prefix(&inbox).unwrap().to_string_lossy();
-        if !jobs.iter().any(|job| job.input() == below && rests(job)) {
-            found.push(format!("inbox/{below}"));
-        }
+        let below = path.strip_prefix(&inbox).unwrap();
+        found.push(below.to_string_lossy().into_owned());
     });
     found
 }
