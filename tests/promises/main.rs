@@ -13,6 +13,7 @@ mod doubts;
 mod harness;
 mod histories;
 mod kills;
+mod log;
 mod mount;
 mod points;
 mod power_loss;
