@@ -141,6 +141,9 @@ fn live(seed: u64, disk: Option<&Disk>, user: Option<u32>) -> (Verdict, usize, u
     let story = if verdict.is_clean() {
         String::new()
     } else {
+        if let Some(status) = studio.ended() {
+            verdict.breach(Promise::Abandoned, format!("the daemon ended: {status}"));
+        }
         let report = studio.report();
         format!("{kinds:?}\n{}\n{report}", trace.join("\n"))
     };
