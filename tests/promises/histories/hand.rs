@@ -54,6 +54,8 @@ pub struct Hand<'a> {
     user: Option<u32>,
     full: bool,
     taken: usize,
+    /// Where the log of the daemon that runs begins.
+    log_before: usize,
 }
 
 impl<'a> Hand<'a> {
@@ -94,6 +96,7 @@ impl<'a> Hand<'a> {
             user,
             full: false,
             taken: 0,
+            log_before: 0,
         }
     }
 
@@ -349,8 +352,13 @@ impl<'a> Hand<'a> {
         if self.is_alive() {
             return "it runs".to_owned();
         }
-        self.studio.spawn();
+        self.spawn();
         String::new()
+    }
+
+    fn spawn(&mut self) {
+        self.log_before = self.studio.log().len();
+        self.studio.spawn();
     }
 
     fn restart(&mut self) -> String {
@@ -359,13 +367,15 @@ impl<'a> Hand<'a> {
             self.studio.stop();
             states = self.look_at_journal();
         }
-        self.studio.spawn();
+        self.spawn();
         states
     }
 
     fn reload(&mut self) -> String {
         // Before it is ready a signal may end it.
-        if self.full || !self.is_alive() || !self.studio.log().contains("ready: ") {
+        let log = self.studio.log();
+        let ready = log.get(self.log_before..).unwrap_or_default();
+        if self.full || !self.is_alive() || !ready.contains("ready: ") {
             return "not now".to_owned();
         }
         let old = fs::read_to_string(&self.studio.config).unwrap();
