@@ -170,7 +170,7 @@ impl<'a> Hand<'a> {
         let this = &self.works[work];
         let mark = format!("{} piece {work} version {}", self.mark, this.version);
         let name = &this.name;
-        let sidecar = if work % 2 == 0 {
+        let sidecar = if work.is_multiple_of(2) {
             format!("{name}.jpg.yaml")
         } else {
             format!("{name}.yaml")
