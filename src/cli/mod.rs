@@ -321,6 +321,9 @@ fn log(global: &Global, level: &str) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_target(false)
+        // A log that cannot be written (its disk is full, its reader has gone) would be said on stderr, which cannot be
+        // written either, and whoever prints there in vain panics.
+        .log_internal_errors(false)
         .with_ansi(output::colours(&std::io::stderr()));
     // systemd's journal adds the time itself.
     let set = if std::env::var_os("JOURNAL_STREAM").is_some() {

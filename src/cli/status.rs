@@ -158,7 +158,6 @@ async fn open_journal(state_dir: &Path) -> Result<Option<SqliteJournal>, Command
     }
     SqliteJournal::open_to_read(state_dir)
         .await
-        .map(Some)
         .map_err(|error| CommandError::Failed(error.to_string()))
 }
 

@@ -83,11 +83,11 @@ impl SqliteJournal {
     }
 
     /// Opens the journal of a state directory to look at it while no daemon runs. Nothing is written, and no file is made that
-    /// the daemon's own user could not use afterwards.
+    /// the daemon's own user could not use afterwards. `None`: its first start was broken off before anything was in it.
     ///
     /// # Errors
     /// As [`SqliteJournal::open`]; a journal of an older format is [`JournalError::Unreadable`] until a daemon has opened it.
-    pub async fn open_to_read(state_dir: &Path) -> Result<SqliteJournal, JournalError> {
+    pub async fn open_to_read(state_dir: &Path) -> Result<Option<SqliteJournal>, JournalError> {
         let path = SqliteJournal::file(state_dir);
         // After a clean end everything is in the one file, which SQLite may then read as it is.
         let clean = !path.with_extension("sqlite-wal").exists();
@@ -111,14 +111,22 @@ impl SqliteJournal {
                 known,
             });
         }
-        Ok(SqliteJournal {
+        // The format and the tables are made in one transaction.
+        let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema")
+            .fetch_one(&mut writer)
+            .await
+            .map_err(|error| unreadable(&path, &error))?;
+        if format == 0 && tables == 0 {
+            return Ok(None);
+        }
+        Ok(Some(SqliteJournal {
             path,
             options: options.clone(),
             writer: Mutex::new(Some(writer)),
             readers: SqlitePoolOptions::new()
                 .max_connections(1)
                 .connect_lazy_with(options),
-        })
+        }))
     }
 
     fn store(&self) -> impl Fn(sqlx::Error) -> JournalError + '_ {
@@ -621,6 +629,17 @@ mod tests {
             event,
             job: job.clone(),
         }
+    }
+
+    #[tokio::test]
+    async fn a_first_start_that_was_broken_off_leaves_a_journal_with_nothing_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(SqliteJournal::file(dir.path()), "").unwrap();
+        let found = SqliteJournal::open_to_read(dir.path()).await.unwrap();
+        assert!(found.is_none());
+        SqliteJournal::open(dir.path()).await.unwrap();
+        let found = SqliteJournal::open_to_read(dir.path()).await.unwrap();
+        assert!(found.is_some());
     }
 
     #[tokio::test]

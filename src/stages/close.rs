@@ -212,7 +212,7 @@ fn move_all(
         }
     }
     if let Some(note) = note {
-        for path in noted(job, &files, places) {
+        for path in noted(job, &files, places)? {
             if let Some(parent) = path.parent() {
                 create_folders(parent)?;
             }
@@ -226,7 +226,7 @@ fn move_all(
 }
 
 /// The files beside which the note lies: what was dropped, and each medium that a sidecar could have been for.
-fn noted(job: &Job, files: &[InputFile], places: &Places) -> Vec<PathBuf> {
+fn noted(job: &Job, files: &[InputFile], places: &Places) -> io::Result<Vec<PathBuf>> {
     let mains = files.iter().filter(|file| file.role == Role::Main).count();
     let mut paths: Vec<PathBuf> = files
         .iter()
@@ -235,10 +235,13 @@ fn noted(job: &Job, files: &[InputFile], places: &Places) -> Vec<PathBuf> {
         .map(|at| places.path(at))
         .collect();
     if paths.is_empty() {
-        // The input itself is gone; the note stands where it would lie.
-        paths.push(places.failed.join(job.input.as_path()));
+        // The input itself is gone; the note stands where it would lie, unless another job's input lies there with its own.
+        let place = places.failed.join(job.input.as_path());
+        if !place.try_exists()? {
+            paths.push(place);
+        }
     }
-    paths
+    Ok(paths)
 }
 
 /// Where the note about an input lies: `red.jpg` → `red.jpg.error.txt`.
@@ -438,6 +441,30 @@ mod tests {
             .collect();
         assert_eq!(rest, ["b.jpg", "ref (2).png"]);
         assert_eq!(std::fs::read(at("failed/ref (2).png")).unwrap(), b"r");
+    }
+
+    #[test]
+    fn a_job_whose_input_is_gone_leaves_the_note_of_another_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let places = Places {
+            inbox: at("inbox"),
+            working: at("working"),
+            outbox: at("outbox"),
+            originals: at("originals"),
+            failed: at("failed"),
+        };
+        std::fs::create_dir(at("failed")).unwrap();
+        let wrong = Err(failure(FailureKind::Input));
+        let now = Timestamp::UNIX_EPOCH;
+        let job = Job::taken(JobId::random(), "studio", path("b.jpg"), vec![], wrong, now);
+        move_all(&job, &[], &places, Some("of this one")).unwrap();
+        let note = at("failed/b.jpg.error.txt");
+        assert_eq!(std::fs::read_to_string(&note).unwrap(), "of this one");
+        std::fs::write(at("failed/b.jpg"), "b").unwrap();
+        std::fs::write(&note, "of another").unwrap();
+        move_all(&job, &[], &places, Some("of this one")).unwrap();
+        assert_eq!(std::fs::read_to_string(&note).unwrap(), "of another");
     }
 
     #[test]

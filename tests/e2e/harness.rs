@@ -185,6 +185,7 @@ pub struct Builder {
     wrapper: Vec<String>,
     user: Option<u32>,
     binary: PathBuf,
+    below: PathBuf,
 }
 
 impl Builder {
@@ -208,7 +209,14 @@ impl Builder {
             wrapper: Vec::new(),
             user: None,
             binary: PathBuf::from(env!("CARGO_BIN_EXE_taxiway")),
+            below: std::env::temp_dir(),
         }
+    }
+
+    /// The studio's folder is made below this one.
+    pub fn below(mut self, folder: &Path) -> Builder {
+        self.below = folder.to_owned();
+        self
     }
 
     /// Another build of the program.
@@ -369,7 +377,7 @@ impl Builder {
         };
         let folder = tempfile::Builder::new()
             .prefix("taxiway-e2e-")
-            .tempdir()
+            .tempdir_in(&self.below)
             .unwrap();
         let root = fs::canonicalize(folder.path()).unwrap();
         for inbox in &self.inboxes {
@@ -378,13 +386,18 @@ impl Builder {
         let config = root.join("taxiway.yaml");
         fs::write(&config, self.config(&url)).unwrap();
         let program = match self.user {
-            None => self.binary.clone(),
-            Some(id) => {
+            Some(id) if !can_run(id, &self.binary) => {
                 // Where the binary was built, that user may not even look.
                 let copy = root.join("taxiway");
                 fs::copy(&self.binary, &copy).unwrap();
                 give(&root, id);
                 copy
+            }
+            user => {
+                if let Some(id) = user {
+                    give(&root, id);
+                }
+                self.binary.clone()
             }
         };
         let place = |word: &String| word.replace("{root}", &root.to_string_lossy());
@@ -590,6 +603,11 @@ impl Studio {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Whether a daemon was started whose end nobody has seen yet.
+    pub fn runs(&self) -> bool {
+        self.daemon.is_some()
     }
 
     /// How the daemon ended, if it has; then another may be started.
@@ -940,6 +958,17 @@ impl Drop for Studio {
             runtime.shutdown_background();
         }
     }
+}
+
+/// Whether a user can run a program where it lies.
+pub fn can_run(user: u32, program: &Path) -> bool {
+    Command::new(program)
+        .arg("--version")
+        .uid(user)
+        .gid(user)
+        .stdout(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 /// Makes a folder and everything in it a user's.

@@ -32,8 +32,7 @@ impl From<Snapshot> for Api {
 pub struct Remote {
     child: Child,
     address: String,
-    /// The requests that were read before: the simulator forgets the oldest of very many. Only those that would start a
-    /// task are kept, and those with a violation.
+    /// The requests that were read before: the simulator forgets the oldest of very many. Questions are not kept.
     seen: Vec<Seen>,
     since: u64,
 }
@@ -97,7 +96,7 @@ impl Remote {
         self.since = count;
         self.seen.extend(
             new.into_iter()
-                .filter(|seen| starts_a_task(seen) || !seen.violations.is_empty()),
+                .filter(|seen| seen.method == "POST" || !seen.violations.is_empty()),
         );
         let tasks = self.ask("GET", "/_simulator/tasks", &Value::Null);
         Api {
@@ -154,17 +153,9 @@ pub fn starts_a_task(seen: &Seen) -> bool {
         && !seen.path.starts_with("/v1/organization")
 }
 
-/// What tells a request that starts a task apart: its prompt, and the digest of the picture that lies in it.
-pub fn keys(seen: &Seen) -> Vec<String> {
-    let body = seen.body.as_ref();
-    let text = |name: &str| body.and_then(|body| body[name].as_str());
-    let nested = || body.and_then(|body| body["input"]["promptText"].as_str());
-    let prompt = text("promptText").or_else(nested).map(str::to_owned);
-    let picture = text("promptImage").and_then(|uri| {
-        let digest = uri.split_once("sha256 ")?.1;
-        Some(picture_key(digest.trim_end_matches(')')))
-    });
-    prompt.into_iter().chain(picture).collect()
+/// The key of a picture that is uploaded first.
+pub fn upload_key(bytes: &[u8]) -> String {
+    format!("upload {}", crate::harness::sha256(bytes))
 }
 
 /// The key of a JPEG that goes into the request as it is.
@@ -180,6 +171,38 @@ fn picture_key(digest: &str) -> String {
 }
 
 impl Api {
+    /// What tells each request that would start a task apart: its prompt, and the picture that lies in it or was uploaded
+    /// for it.
+    pub fn keyed(&self) -> Vec<(&Seen, Vec<String>)> {
+        let uploads: HashMap<&str, &str> = self
+            .requests
+            .iter()
+            .filter_map(|seen| {
+                let id = seen.path.strip_prefix("/_storage/upload/")?;
+                Some((id, seen.body_sha256.as_deref()?))
+            })
+            .collect();
+        let picture = |uri: &str| match uri.strip_prefix("runway://") {
+            Some(id) => Some(format!("upload {}", uploads.get(id)?)),
+            None => {
+                let digest = uri.split_once("sha256 ")?.1;
+                Some(picture_key(digest.trim_end_matches(')')))
+            }
+        };
+        self.requests
+            .iter()
+            .filter(|seen| starts_a_task(seen))
+            .map(|seen| {
+                let body = seen.body.as_ref();
+                let text = |name: &str| body.and_then(|body| body[name].as_str());
+                let nested = || body.and_then(|body| body["input"]["promptText"].as_str());
+                let prompt = text("promptText").or_else(nested).map(str::to_owned);
+                let picture = text("promptImage").and_then(picture);
+                (seen, prompt.into_iter().chain(picture).collect())
+            })
+            .collect()
+    }
+
     /// The tasks that each key's requests started, in order.
     pub fn tasks_by_key(&self) -> HashMap<String, Vec<&SeenTask>> {
         let tasks: HashMap<&str, &SeenTask> = self
@@ -188,10 +211,10 @@ impl Api {
             .map(|task| (task.id.as_str(), task))
             .collect();
         let mut by_key: HashMap<String, Vec<&SeenTask>> = HashMap::new();
-        for seen in self.requests.iter().filter(|seen| starts_a_task(seen)) {
+        for (seen, keys) in self.keyed() {
             let task = seen.task.as_deref().and_then(|id| tasks.get(id));
             if let Some(task) = task {
-                for key in keys(seen) {
+                for key in keys {
                     by_key.entry(key).or_default().push(task);
                 }
             }
@@ -201,10 +224,9 @@ impl Api {
 
     /// The keys whose requests met something at the API after which nobody can know whether a task was started.
     pub fn unclear_keys(&self) -> std::collections::HashSet<String> {
-        self.requests
-            .iter()
-            .filter(|seen| starts_a_task(seen))
-            .filter(|seen| {
+        self.keyed()
+            .into_iter()
+            .filter(|(seen, _)| {
                 let fault = seen.fault.as_deref();
                 // `status` is unclear for 500 and what nobody has defined; a refusal that is understood is a clear no.
                 match fault {
@@ -215,7 +237,7 @@ impl Api {
                     _ => false,
                 }
             })
-            .flat_map(keys)
+            .flat_map(|(_, keys)| keys)
             .collect()
     }
 }

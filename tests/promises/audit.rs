@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use taxiway::media::{Wholeness, probe};
 
-use crate::api::{Api, keys, starts_a_task};
+use crate::api::Api;
 use crate::book::Book;
 use crate::harness::{Job, Studio, contains, sha256, text, walk};
 
@@ -225,7 +225,8 @@ fn lost(studio: &Studio, book: &Book, jobs: &[Job], mode: Mode, verdict: &mut Ve
     }
 }
 
-/// Every failed job has its note, which says which job it is of.
+/// Every failed job has its note, which says which job it is of. So has every cancelled one, unless the person took the
+/// files away before anything was sent: there is nothing then beside which a note could stand.
 fn notes(studio: &Studio, jobs: &[Job], verdict: &mut Verdict) {
     let notes: Vec<String> = files_in(studio, ["failed"])
         .into_iter()
@@ -234,7 +235,8 @@ fn notes(studio: &Studio, jobs: &[Job], verdict: &mut Verdict) {
         .map(|bytes| text(&bytes))
         .collect();
     for job in jobs {
-        let ended_badly = matches!(job.state(), "failed" | "cancelled");
+        let taken_away = job.reason().contains("its file was deleted or exchanged");
+        let ended_badly = job.state() == "failed" || (job.state() == "cancelled" && !taken_away);
         let named = format!("Job {}", job.id());
         if ended_badly && !notes.iter().any(|note| note.contains(&named)) {
             verdict.breach(
@@ -285,10 +287,10 @@ fn paid_twice(book: &Book, api: &Api, verdict: &mut Verdict) {
         }
     }
     let started: HashSet<&str> = api
-        .requests
-        .iter()
-        .filter(|seen| starts_a_task(seen) && !keys(seen).is_empty())
-        .filter_map(|seen| seen.task.as_deref())
+        .keyed()
+        .into_iter()
+        .filter(|(_, keys)| !keys.is_empty())
+        .filter_map(|(seen, _)| seen.task.as_deref())
         .collect();
     for task in &api.tasks {
         if !started.contains(task.id.as_str()) {

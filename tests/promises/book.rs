@@ -1,7 +1,7 @@
 //! What the driver of a test knows of its own doings, exactly: the audit's model.
 //!
 //! Every dropped file has bytes like no other's, and every request that a drop leads to can be told by its keys
-//! (`api::keys`): a unique prompt, or the picture in it.
+//! (`Api::keyed`): a unique prompt, and the picture in it.
 
 #![allow(dead_code)]
 
@@ -59,9 +59,10 @@ impl Book {
     }
 
     /// The person renamed a file in the inbox.
-    pub fn renamed(&mut self, from_sha256: &str, to: &str) {
+    pub fn renamed(&mut self, bytes: &[u8], to: &str) {
+        let digest = sha256(bytes);
         for content in &mut self.contents {
-            if content.sha256 == from_sha256 {
+            if content.sha256 == digest {
                 content.path = to.to_owned();
             }
         }
@@ -74,9 +75,8 @@ impl Book {
 
     /// The person dropped bytes again that had been taken back.
     pub fn dropped_again(&mut self, bytes: &[u8], path: &str) {
-        let digest = sha256(bytes);
-        self.taken_back.remove(&digest);
-        self.renamed(&digest, path);
+        self.taken_back.remove(&sha256(bytes));
+        self.renamed(bytes, path);
     }
 
     /// A person, by `retry` or by `resolve --resubmit` against the truth, caused one more payment.

@@ -11,9 +11,13 @@ mod disks;
 mod doubts;
 #[path = "../e2e/harness.rs"]
 mod harness;
+mod histories;
+mod kills;
+mod log;
 mod mount;
 mod points;
 mod power_loss;
 mod smoke;
 mod upgrade;
 mod watcher;
+mod world;

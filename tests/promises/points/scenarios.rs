@@ -119,6 +119,7 @@ impl Person {
     fn stray_task(&self, studio: &Studio) -> Option<String> {
         let journal = studio
             .block_on(SqliteJournal::open_to_read(&studio.path("state")))
+            .unwrap()
             .unwrap();
         let mut tasks = studio.seen().tasks.into_iter().map(|task| task.id);
         tasks.find(|task| {
