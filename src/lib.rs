@@ -41,4 +41,5 @@ pub mod schedule;
 pub mod simulator;
 pub mod stages;
 pub mod status;
+pub mod status_page;
 pub mod yaml;

@@ -2,6 +2,7 @@
 
 mod control;
 mod key;
+mod pages;
 mod requests;
 mod systemd;
 
@@ -203,6 +204,7 @@ impl Daemon {
             inbox.view().frozen.or_else(stalled)
         }));
         engine.tasks.spawn(key::watch(shared.clone()));
+        engine.tasks.spawn(pages::run(shared.clone()));
         control::serve(shared.clone(), &socket).map_err(|source| StartError::Io {
             what: format!("the control socket {} cannot be made", socket.display()),
             source,

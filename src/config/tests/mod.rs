@@ -126,6 +126,7 @@ web:
             settle: None,
             pair_wait: Duration::from_secs(10),
             on_success: OnSuccess::Keep,
+            status_file: Some("/srv/studio/STATUS.html".into()),
             ignore: Vec::new(),
             defaults: Defaults {
                 values: values.as_object().unwrap().clone(),
