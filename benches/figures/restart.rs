@@ -168,7 +168,6 @@ impl Dropped {
             bytes: self.bytes,
             version: None,
             sha256: None,
-            version: None,
         }
     }
 
