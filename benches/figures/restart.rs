@@ -167,6 +167,7 @@ impl Dropped {
             working: self.input.clone(),
             bytes: self.bytes,
             sha256: None,
+            version: None,
         }
     }
 
