@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Checks the licences and the sources of all dependencies against deny.toml.
 
-usage: licences.py [MANIFEST]
+usage: licences.py [MANIFEST…]
 
-Looks at everything in Cargo.lock, whatever the platform and whether it is only for tests, and needs nothing but Python
-3.11 and cargo. Exit code 0: all are allowed; 1: some are not, each with a line that says why; 2: wrong usage.
+Looks at the program and its fuzzers unless told otherwise, at everything in their Cargo.lock, whatever the platform and
+whether it is only for tests, and needs nothing but Python 3.11 and cargo. Exit code 0: all are allowed; 1: some are not,
+each with a line that says why; 2: wrong usage.
 """
 
 import json
@@ -132,29 +133,33 @@ def problem(package: dict, allow: set[str], registries: set[str]) -> str | None:
 
 
 def main(arguments: list[str]) -> int:
-    """Checks the project of the manifest, by default the one this script belongs to."""
-    if len(arguments) > 1 or any(argument.startswith("-") for argument in arguments):
+    """Checks the projects of the manifests, by default those that this script belongs to."""
+    if any(argument.startswith("-") for argument in arguments):
         print(__doc__, file=sys.stderr)
         return 2
     root = Path(__file__).resolve().parent.parent
-    manifest = Path(arguments[0]) if arguments else root / "Cargo.toml"
+    manifests = arguments or [root / "Cargo.toml", root / "fuzz" / "Cargo.toml"]
     rules = tomllib.loads((root / "deny.toml").read_text(encoding="utf-8"))
     allow = set(rules["licenses"]["allow"])
+    exceptions = {one["crate"]: set(one["allow"]) for one in rules["licenses"].get("exceptions", [])}
     registries = {f"registry+{url}" for url in rules["sources"].get("allow-registry", [])} or {CRATES_IO}
 
-    metadata = subprocess.run(
-        ["cargo", "metadata", "--locked", "--all-features", "--format-version", "1", "--manifest-path", str(manifest)],
-        stdout=subprocess.PIPE,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
-    if metadata.returncode != 0:
-        print("`cargo metadata --locked` failed; is Cargo.lock up to date?", file=sys.stderr)
-        return 1
-    packages = json.loads(metadata.stdout)["packages"]
+    packages = {}
+    for manifest in manifests:
+        metadata = subprocess.run(
+            ["cargo", "metadata", "--locked", "--all-features", "--format-version", "1", "--manifest-path", manifest],
+            stdout=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        if metadata.returncode != 0:
+            print(f"`cargo metadata --locked` failed; is the Cargo.lock of {manifest} up to date?", file=sys.stderr)
+            return 1
+        packages |= {package["id"]: package for package in json.loads(metadata.stdout)["packages"]}
+    packages = list(packages.values())
     wrong = 0
     for package in packages:
-        reason = problem(package, allow, registries)
+        reason = problem(package, allow | exceptions.get(package["name"], set()), registries)
         if reason is not None:
             wrong += 1
             print(f"{package['name']} {package['version']}: {reason}")

@@ -350,14 +350,20 @@ pub fn put_new(path: &Path, content: &[u8]) -> io::Result<bool> {
     }
 }
 
-/// Writes a small file, whole and durable once the name is there, in place of what was there.
+/// Writes a small file, whole and durable once the name is there, in place of what was there. One at a time for each path.
 pub fn write_over(path: &Path, content: &[u8]) -> io::Result<()> {
-    let part = write_part(path, content, |file| file.write_all(content))?;
+    // Named by the path alone: what a crash left is found again by whoever writes or removes the file, whatever it says then.
+    let part = write_part(path, b"", |file| file.write_all(content))?;
     if let Err(error) = replace(&part, path) {
         discard(&part);
         return Err(error);
     }
     sync_parent(path)
+}
+
+/// Where an interrupted [`write_over`] leaves what it wrote.
+pub fn unfinished(path: &Path) -> io::Result<PathBuf> {
+    part_path(path, b"")
 }
 
 /// Writes a hidden file beside `path`, durably, and answers with its name. The name comes from `path` and from what is
@@ -381,11 +387,7 @@ fn write_part(
 /// Makes the hidden file. What a crash left under its name is removed and never written to: it may have another name by
 /// now, as an interrupted [`rename_new`] by hard link leaves it.
 fn new_part(path: &Path, content: &[u8]) -> io::Result<(PathBuf, File)> {
-    let mut hash = Sha256::new();
-    hash.update(path.as_os_str().as_bytes());
-    hash.update(b"\0");
-    hash.update(content);
-    let part = path.with_file_name(format!(".taxiway-{}.part", hex(&hash.finalize()[..12])?));
+    let part = part_path(path, content)?;
     loop {
         failpoint::hit("files.new_part")?;
         match OpenOptions::new().write(true).create_new(true).open(&part) {
@@ -394,6 +396,14 @@ fn new_part(path: &Path, content: &[u8]) -> io::Result<(PathBuf, File)> {
             Err(error) => return Err(error),
         }
     }
+}
+
+fn part_path(path: &Path, content: &[u8]) -> io::Result<PathBuf> {
+    let mut hash = Sha256::new();
+    hash.update(path.as_os_str().as_bytes());
+    hash.update(b"\0");
+    hash.update(content);
+    Ok(path.with_file_name(format!(".taxiway-{}.part", hex(&hash.finalize()[..12])?)))
 }
 
 /// Removes what could not be finished. If even that fails, the error that led here counts more.

@@ -25,6 +25,9 @@ pub mod daemon;
 pub mod engine;
 pub mod failpoint;
 pub mod files;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod inbox;
 pub mod job;
 pub mod journal;
@@ -38,4 +41,5 @@ pub mod schedule;
 pub mod simulator;
 pub mod stages;
 pub mod status;
+pub mod status_page;
 pub mod yaml;

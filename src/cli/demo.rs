@@ -215,6 +215,7 @@ fn configuration(dir: &Path, base_url: &str) -> Result<Config, CommandError> {
             settle: Some(Duration::from_secs(1)),
             pair_wait: Duration::from_secs(2),
             on_success: OnSuccess::Keep,
+            status_file: Some(dir.join("STATUS.html")),
             ignore: Vec::new(),
             defaults: Defaults {
                 values: defaults.as_object().cloned().unwrap_or_default(),

@@ -8,6 +8,9 @@ use std::path::{Component, Path, PathBuf};
 
 use super::mounts::Surroundings;
 
+/// The name of the page; never an input.
+const STATUS_FILE: &str = "STATUS.html";
+
 /// Where the files of an inbox go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Folders {
@@ -55,6 +58,12 @@ pub fn place_folders(
         originals: place(configured.originals, "originals"),
         failed: place(configured.failed, "failed"),
     }
+}
+
+/// Where people who see nothing but the folders find the state: beside the inbox, or in it where nothing lies beside it.
+pub fn status_file(inbox: &Path, mount_point: bool, parent_writable: bool) -> PathBuf {
+    let beside = inbox.parent().filter(|_| !mount_point && parent_writable);
+    beside.unwrap_or(inbox).join(STATUS_FILE)
 }
 
 /// What a folder is for.

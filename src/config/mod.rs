@@ -8,6 +8,8 @@
 mod error;
 mod fit;
 mod folders;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod key;
 mod mounts;
 mod reader;
@@ -27,7 +29,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 pub use error::{ConfigError, Problem};
-pub use folders::{Configured, Folders, place_folders};
+pub use folders::{Configured, Folders, place_folders, status_file};
 pub use key::{ApiKey, KeyError, KeySource, api_key};
 pub use mounts::{Mount, Surroundings};
 pub use reload::{Reload, difference};
@@ -158,6 +160,8 @@ pub struct Inbox {
     pub pair_wait: Duration,
     /// What becomes of the inputs of finished jobs.
     pub on_success: OnSuccess,
+    /// Where people see the state; `None` where it is off.
+    pub status_file: Option<PathBuf>,
     /// Patterns of names that are no input, in addition to the built-in ones.
     pub ignore: Vec<String>,
     /// Keys that every sidecar of this inbox starts from.

@@ -17,7 +17,8 @@ use super::reader::{
 };
 use super::{
     Config, Configured, Defaults, Env, Inbox, JournalKind, Limits, MAX_INPUT_SIZE, MaxInFlight,
-    OnDoubt, OnSuccess, PAIR_WAIT, POLL_FLOOR, Runway, Watch, is_loopback, place_folders, variable,
+    OnDoubt, OnSuccess, PAIR_WAIT, POLL_FLOOR, Runway, Watch, is_loopback, place_folders,
+    status_file, variable,
 };
 use crate::yaml::{Document, Node, to_json};
 
@@ -32,7 +33,7 @@ const RUNWAY: [&str; 8] = [
     "catalogue",
     "allow_unknown_models",
 ];
-const INBOX: [&str; 13] = [
+const INBOX: [&str; 14] = [
     "name",
     "path",
     "working",
@@ -44,6 +45,7 @@ const INBOX: [&str; 13] = [
     "settle",
     "pair_wait",
     "on_success",
+    "status_file",
     "ignore",
     "defaults",
 ];
@@ -133,11 +135,13 @@ fn journal(node: &Node) -> Result<JournalKind, Wrong> {
     if text == "sqlite" {
         Ok(JournalKind::Sqlite)
     } else if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-        // The URL may hold a password, so that it is not repeated.
         Err(Wrong::new(
             "names a PostgreSQL database, which this version cannot use yet",
             HINT,
         ))
+    } else if text.contains("://") {
+        // A URL may hold a password, so that it is not repeated, however it begins.
+        Err(Wrong::new("names a database, which cannot be used", HINT))
     } else {
         Err(Wrong::new(format!("cannot be `{text}`"), HINT))
     }
@@ -370,6 +374,13 @@ fn inbox<'d>(
         "on_success",
         choice(&[("keep", OnSuccess::Keep), ("delete", OnSuccess::Delete)]),
     );
+    let has_status_file = reader
+        .take(
+            section,
+            "status_file",
+            choice(&[("auto", true), ("off", false)]),
+        )
+        .unwrap_or(true);
     let ignore = ignore(reader, section);
     let defaults = defaults(reader, section, document);
 
@@ -390,12 +401,10 @@ fn inbox<'d>(
             .into_owned()
     });
     let resolved = surroundings.resolve(&folder);
-    let folders = place_folders(
-        &folder,
-        configured.clone(),
-        surroundings.is_mount_point(&resolved),
-        surroundings.parent_writable(&resolved),
-    );
+    let mount_point = surroundings.is_mount_point(&resolved);
+    let parent_writable = surroundings.parent_writable(&resolved);
+    let folders = place_folders(&folder, configured.clone(), mount_point, parent_writable);
+    let status_file = has_status_file.then(|| status_file(&folder, mount_point, parent_writable));
     Some(Read {
         inbox: Inbox {
             name,
@@ -406,6 +415,7 @@ fn inbox<'d>(
             settle: settle.flatten(),
             pair_wait: pair_wait.unwrap_or(PAIR_WAIT),
             on_success: on_success.unwrap_or(OnSuccess::Keep),
+            status_file,
             ignore,
             defaults,
         },

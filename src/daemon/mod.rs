@@ -2,6 +2,7 @@
 
 mod control;
 mod key;
+mod pages;
 mod requests;
 mod systemd;
 
@@ -192,15 +193,18 @@ impl Daemon {
         });
         let inboxes = Arc::downgrade(&shared);
         engine.set_frozen_check(Box::new(move |name| {
-            inboxes.upgrade().is_some_and(|shared| {
-                let inboxes = shared.inboxes();
-                inboxes
-                    .iter()
-                    .find(|inbox| inbox.name == name)
-                    .is_some_and(|inbox| inbox.view().frozen.is_some() || inbox.is_stalled())
-            })
+            let shared = inboxes.upgrade()?;
+            let inboxes = shared.inboxes();
+            let inbox = inboxes.iter().find(|inbox| inbox.name == name)?;
+            let stalled = || {
+                inbox
+                    .is_stalled()
+                    .then(|| "the folder does not answer".to_owned())
+            };
+            inbox.view().frozen.or_else(stalled)
         }));
         engine.tasks.spawn(key::watch(shared.clone()));
+        engine.tasks.spawn(pages::run(shared.clone()));
         control::serve(shared.clone(), &socket).map_err(|source| StartError::Io {
             what: format!("the control socket {} cannot be made", socket.display()),
             source,

@@ -158,7 +158,7 @@ fn line(shared: &Shared, job: &Job) -> Line {
     line
 }
 
-fn open_lines(shared: &Shared) -> Vec<Line> {
+pub(super) fn open_lines(shared: &Shared) -> Vec<Line> {
     let mut lines: Vec<Line> = waiting_lines(shared);
     let mut jobs = shared.engine.ledger.jobs();
     jobs.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));

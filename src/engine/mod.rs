@@ -27,6 +27,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::places::Places;
 use crate::retry::Trouble;
 use crate::runway::{Client, Organization, OutputUrl};
+use crate::stages;
 
 /// At most this many inputs are made ready and uploaded at once; each holds a buffer.
 const UPLOADS_AT_ONCE: usize = 8;
@@ -36,6 +37,9 @@ const DOWNLOADS_AT_ONCE: usize = 8;
 const UNLIMITED: usize = 100;
 /// Tasks at once for a model as long as Runway has not said how many; the least that any tier allows.
 const UNKNOWN_LIMIT: usize = 1;
+
+/// Time between two tries to write down an accepted task while the daemon stops.
+const LAST_TRIES: Duration = Duration::from_millis(250);
 
 /// What a reload of the configuration may change.
 #[derive(Debug, Clone)]
@@ -80,8 +84,8 @@ pub struct Engine {
     driving: Mutex<HashSet<JobId>>,
     /// Fresh addresses of outputs, from the poll that found the task finished.
     outputs: Mutex<HashMap<JobId, Vec<OutputUrl>>>,
-    /// One upload for each content at a time: others wait for it and find it done.
-    uploading: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// One upload for each content at a time, and one note for each job: others wait, and find it done.
+    turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     /// Room for uploads.
     pub uploads: Semaphore,
     /// Room for downloads.
@@ -98,8 +102,8 @@ pub struct Engine {
     polls: mpsc::UnboundedSender<JobId>,
 }
 
-/// Answers whether the folder of the named inbox cannot be used at the moment.
-pub type FrozenCheck = Box<dyn Fn(&str) -> bool + Send + Sync>;
+/// Answers why the folder of the named inbox cannot be used at the moment, if it cannot.
+pub type FrozenCheck = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// The engine and the poller's queue.
 pub type Parts = (Arc<Engine>, mpsc::UnboundedReceiver<JobId>);
@@ -119,7 +123,7 @@ impl Engine {
             organization: RwLock::new(None),
             driving: Mutex::default(),
             outputs: Mutex::default(),
-            uploading: Mutex::default(),
+            turns: Mutex::default(),
             uploads: Semaphore::new(UPLOADS_AT_ONCE),
             downloads: Semaphore::new(DOWNLOADS_AT_ONCE),
             upload_failures: Mutex::default(),
@@ -150,7 +154,12 @@ impl Engine {
     /// Whether an inbox's folder cannot be used at the moment: its share is offline, or another filesystem lies there. Nothing
     /// that is missing there then counts as gone.
     pub fn is_frozen(&self, inbox: &str) -> bool {
-        self.frozen.get().is_some_and(|check| check(inbox))
+        self.why_frozen(inbox).is_some()
+    }
+
+    /// Why an inbox's folder cannot be used at the moment, if it cannot.
+    pub fn why_frozen(&self, inbox: &str) -> Option<String> {
+        self.frozen.get().and_then(|check| check(inbox))
     }
 
     /// Changes the settings. An inbox that open jobs belong to stays known, so that they can go on to their end.
@@ -300,8 +309,10 @@ impl Engine {
     }
 
     /// Makes an event durable, however long the journal cannot be written: what has happened must not be forgotten.
-    /// `None` when the daemon stops meanwhile, or the event cannot happen any more.
+    /// `None` when the daemon stops meanwhile, or the event cannot happen any more. The task that Runway accepted is tried
+    /// until the daemon's last moment, and is written down elsewhere, too: nobody else knows of it.
     pub async fn record(&self, id: &JobId, event: Event) -> Option<Arc<Job>> {
+        let mut noted = false;
         let mut attempt = 0_u32;
         loop {
             match self.ledger.apply(id, event.clone()).await {
@@ -320,12 +331,19 @@ impl Engine {
                         tracing::error!(job = %id, event = event.word(), %error, "trying again until it can be written");
                     }
                     self.note_trouble(id, error.to_string());
-                    if !self
-                        .pause(self.retry_in(Trouble::Journal, attempt, None))
-                        .await
-                    {
-                        return None;
+                    let pause = self.retry_in(Trouble::Journal, attempt, None);
+                    if self.pause(pause).await {
+                        continue;
                     }
+                    let Event::Accepted { task, .. } = &event else {
+                        return None;
+                    };
+                    if !noted {
+                        noted = true;
+                        tracing::error!(job = %id, task, "stopping, and the journal cannot hold this task yet: `taxiway resolve {id} --adopt {task}` brings it back");
+                        stages::write_task(self, id, task).await;
+                    }
+                    tokio::time::sleep(LAST_TRIES).await;
                 }
                 Err(
                     error @ (LedgerError::Illegal(_)
@@ -398,15 +416,13 @@ impl Engine {
             .remove(id)
     }
 
-    /// The turn of one content among those who want to upload it.
-    pub fn upload_turn(&self, sha256: &str) -> Arc<tokio::sync::Mutex<()>> {
-        let mut uploading = self
-            .uploading
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+    /// The turn of one thing among those who want to do the same with it: upload a content, by its SHA-256, or write the note
+    /// of a doubt, by its job.
+    pub fn turn(&self, what: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         // Those that nobody waits for any more are only held by the map.
-        uploading.retain(|_, turn| Arc::strong_count(turn) > 1);
-        uploading.entry(sha256.to_owned()).or_default().clone()
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        turns.entry(what.to_owned()).or_default().clone()
     }
 
     /// One more upload of a job did not get through: how many did not in a row.

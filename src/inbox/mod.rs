@@ -15,6 +15,8 @@
 mod claim;
 mod endpoint;
 mod evaluate;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod handle;
 mod layers;
 mod media_use;

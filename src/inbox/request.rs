@@ -1,5 +1,7 @@
 //! From a sidecar, its defaults and a dropped medium to a validated request. Pure: nothing here looks at a disk.
 
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::path::{Component, Path};
 
 use serde_json::{Map, Value};
@@ -12,6 +14,9 @@ use crate::media::Kind;
 
 /// Keys that are set aside for what does not exist yet.
 const RESERVED: [&str; 2] = ["count", "then"];
+
+/// The most problems of a kind that are listed one by one: each place costs one more reading of the text.
+const MAX_LISTED: usize = 50;
 
 /// What a request is for.
 #[derive(Debug, Clone, Copy)]
@@ -227,13 +232,28 @@ fn checked(
     merged: &Merged,
     body: &Map<String, Value>,
 ) -> Vec<Finding> {
-    catalogue::check(endpoint, model, body)
-        .into_iter()
-        .map(|problem| {
+    let mut findings = Vec::new();
+    for problem in catalogue::check(endpoint, model, body) {
+        note(merged, &mut findings, || {
             let path = as_written(endpoint, merged, &problem.path);
             merged.finding(&path, problem.on, problem.message, problem.hint)
-        })
-        .collect()
+        });
+    }
+    findings
+}
+
+/// Adds a finding unless there are very many already; where they begin to be too many, says so once.
+fn note(merged: &Merged, findings: &mut Vec<Finding>, finding: impl FnOnce() -> Finding) {
+    match findings.len().cmp(&MAX_LISTED) {
+        Ordering::Less => findings.push(finding()),
+        Ordering::Equal => findings.push(merged.finding(
+            &[],
+            On::Missing,
+            "there are more problems than are listed".to_owned(),
+            Some("mend those that are, then look again".to_owned()),
+        )),
+        Ordering::Greater => {}
+    }
 }
 
 /// The sidecar's own keys.
@@ -375,7 +395,7 @@ fn fill(
             // Unknown keys of the sidecar go in as well: the check names them, with the nearest known one.
             body.insert(key.clone(), value.clone());
         } else if !known_anywhere(catalogue, key) {
-            findings.push(unknown_key(catalogue, merged, key));
+            note(merged, findings, || unknown_key(catalogue, merged, key));
         }
     }
     if merged.in_sidecar("model") && !endpoint.takes_model() {
@@ -448,13 +468,15 @@ fn known_anywhere(catalogue: &Catalogue, key: &str) -> bool {
 }
 
 fn unknown_key(catalogue: &Catalogue, merged: &Merged, key: &str) -> Finding {
-    let fields = catalogue
+    // Models share most of their fields.
+    let fields: BTreeSet<&String> = catalogue
         .endpoints()
-        .flat_map(|endpoint| endpoint.models().flat_map(|model| model.fields.keys()));
+        .flat_map(|endpoint| endpoint.models().flat_map(|model| model.fields.keys()))
+        .collect();
     let known = SIDECAR_KEYS
         .iter()
         .copied()
-        .chain(fields.map(String::as_str));
+        .chain(fields.into_iter().map(String::as_str));
     let hint = nearest(key, known).map(|near| format!("did you mean `{near}`?"));
     merged.finding(
         &[Step::Key(key.to_owned())],
@@ -468,7 +490,7 @@ fn unknown_key(catalogue: &Catalogue, merged: &Merged, key: &str) -> Finding {
 fn unknown_everywhere(catalogue: &Catalogue, merged: &Merged, findings: &mut Vec<Finding>) {
     for (key, _) in merged.iter() {
         if !known_anywhere(catalogue, key) {
-            findings.push(unknown_key(catalogue, merged, key));
+            note(merged, findings, || unknown_key(catalogue, merged, key));
         }
     }
 }
@@ -598,9 +620,9 @@ fn wanted(
                 file,
                 kinds: slot.kinds,
             }),
-            Err((message, hint)) => {
-                findings.push(merged.finding(&slot.path, On::Value, message, Some(hint)));
-            }
+            Err((message, hint)) => note(merged, findings, || {
+                merged.finding(&slot.path, On::Value, message, Some(hint))
+            }),
         }
     }
     wanted

@@ -31,6 +31,7 @@ const LITTER: &[&str] = &[
     "System Volume Information",
     "lost+found",
     "*.error.txt",
+    "STATUS.html",
 ];
 
 /// Names that are passed over.

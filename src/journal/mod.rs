@@ -3,6 +3,14 @@
 //! One trait, so that another store can take SQLite's place. A [`Journal::commit`] is all or nothing, and once it has
 //! answered, what it was given survives a power cut. Each job is kept as it stands (to start quickly) and as the events
 //! that led there (to explain itself to people); both are written in one transaction.
+//!
+//! # Versions
+//!
+//! Every later version opens the journals of earlier ones. What is stored has a format number; a journal with a higher one
+//! than is known is refused and left alone. Within a number, later versions add fields that may be absent and that it does
+//! no harm to lose: an earlier version passes over them, and writes the job without them when its state changes. Whatever
+//! an earlier version must not pass over (a new state, a new event, a field that means money) gets a new number. Should one
+//! turn up all the same, the job cannot be read, and the start is refused rather than that job left out.
 
 mod lock;
 mod sqlite;
@@ -61,6 +69,16 @@ pub enum JournalError {
         "{path} is not a readable journal: {why}. Nothing was changed. Restore it from a backup; or, to begin anew, move it away (files in `working` then have to be moved back to the inbox by hand)"
     )]
     Unreadable {
+        /// The journal's file.
+        path: PathBuf,
+        /// The cause.
+        why: String,
+    },
+    /// The journal cannot be opened, for a reason that lies in its disk or folder.
+    #[error(
+        "the journal {path} cannot be opened: {why}. Nothing was changed, and nothing is wrong with the journal itself. Look whether {dir} has room, is mounted writable and belongs to this user, then start again", dir = path.parent().unwrap_or(path).display()
+    )]
+    Unusable {
         /// The journal's file.
         path: PathBuf,
         /// The cause.

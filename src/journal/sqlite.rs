@@ -18,6 +18,9 @@ use crate::job::{Charge, Event, Job, JobId};
 /// "taxi" in ASCII: tells our files from other people's SQLite databases.
 const APPLICATION_ID: i64 = 0x7461_7869;
 
+/// Connections for those who only read.
+const READERS: u32 = 2;
+
 /// Begins a transaction that may write. Unlike a plain `begin` this is refused where one is open already, so that a
 /// connection whose state is not what it seems can never answer that it has committed.
 const BEGIN: &str = "BEGIN IMMEDIATE";
@@ -58,9 +61,19 @@ impl SqliteJournal {
             .map_err(|error| unreadable(&path, &error))?;
         migrate(&mut writer, &path).await?;
         let writing = options.create_if_missing(false);
+        // Opened now and kept: while the disk is full or lost its permissions, no further one could be opened, and people
+        // ask for the status then.
         let readers = SqlitePoolOptions::new()
-            .max_connections(2)
+            .max_connections(READERS)
+            .idle_timeout(None)
+            .max_lifetime(None)
             .connect_lazy_with(writing.clone().read_only(true));
+        let mut open = Vec::new();
+        for _ in 0..READERS {
+            let reader = readers.acquire().await;
+            open.push(reader.map_err(|error| unreadable(&path, &error))?);
+        }
+        drop(open);
         Ok(SqliteJournal {
             path,
             options: writing,
@@ -117,9 +130,15 @@ impl SqliteJournal {
     }
 
     fn store(&self) -> impl Fn(sqlx::Error) -> JournalError + '_ {
-        |source| JournalError::Store {
-            path: self.path.clone(),
-            source,
+        |source| {
+            if is_damage(&source) {
+                unreadable(&self.path, &source)
+            } else {
+                JournalError::Store {
+                    path: self.path.clone(),
+                    source,
+                }
+            }
         }
     }
 
@@ -291,11 +310,38 @@ fn json<T: serde::Serialize>(value: &T, path: &Path) -> Result<String, JournalEr
     })
 }
 
+/// Why the journal cannot be opened: it is damaged, or its disk has trouble and it is all right.
 fn unreadable(path: &Path, error: &sqlx::Error) -> JournalError {
-    JournalError::Unreadable {
-        path: path.to_owned(),
-        why: error.to_string(),
+    let (path, why) = (path.to_owned(), error.to_string());
+    match error {
+        sqlx::Error::Database(database) if !is_trouble(database.code().as_deref()) => {
+            JournalError::Unreadable { path, why }
+        }
+        sqlx::Error::Database(_) | sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => {
+            JournalError::Unusable { path, why }
+        }
+        _ => JournalError::Unreadable { path, why },
     }
+}
+
+/// Whether SQLite found the file itself wrong, which neither time nor space on the disk mends.
+fn is_damage(error: &sqlx::Error) -> bool {
+    /// `SQLITE_CORRUPT` and `SQLITE_NOTADB`.
+    const DAMAGE: [u32; 2] = [11, 26];
+    error
+        .as_database_error()
+        .and_then(|error| error.code())
+        .and_then(|code| code.parse::<u32>().ok())
+        // The upper bits of a code say more about the same thing.
+        .is_some_and(|code| DAMAGE.contains(&(code & 0xff)))
+}
+
+/// Whether one of SQLite's codes is about permissions, locks, the disk or its room, and not about the file's content:
+/// PERM, BUSY, LOCKED, NOMEM, READONLY, IOERR, FULL, CANTOPEN, PROTOCOL, NOLFS, AUTH. The extended codes hold them in their
+/// lowest byte.
+fn is_trouble(code: Option<&str>) -> bool {
+    let code = code.and_then(|code| code.parse::<u32>().ok());
+    code.is_some_and(|code| matches!(code & 0xff, 3 | 5..=8 | 10 | 13..=15 | 22 | 23))
 }
 
 /// Brings the journal to today's format, each step in one transaction together with the format's number.
@@ -703,5 +749,16 @@ mod tests {
         ));
         drop(held);
         assert!(crate::journal::StateLock::take(dir.path()).is_ok());
+    }
+
+    #[tokio::test]
+    async fn those_who_read_need_open_nothing_while_the_folder_has_trouble() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = SqliteJournal::open(dir.path()).await.unwrap();
+        std::fs::rename(journal.path.clone(), dir.path().join("away")).unwrap();
+        let one = journal.readers.acquire().await.unwrap();
+        let other = journal.readers.acquire().await.unwrap();
+        drop((one, other));
+        assert!(journal.ended_jobs(None, 1).await.unwrap().is_empty());
     }
 }

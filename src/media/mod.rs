@@ -18,6 +18,8 @@ mod ebml;
 mod flac;
 mod format;
 mod frames;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod gif;
 mod input;
 mod jpeg;

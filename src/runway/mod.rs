@@ -20,6 +20,8 @@
 mod backoff;
 mod client;
 mod download;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod ids;
 mod outcome;
 mod route;

@@ -344,8 +344,10 @@ fn output(value: &Value) -> Result<Vec<OutputUrl>, Unreadable> {
         .collect()
 }
 
+/// Credits. What is below zero is none that the API gives, and would lift a limit on spending, so it counts as missing.
 fn credits(value: &Value, name: &str) -> Option<f64> {
-    value.get(name)?.get("credits")?.as_f64()
+    let credits = value.get(name)?.get("credits")?.as_f64()?;
+    (credits >= 0.0).then_some(credits)
 }
 
 /// A count, where a number too large for its type means the largest.
@@ -418,6 +420,13 @@ mod tests {
         assert_eq!(task.created_at, None);
         assert_eq!((task.estimated, task.cost), (None, None));
         assert_eq!(task.status, TaskStatus::Running { progress: None });
+    }
+
+    #[test]
+    fn credits_below_zero_count_as_missing() {
+        let task = task(br#"{"id":"t1","status":"RUNNING","estimatedCost":{"credits":-1},"cost":{"credits":-25.5}}"#)
+            .unwrap();
+        assert_eq!((task.estimated, task.cost), (None, None));
     }
 
     #[test]

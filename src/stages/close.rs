@@ -12,7 +12,7 @@ use crate::config::OnSuccess;
 use crate::engine::Engine;
 use crate::files::{
     create_folders, fit_name, fit_name_into, move_new, remove_file, remove_folder, sync_folder,
-    write_over,
+    unfinished, write_over,
 };
 use crate::inbox::free_spot;
 use crate::job::{Event, FailureKind, Folder, InputFile, Job, Move, Role, Spot, State, Verdict};
@@ -174,7 +174,10 @@ fn move_all(
         };
         let source = places.path(&from);
         emptied.extend(source.parent().map(Path::to_owned));
-        remove_if_there(&note_path(&source))?;
+        // A doubt that is settled leaves its note, or as much of it as a crash let be written.
+        let note = note_path(&source);
+        remove_if_there(&unfinished(&note)?)?;
+        remove_if_there(&note)?;
         match &planned.to {
             None => {
                 remove_if_there(&source)?;
@@ -330,7 +333,7 @@ fn append(text: &mut String, parts: &[(&str, &str)]) {
     }
 }
 
-fn append_job(text: &mut String, job: &Job) {
+pub(super) fn append_job(text: &mut String, job: &Job) {
     let task = job
         .task()
         .map(|task| format!(", Runway's task {}", task.id))
@@ -357,48 +360,6 @@ fn credits_words(job: &Job, verdict: &Verdict) -> String {
             }
             text.push_str("; Runway's portal shows it.");
             text
-        }
-    }
-}
-
-/// Says beside the input what is known of a job in doubt, for people who only see the folder.
-pub async fn write_doubt(engine: &Arc<Engine>, job: &Arc<Job>) {
-    let (Some(settings), State::InDoubt { doubt }) = (engine.inbox(job), &job.state) else {
-        return;
-    };
-    let Some(at) = job
-        .files
-        .iter()
-        .find(|file| file.dropped == job.input)
-        .and_then(|file| file.at.clone())
-    else {
-        return;
-    };
-    let path = note_path(&settings.places.path(&at));
-    let mut text = format!(
-        "It is not known whether Runway took this job on: {}\n\n\
-         The request went out after {:.0}. If Runway took it, it may have cost credits, so it is not sent again by itself. {}\n\n\
-         What to do: look in Runway's portal for a task of that time. Then run one of\n",
-        doubt.why,
-        doubt.intent_at,
-        doubt.evidence(job.model()),
-    );
-    for (command, when) in doubt.ways_out(&job.id) {
-        text.push_str(&format!("  {command}\n      ({when})\n"));
-    }
-    append_job(&mut text, job);
-    let written = tokio::task::spawn_blocking(move || match std::fs::read(&path) {
-        Ok(there) if there == text.as_bytes() => Ok(()),
-        Ok(_) | Err(_) => write_over(&path, text.as_bytes()),
-    })
-    .await;
-    match written {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            tracing::warn!(job = %job.id, %error, "the note about the doubt cannot be written")
-        }
-        Err(error) => {
-            tracing::warn!(job = %job.id, %error, "the note about the doubt was not written")
         }
     }
 }

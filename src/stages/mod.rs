@@ -3,11 +3,13 @@
 
 mod close;
 mod deliver;
+mod doubt;
 mod download;
 mod submit;
 mod upload;
 
-pub use close::{note_path, write_doubt};
+pub use close::note_path;
+pub use doubt::{write_doubt, write_task};
 
 use std::io;
 use std::sync::Arc;
@@ -138,8 +140,11 @@ async fn take(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError> {
     // they were dropped nor in `working/` while the inbox itself is away prove nothing.
     let away = || {
         StageError::Later(format!(
-            "the inbox {} cannot be used at the moment",
-            places.inbox.display()
+            "the inbox {} cannot be used at the moment: {}",
+            places.inbox.display(),
+            engine
+                .why_frozen(&job.inbox)
+                .unwrap_or_else(|| "it is not there".to_owned())
         ))
     };
     let root = places.inbox.clone();

@@ -157,9 +157,9 @@ pub(super) async fn reachable(
             places.working.display()
         )));
     }
-    if engine.is_frozen(&job.inbox) {
+    if let Some(why) = engine.why_frozen(&job.inbox) {
         return Err(StageError::Later(format!(
-            "the inbox {} is away at the moment",
+            "the inbox {} cannot be used at the moment: {why}",
             places.inbox.display()
         )));
     }
@@ -320,7 +320,7 @@ async fn upload(
     let Runway { client, account } = runway;
     let journal = engine.ledger.journal();
     // Whoever else wants the same content waits here, and then finds it uploaded.
-    let turn = engine.upload_turn(&digest);
+    let turn = engine.turn(&digest);
     let _turn = turn.lock().await;
     match journal
         .upload(account, &digest, Timestamp::now() + MARGIN)

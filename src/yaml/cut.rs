@@ -19,6 +19,9 @@ pub struct CutShort {
     pub lost: String,
 }
 
+/// The most texts that are looked at, since each costs two more readings. A sidecar has a handful.
+const MAX_LOOKS: usize = 200;
+
 /// The most findings that are reported; whoever has more has understood after these.
 const MAX_FINDINGS: usize = 20;
 
@@ -36,6 +39,7 @@ impl Document {
             is_text,
             path: Vec::new(),
             next: 0,
+            looks: 0,
             found: Vec::new(),
         };
         if self.text.contains('#') {
@@ -52,6 +56,7 @@ struct Search<'a> {
     path: Vec<Step>,
     /// The number of the key or value that comes next; see [`super::read`].
     next: usize,
+    looks: usize,
     found: Vec<CutShort>,
 }
 
@@ -83,9 +88,13 @@ impl Search<'_> {
 
     /// Looks at one text, or at a value that is not there.
     fn look(&mut self, ordinal: usize, value: &str) {
-        if self.found.len() >= MAX_FINDINGS || !(self.is_text)(&self.path) {
+        if self.found.len() >= MAX_FINDINGS
+            || self.looks >= MAX_LOOKS
+            || !(self.is_text)(&self.path)
+        {
             return;
         }
+        self.looks += 1;
         let text = self.document.text.as_str();
         let Some(at) = self.document.offset(ordinal) else {
             return;

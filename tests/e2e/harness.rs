@@ -348,6 +348,8 @@ impl Builder {
             line(&mut text, "    ", &inbox.lines, "settle", "200ms");
             line(&mut text, "    ", &inbox.lines, "pair_wait", "300ms");
             line(&mut text, "    ", &inbox.lines, "scan_interval", "300ms");
+            // Most tests look at every file that is there.
+            line(&mut text, "    ", &inbox.lines, "status_file", "off");
             for extra in &inbox.lines {
                 writeln!(text, "    {extra}").unwrap();
             }

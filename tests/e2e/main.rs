@@ -12,3 +12,4 @@ mod names;
 mod operations;
 mod service;
 mod sidecars;
+mod status_file;

@@ -1,6 +1,9 @@
 //! Outbox, inbox and state directory run out of space, become read-only or lose permission on a real small filesystem, and
 //! come back: work goes on by itself.
 
+mod start;
+mod task_id;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -12,7 +15,7 @@ use taxiway::simulator::{Action, Rule};
 use crate::api::{Api, jpeg_key};
 use crate::audit::{Mode, audit};
 use crate::book::Book;
-use crate::harness::{Builder, Job, Studio, give, jpeg};
+use crate::harness::{Builder, Job, Studio, give, jpeg, text};
 use crate::mount::{Mount, is_root, run};
 
 /// Who the daemon is where it is to have no more rights than others.
@@ -218,11 +221,16 @@ impl Stage {
 }
 
 /// What a person has to read about the trouble: what it is, and what to do.
-fn words(trouble: Trouble) -> [&'static str; 2] {
+fn words(place: Place, trouble: Trouble) -> [&'static str; 2] {
     match trouble {
-        Trouble::Full => ["full|No space left", "room|space"],
-        Trouble::ReadOnly => ["ead-only|readonly", "mount|permissions"],
-        Trouble::Forbidden => ["ermission|not permitted|readonly|I/O error", "ermission"],
+        // SQLite does not pass on what the system said.
+        _ if place == Place::State => [
+            "full|readonly|I/O error|unable to open",
+            "space and permissions",
+        ],
+        Trouble::Full => ["full|No space left", "Make room"],
+        Trouble::ReadOnly => ["ead-only|readonly", "mount it writable"],
+        Trouble::Forbidden => ["Permission denied", "Give taxiway's user permission"],
     }
 }
 
@@ -239,12 +247,35 @@ fn is_there(program: &str) -> bool {
     there
 }
 
+/// Several people ask for the status at the same moment, and all are answered.
+fn ask_at_once(studio: &Studio) {
+    let asking: Vec<Child> = (0..4)
+        .map(|_| {
+            let mut command = studio.command();
+            command
+                .args(["status", "--json", "--config"])
+                .arg(&studio.config);
+            command
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    for child in asking {
+        let output = child.wait_with_output().unwrap();
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert!(output.status.success(), "{said}\n{}", studio.report());
+        assert!(said.contains("first.jpg"), "{said}");
+    }
+}
+
 /// The whole story: jobs at several points, trouble, what is said of it, the end of the trouble, the end of the jobs.
 fn story(place: Place, trouble: Trouble) {
     if !is_root() || !is_there("mkfs.ext4") || !is_there("strace") {
         return;
     }
-    let slow = Rule::on("/_storage/output", Action::Slow { ms: 2500 }).times(1);
+    let slow = Rule::on("/_storage/output", Action::Slow { ms: 4000 }).times(1);
     let fails = Action::TaskFails {
         code: "SAFETY.INPUT.IMAGE".to_owned(),
         message: None,
@@ -253,7 +284,7 @@ fn story(place: Place, trouble: Trouble) {
     // One job fails in the middle of the trouble, so that its note and its input have to go to `failed`.
     let mut second = Rule::on("/v1/image_to_video", fails);
     second.when.nth = Some(2);
-    let builder = Studio::builder().task_seconds(1.5).simulator(|options| {
+    let builder = Studio::builder().task_seconds(2.5).simulator(|options| {
         options.faults = vec![second];
         // With the part file open for writing, the filesystem could not be made read-only.
         if (place, trouble) != (Place::Outbox, Trouble::ReadOnly) {
@@ -276,7 +307,7 @@ fn story(place: Place, trouble: Trouble) {
         stage.drop("fifth.jpg");
     }
     let folder = stage.mount.path().to_owned();
-    let [what, advice] = words(trouble);
+    let [what, advice] = words(place, trouble);
     let told = stage
         .studio
         .wait_for("status tells of the trouble", |studio| {
@@ -290,7 +321,7 @@ fn story(place: Place, trouble: Trouble) {
     // It lasts for a while, in which the daemon goes on answering and does not repeat itself.
     let until = Instant::now() + Duration::from_secs(4);
     while Instant::now() < until {
-        assert!(!stage.studio.jobs().is_empty());
+        ask_at_once(&stage.studio);
         std::thread::sleep(Duration::from_millis(100));
     }
     let complaints = stage.complaints(from);
@@ -357,4 +388,46 @@ fn the_state_directory_becomes_read_only_and_writable_again() {
 #[test]
 fn the_state_directory_loses_permission_and_gets_it_back() {
     story(Place::State, Trouble::Forbidden);
+}
+
+#[test]
+fn an_inbox_without_permission_says_so_of_what_waits_in_it() {
+    if !is_root() || !is_there("mkfs.ext4") {
+        return;
+    }
+    let builder = Studio::builder().inbox("settle: 1h");
+    let mut stage = Stage::new(Place::Inbox, Trouble::Forbidden, builder);
+    let whole = jpeg("half");
+    // Half a picture waits for the rest.
+    stage.studio.write_in_place("half.jpg", &whole[..100]);
+    stage.studio.wait_reason("half.jpg", "");
+    let inbox = stage.mount.path().join("inbox");
+    let set = |mode| fs::set_permissions(&inbox, fs::Permissions::from_mode(mode)).unwrap();
+    // It cannot be listed, or its files cannot be reached.
+    for mode in [0o300, 0o600] {
+        let from = stage.studio.log().len();
+        set(mode);
+        let job = stage.studio.wait_reason("half.jpg", "Permission denied");
+        assert!(
+            job.reason().contains("Give taxiway's user permission"),
+            "{job:?}"
+        );
+        set(0o755);
+        stage.studio.wait_until("the inbox is back", |studio| {
+            let log = studio.log();
+            log[from..].contains("the folder is back")
+        });
+        let complaints = stage.complaints(from);
+        assert!((1..=4).contains(&complaints.len()), "{complaints:#?}");
+    }
+    let key = jpeg_key(&whole);
+    let file = ("inbox/half.jpg", whole.as_slice(), Some(key.as_str()));
+    stage.book.drop(&[file]);
+    fs::OpenOptions::new()
+        .append(true)
+        .open(inbox.join("half.jpg"))
+        .and_then(|mut file| std::io::Write::write_all(&mut file, &whole[100..]))
+        .unwrap();
+    stage.studio.wait_done("half.jpg");
+    stage.audit();
 }

@@ -18,5 +18,6 @@ mod mount;
 mod points;
 mod power_loss;
 mod smoke;
+mod upgrade;
 mod watcher;
 mod world;

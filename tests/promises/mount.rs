@@ -63,16 +63,19 @@ impl Mount {
     pub fn fill(&self) {
         let mut filler = fs::File::create(self.filler()).unwrap();
         let block = vec![0x5a_u8; 64 * 1024];
-        for size in [block.len(), 1024, 1] {
+        for size in [block.len(), 1024, 1, 1024, 1] {
             loop {
-                match filler
-                    .write_all(&block[..size])
-                    .and_then(|()| filler.sync_data())
-                {
+                match filler.write_all(&block[..size]) {
                     Ok(()) => {}
                     Err(error) if error.kind() == std::io::ErrorKind::StorageFull => break,
                     Err(error) => panic!("{}: {error}", self.path.display()),
                 }
+            }
+            // Only what is on the disk takes its final room.
+            match filler.sync_data() {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {}
+                Err(error) => panic!("{}: {error}", self.path.display()),
             }
         }
     }
@@ -84,6 +87,47 @@ impl Mount {
 
     fn filler(&self) -> PathBuf {
         self.path.join(".filler")
+    }
+
+    /// Has the kernel find an error, after which it writes no more to it. False where it cannot be asked for that.
+    pub fn break_filesystem(&self) -> bool {
+        if !self.remount("errors=remount-ro") {
+            return false;
+        }
+        let (device, _) = self.device();
+        let name = device.rsplit('/').next().unwrap_or_default();
+        fs::write(format!("/sys/fs/ext4/{name}/trigger_fs_error"), "1").is_ok()
+    }
+
+    /// Unmounts it, has it checked, and mounts it again. Nobody may use it.
+    pub fn repair(&self) {
+        let (_, image) = self.device();
+        run("umount", &[], &self.path);
+        // Its exit code says that there was something to mend.
+        let status = Command::new("e2fsck")
+            .args(["-f", "-y"])
+            .arg(&image)
+            .output()
+            .unwrap()
+            .status;
+        assert!(status.code().is_some_and(|code| code < 4), "{status}");
+        run("mount", &["-o", "loop", &image], &self.path);
+    }
+
+    /// The loop device, and the file behind it.
+    fn device(&self) -> (String, String) {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        let path = self.path.to_string_lossy();
+        let line = mounts
+            .lines()
+            .find(|line| line.split(' ').nth(1) == Some(&path));
+        let device = line.unwrap().split(' ').next().unwrap().to_owned();
+        let image = self
+            .path
+            .with_extension("ext4")
+            .to_string_lossy()
+            .into_owned();
+        (device, image)
     }
 
     /// Read-only or writable again. Answers false where somebody has a file open for writing.

@@ -126,6 +126,7 @@ web:
             settle: None,
             pair_wait: Duration::from_secs(10),
             on_success: OnSuccess::Keep,
+            status_file: Some("/srv/studio/STATUS.html".into()),
             ignore: Vec::new(),
             defaults: Defaults {
                 values: values.as_object().unwrap().clone(),
@@ -261,6 +262,18 @@ fn a_problem_is_shown_with_file_line_column_and_a_hint() {
         "{shown}"
     );
     assert!(!shown.contains("secret"), "{shown}");
+}
+
+#[test]
+fn the_address_of_any_database_is_not_repeated() {
+    let error = read(
+        b"inboxes: [{ path: /srv/in }]\njournal: mysql://me:secret@db/x\n",
+        Path::new("/etc/t.yaml"),
+        &|_| None,
+        &machine(),
+    )
+    .unwrap_err();
+    assert!(!error.to_string().contains("secret"), "{error}");
 }
 
 #[test]

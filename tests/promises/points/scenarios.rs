@@ -30,6 +30,10 @@ pub struct Scenario {
     pub always: &'static str,
     /// How each job ends.
     pub ends: &'static [(&'static str, &'static str)],
+    /// How the jobs end, too, where a crash left the person's request half done.
+    pub ends_cut_short: &'static [(&'static str, &'static str)],
+    /// Files that may lie there, too, at such an end or where they could not be removed.
+    pub stale: &'static [&'static str],
     /// All files in the studio at the end.
     pub files: &'static [&'static str],
     /// How many tasks there are in the end.
@@ -124,11 +128,8 @@ impl Person {
         })
     }
 
-    /// Has what was dropped as `red.jpg` paid again, whatever tasks there are.
+    /// Waits for none of the tasks that there are.
     fn dismiss_all(&mut self, studio: &Studio) {
-        for key in self.book.keys_at("inbox/red.jpg") {
-            self.book.allow_again(&key);
-        }
         self.dismissed
             .extend(studio.seen().tasks.into_iter().map(|task| task.id));
     }
@@ -148,6 +149,8 @@ const PLAIN: Scenario = Scenario {
     person: Person::settle,
     always: "",
     ends: &[("shoes/red.jpg", "done")],
+    ends_cut_short: &[],
+    stale: &[],
     files: &[
         "originals/shoes/red.jpg",
         "originals/shoes/red.jpg.yaml",
@@ -364,6 +367,9 @@ pub const PERSONS: &[Scenario] = &[
             if !person.did && jobs.iter().any(|job| job.state() == "in_doubt") {
                 person.did = true;
                 person.dismiss_all(studio);
+                for key in person.book.keys_at("inbox/red.jpg") {
+                    person.book.allow_again(&key);
+                }
             }
             person.settle(studio, jobs);
         },
@@ -377,6 +383,7 @@ pub const PERSONS: &[Scenario] = &[
         build: |builder| submits(builder, Action::ResetAfter),
         person: |person, studio, jobs| {
             for job in jobs.iter().filter(|job| job.state() == "in_doubt") {
+                person.dismiss_all(studio);
                 person.resolve(studio, job, Way::Abandon);
             }
         },
@@ -408,6 +415,9 @@ pub const PERSONS: &[Scenario] = &[
                 person.retry(studio, job);
             }
         },
+        // The files are back in the inbox and the journal does not know why yet: they are a new job.
+        ends_cut_short: &[("red.jpg", "done"), ("red.jpg", "failed")],
+        stale: &["failed/red.jpg.error.txt"],
         ..ONE
     },
     Scenario {

@@ -1,0 +1,273 @@
+//! Gathers what `STATUS.html` tells, and writes it: one page for each folder in which inboxes lie, when something changed and
+//! at most every few seconds. Trouble with a page never holds work up.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::{Timestamp, tz::TimeZone};
+
+use super::Shared;
+use crate::files::{open_beneath, write_over};
+use crate::job::{Folder, Job, JobId, Role, State};
+use crate::status::Line;
+use crate::status_page::{Done, Inbox, Link, Page, Running, Trouble, Waiting, picture, way};
+
+/// A page is written at most once in this time.
+const EVERY: Duration = Duration::from_secs(3);
+/// How many ended jobs are looked at.
+const ENDED: u32 = 200;
+/// How many of each kind are shown.
+const SHOWN: usize = 12;
+
+/// Small pictures by job; `None` where there is none to be had.
+type Pictures = HashMap<JobId, Option<String>>;
+
+/// What is known of one page.
+#[derive(Default)]
+struct Written {
+    /// What it told last.
+    page: Option<Page>,
+    /// Whether a write is under way, which on a share that hangs may be for long.
+    busy: Arc<Mutex<bool>>,
+}
+
+/// Writes the pages until the daemon stops.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut written: HashMap<PathBuf, Written> = HashMap::new();
+    let mut pictures = Pictures::new();
+    loop {
+        let going_on = shared.engine.pause(EVERY).await;
+        let pages = gather(&shared, &mut pictures, !going_on).await;
+        written.retain(|path, _| pages.contains_key(path));
+        let mut last = Vec::new();
+        for (path, page) in pages {
+            let known = written.entry(path.clone()).or_default();
+            if known.page.as_ref() == Some(&page) || is_busy(&known.busy) {
+                continue;
+            }
+            set_busy(&known.busy, true);
+            known.page = Some(page.clone());
+            let busy = known.busy.clone();
+            last.push(tokio::task::spawn_blocking(move || {
+                write(&path, &page);
+                set_busy(&busy, false);
+            }));
+        }
+        if !going_on {
+            // A share that hangs keeps its old page.
+            let all = futures_util::future::join_all(last);
+            if tokio::time::timeout(Duration::from_secs(1), all)
+                .await
+                .is_err()
+            {
+                tracing::debug!("not every status page tells that taxiway has stopped");
+            }
+            return;
+        }
+    }
+}
+
+fn is_busy(busy: &Mutex<bool>) -> bool {
+    *busy.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn set_busy(busy: &Mutex<bool>, is: bool) {
+    *busy.lock().unwrap_or_else(PoisonError::into_inner) = is;
+}
+
+fn write(path: &Path, page: &Page) {
+    // A folder that is not there may be a share that is offline: nothing is made in its place.
+    if !path.parent().is_some_and(Path::is_dir) {
+        return;
+    }
+    let html = page.html(&moment(Timestamp::now()));
+    if let Err(error) = write_over(path, html.as_bytes()) {
+        tracing::debug!(%error, "{} cannot be written", path.display());
+    }
+}
+
+/// A moment by the machine's own clock and zone.
+fn moment(at: Timestamp) -> String {
+    let zoned = at.to_zoned_datetime(TimeZone::system());
+    zoned.strftime("%Y-%m-%d %H:%M %Z").to_string()
+}
+
+async fn gather(
+    shared: &Arc<Shared>,
+    pictures: &mut Pictures,
+    ended: bool,
+) -> BTreeMap<PathBuf, Page> {
+    let inboxes: Vec<(String, PathBuf, PathBuf)> = shared
+        .config()
+        .inboxes
+        .iter()
+        .filter_map(|inbox| {
+            let page = inbox.status_file.clone()?;
+            Some((inbox.name.clone(), inbox.path.clone(), page))
+        })
+        .collect();
+    if inboxes.is_empty() {
+        return BTreeMap::new();
+    }
+    let stopped = shared
+        .engine
+        .gates()
+        .all_closed(Instant::now())
+        .map(|closed| closed.words().to_owned());
+    let journal = shared.engine.ledger.journal();
+    let past = journal
+        .ended_jobs(None, ENDED)
+        .await
+        .unwrap_or_else(|error| {
+            tracing::debug!(%error, "the status page shows no ended jobs");
+            Vec::new()
+        });
+    let lines = super::requests::open_lines(shared);
+    let mut pages: BTreeMap<PathBuf, Page> = BTreeMap::new();
+    let mut shown = HashSet::new();
+    for (name, folder, path) in inboxes {
+        let mut inbox = Inbox {
+            folder: folder.display().to_string(),
+            frozen: frozen(shared, &name),
+            name: name.clone(),
+            ..Inbox::default()
+        };
+        for line in lines.iter().filter(|line| line.inbox == name) {
+            add_open(&mut inbox, line);
+        }
+        for job in past.iter().filter(|job| job.inbox == name) {
+            add_ended(shared, &mut inbox, job, &path, pictures).await;
+            shown.insert(job.id.clone());
+        }
+        let page = pages.entry(path).or_default();
+        page.stopped.clone_from(&stopped);
+        page.ended = ended;
+        page.inboxes.push(inbox);
+    }
+    pictures.retain(|id, _| shown.contains(id));
+    pages
+}
+
+fn frozen(shared: &Shared, name: &str) -> Option<String> {
+    let inboxes = shared.inboxes();
+    let handle = inboxes.iter().find(|inbox| inbox.name == name)?;
+    if handle.is_stalled() {
+        return Some("It does not answer.".to_owned());
+    }
+    handle.view().frozen
+}
+
+fn add_open(inbox: &mut Inbox, line: &Line) {
+    let reason = line.reason.clone().unwrap_or_default();
+    match line.state.as_str() {
+        "waiting" => inbox.waiting.push(Waiting {
+            input: line.input.clone(),
+            reason,
+        }),
+        "in_doubt" => inbox.doubts.push(Trouble {
+            input: line.input.clone(),
+            what: vec!["It is not known whether Runway took it on.".to_owned()],
+            advice: reason,
+            at: moment(line.updated_at),
+        }),
+        state => inbox.running.push(Running {
+            input: line.input.clone(),
+            state: match reason.as_str() {
+                "" => state.to_owned(),
+                reason => format!("{state}: {reason}"),
+            },
+            // Whole steps of five, so that a page is not written for every percent.
+            progress: line
+                .progress
+                .map(|progress| (progress * 20.0).floor() / 20.0),
+        }),
+    }
+}
+
+async fn add_ended(
+    shared: &Arc<Shared>,
+    inbox: &mut Inbox,
+    job: &Job,
+    page: &Path,
+    pictures: &mut Pictures,
+) {
+    let at = moment(job.updated_at);
+    let input = job.input.to_string();
+    match &job.state {
+        State::Failed { failure } if inbox.failed.len() < SHOWN => {
+            let what = std::iter::once(&failure.what).chain(&failure.details);
+            inbox.failed.push(Trouble {
+                input,
+                what: what.cloned().collect(),
+                advice: failure.advice.clone(),
+                at,
+            });
+        }
+        State::Cancelled { why, .. } if inbox.failed.len() < SHOWN => inbox.failed.push(Trouble {
+            input,
+            what: vec![why.clone()],
+            advice: "To run it after all, move its files from `failed` back to the inbox."
+                .to_owned(),
+            at,
+        }),
+        State::Done { outputs, .. } if inbox.done.len() < SHOWN => {
+            let outbox = shared.engine.inbox(job).map(|inbox| inbox.places.outbox);
+            let links = outputs.iter().map(|output| Link {
+                name: output.to_string(),
+                way: outbox
+                    .as_ref()
+                    .and_then(|outbox| way_to(page, &outbox.join(output.as_path()))),
+            });
+            inbox.done.push(Done {
+                input,
+                picture: picture_of(shared, job, pictures).await,
+                outputs: links.collect(),
+                credits: job
+                    .charged()
+                    .map_or_else(|| "?".to_owned(), |credits| credits.to_string()),
+                at,
+            });
+        }
+        _ => {}
+    }
+}
+
+/// The way from a page to a file at or below the page's folder.
+fn way_to(page: &Path, file: &Path) -> Option<String> {
+    let below = file.strip_prefix(page.parent()?).ok()?;
+    let parts: Vec<_> = below.components().map(|part| part.as_os_str()).collect();
+    Some(way(&parts))
+}
+
+/// A small picture of a job's first image, looked at once.
+async fn picture_of(shared: &Arc<Shared>, job: &Job, pictures: &mut Pictures) -> Option<String> {
+    if let Some(known) = pictures.get(&job.id) {
+        return known.clone();
+    }
+    let places = shared.engine.inbox(job)?.places;
+    let media = |role| job.files.iter().find(|file| file.role == role);
+    let at = media(Role::Main)
+        .or_else(|| media(Role::Reference))?
+        .at
+        .clone()?;
+    if at.folder != Folder::Originals {
+        return None;
+    }
+    let folder = places.folder(at.folder).to_owned();
+    let made = tokio::task::spawn_blocking(move || {
+        open_beneath(&folder, at.path.as_path()).and_then(picture)
+    });
+    // A share that hangs, or a picture that takes for ever, has none.
+    let made = match tokio::time::timeout(Duration::from_secs(5), made).await {
+        Ok(Ok(Ok(uri))) => Some(uri),
+        Ok(Ok(Err(error))) => {
+            tracing::debug!(job = %job.id, %error, "there is no small picture of its input");
+            None
+        }
+        Ok(Err(_)) | Err(_) => None,
+    };
+    pictures.insert(job.id.clone(), made.clone());
+    made
+}
