@@ -166,7 +166,6 @@ impl Dropped {
             }),
             working: self.input.clone(),
             bytes: self.bytes,
-            version: None,
             sha256: None,
         }
     }
