@@ -131,7 +131,7 @@ pub struct Policy {
     pub then: Then,
     /// What waits meanwhile.
     pub holds: Holds,
-    /// Before the next try; a time from which on it counts where there is none.
+    /// Before the next try; nothing where there is none.
     pub pause: Pause,
 }
 
