@@ -544,7 +544,7 @@ mod tests {
         write_new(&path, b"job: 1\n").unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         // A link that was left to what has its name already is no door to it.
-        fs::hard_link(&path, &part).unwrap();
+        fs::hard_link(&path, unfinished(&path).unwrap()).unwrap();
         write_over(&path, b"job: 1\n").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"job: 1\n");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);

@@ -307,12 +307,14 @@ async fn retry(shared: &Arc<Shared>, job: Job) -> Result<Vec<Value>, String> {
     let news = with_handle(shared, &job, |handle| handle.expect_retry(job.clone()))?;
     let (moving, target) = (job.clone(), places);
     let moved = tokio::task::spawn_blocking(move || move_back(&moving, &target)).await;
-    if let Err(why) = moved.map_err(|error| error.to_string()).flatten() {
-        // Asked twice: the files are on their way already, and the first time counts.
-        if news {
+    let moved = moved.unwrap_or_else(|error| Err(NotMoved::from(error.to_string())));
+    if let Err(why) = moved {
+        // Asked twice: the files are on their way already, and the first time counts. And an input that could not be taken
+        // back to where it was goes on as this job.
+        if news && !why.lies_in_inbox {
             with_handle(shared, &job, |handle| handle.forget_retry(&job))?;
         }
-        return Err(why);
+        return Err(why.what);
     }
     with_handle(shared, &job, InboxHandle::look)?;
     values(&[Line::waiting(
@@ -324,8 +326,25 @@ async fn retry(shared: &Arc<Shared>, job: Job) -> Result<Vec<Value>, String> {
     )])
 }
 
+/// Why inputs were not moved back to the inbox.
+struct NotMoved {
+    /// For people.
+    what: String,
+    /// Whether the input lies there all the same, since it could not be taken back either.
+    lies_in_inbox: bool,
+}
+
+impl From<String> for NotMoved {
+    fn from(what: String) -> NotMoved {
+        NotMoved {
+            what,
+            lies_in_inbox: false,
+        }
+    }
+}
+
 /// Moves the inputs of an ended job back to where they were dropped, all of them or none.
-fn move_back(job: &Job, places: &Places) -> Result<(), String> {
+fn move_back(job: &Job, places: &Places) -> Result<(), NotMoved> {
     // The main medium last: with the rest already there it is not taken for a job by itself.
     let mut files: Vec<&InputFile> = job.files.iter().collect();
     files.sort_by_key(|file| match file.role {
@@ -346,7 +365,8 @@ fn move_back(job: &Job, places: &Places) -> Result<(), String> {
                     "the input {} is not in {} any more: drop it into the inbox again",
                     job.input,
                     places.failed.display()
-                ));
+                )
+                .into());
             }
         }
         if target.symlink_metadata().is_ok() {
@@ -354,7 +374,8 @@ fn move_back(job: &Job, places: &Places) -> Result<(), String> {
                 "{} is there already, and nothing was moved: take it away first, or drop the files of {} under other names",
                 target.display(),
                 places.failed.display()
-            ));
+            )
+            .into());
         }
     }
     for (index, (source, target)) in ways.iter().enumerate() {
@@ -368,11 +389,18 @@ fn move_back(job: &Job, places: &Places) -> Result<(), String> {
                     _ => {}
                 }
             }
-            return Err(format!(
-                "{} cannot be moved back to {}: {error}. Move it by hand",
+            let what = format!(
+                "{} cannot be moved back to {}: {error}. Mend the folders' permissions or their disk, then try again, or move it by hand",
                 source.display(),
                 target.display()
-            ));
+            );
+            // Nothing had its name there before.
+            let input = places.inbox.join(job.input.as_path());
+            let lies_in_inbox = input.symlink_metadata().is_ok();
+            return Err(NotMoved {
+                what,
+                lies_in_inbox,
+            });
         }
     }
     for (source, _) in &ways {

@@ -17,6 +17,11 @@ pub enum Event {
         /// The files with their new places.
         files: Vec<InputFile>,
     },
+    /// Its files were removed or exchanged before they were taken: what lies there now is another job's.
+    NotTaken {
+        /// Those that could not be put back, with their places in `working/`; the others have none any more.
+        files: Vec<InputFile>,
+    },
     /// The job stays in the queue for a reason, or no longer does.
     Held {
         /// The reason; `None` lifts it.
@@ -164,6 +169,7 @@ macro_rules! words {
 
 words! {
     Event::Moved { .. } => "moved to working",
+    Event::NotTaken { .. } => "not taken",
     Event::Held { hold: Some(_) } => "held",
     Event::Held { hold: None } => "released",
     Event::Started => "started",
@@ -234,6 +240,20 @@ fn next_state(job: &mut Job, event: Event, now: Timestamp) -> Result<State, &'st
                 job.files = files;
                 Ok(State::Closing {
                     verdict: Verdict::Failed(failure),
+                    moves: None,
+                })
+            }
+            _ => illegal,
+        },
+        Event::NotTaken { files } => match state {
+            State::Taking { .. } => {
+                job.files = files;
+                Ok(State::Closing {
+                    verdict: Verdict::Cancelled {
+                        why: "cancelled: its file was deleted or exchanged before it was taken"
+                            .to_owned(),
+                        task: None,
+                    },
                     moves: None,
                 })
             }
@@ -580,6 +600,7 @@ mod tests {
     fn any_event() -> impl Strategy<Value = Event> {
         prop_oneof![
             Just(Event::Moved { files: vec![] }),
+            Just(Event::NotTaken { files: vec![] }),
             Just(Event::Held { hold: Some(hold()) }),
             Just(Event::Held { hold: None }),
             Just(Event::Started),

@@ -281,6 +281,7 @@ fn changes_charge(event: &Event) -> bool {
         | Event::Fails { .. }
         | Event::Cancelled { .. } => true,
         Event::Moved { .. }
+        | Event::NotTaken { .. }
         | Event::Held { .. }
         | Event::Started
         | Event::Requeued { .. }

@@ -297,6 +297,8 @@ fn note(job: &Job, verdict: &Verdict) -> Option<String> {
     let credits = credits_words(job, verdict);
     match verdict {
         Verdict::Done { .. } => None,
+        // It never had its files: there is nothing that a note could stand beside.
+        Verdict::Cancelled { .. } if job.files.iter().all(|file| file.at.is_none()) => None,
         Verdict::Failed(failure) => {
             let mut text = format!("{}\n", failure.what);
             for detail in &failure.details {

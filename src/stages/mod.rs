@@ -165,11 +165,7 @@ async fn take(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError> {
         Taking::Undone(_) if engine.is_frozen(&job.inbox) => return Err(away()),
         Taking::Undone(files) => {
             tracing::info!(job = %job.id, input = %job.input, "its files were removed or exchanged before they were taken");
-            engine
-                .record(&job.id, Event::Moved { files })
-                .await
-                .ok_or(StageError::LeftOff)?;
-            Event::CancelAsked
+            Event::NotTaken { files }
         }
     };
     match engine.ledger.apply(&job.id, event).await {

@@ -7,7 +7,7 @@ use taxiway::daemon::{ControlError, Request, Way, ask};
 use taxiway::journal::{Journal as _, SqliteJournal};
 use taxiway::simulator::{Action, Rule};
 
-use crate::api::jpeg_key;
+use crate::api::{jpeg_key, upload_key};
 use crate::book::Book;
 use crate::harness::{Builder, Job, Studio, fault, jpeg, large_jpeg};
 
@@ -161,6 +161,11 @@ const PLAIN: Scenario = Scenario {
     spent: 25,
 };
 
+fn uploaded(path: &'static str, bytes: Vec<u8>) -> Dropped {
+    let key = upload_key(&bytes);
+    (path, bytes, Some(key))
+}
+
 fn picture(path: &'static str, words: &str) -> Dropped {
     let bytes = jpeg(words);
     let key = jpeg_key(&bytes);
@@ -218,7 +223,7 @@ pub const DELIVERIES: &[Scenario] = &[
         from: Some("http.before/upload slot"),
         dropped: || {
             vec![
-                ("red.jpg", large_jpeg("red", 300_000), None),
+                uploaded("red.jpg", large_jpeg("red", 300_000)),
                 sidecar("red.jpg.yaml", "prompt: a red shoe\n", "a red shoe"),
             ]
         },
