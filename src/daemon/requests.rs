@@ -311,12 +311,18 @@ async fn retry(shared: &Arc<Shared>, job: Job) -> Result<Vec<Value>, String> {
     if let Err(why) = moved {
         // Asked twice: the files are on their way already, and the first time counts. And an input that could not be taken
         // back to where it was goes on as this job.
-        if news && !why.lies_in_inbox {
-            with_handle(shared, &job, |handle| handle.forget_retry(&job))?;
+        if news {
+            with_handle(shared, &job, |handle| match why.lies_in_inbox {
+                true => handle.retry_has_come(&job),
+                false => handle.forget_retry(&job),
+            })?;
         }
         return Err(why.what);
     }
-    with_handle(shared, &job, InboxHandle::look)?;
+    with_handle(shared, &job, |handle| {
+        handle.retry_has_come(&job);
+        handle.look();
+    })?;
     values(&[Line::waiting(
         &job.id,
         &job.inbox,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::evaluate::{Candidate, Waiting};
+use super::handle::Retry;
 use super::mounts::{Realm, realm};
 use super::scan::stamp;
 use super::settle::Stamp;
@@ -158,6 +159,11 @@ impl Worker {
         let mut new = Vec::new();
         let mut jobs = Vec::new();
         for (id, candidate) in candidates {
+            // They may go back to where they came from.
+            if self.is_coming(&candidate.input) {
+                self.look_later(&candidate.input.parent(), TRY_AGAIN);
+                continue;
+            }
             let files = match self.choose(&candidate, claims) {
                 Ok(files) => files,
                 Err(Refusal::LookAgain) => {
@@ -383,10 +389,16 @@ impl Worker {
         }
     }
 
+    /// Whether an input is on its way back to the inbox to run again.
+    fn is_coming(&self, input: &RelPath) -> bool {
+        let retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
+        retries.get(input).is_some_and(|retry| retry.coming)
+    }
+
     /// The job that a person asked to run again, if this is its input: it goes on under its old name.
     fn retried(&self, candidate: &Candidate, files: Vec<InputFile>) -> Result<Option<Job>, String> {
         let expected = || self.retries.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(job) = expected().remove(&candidate.input) else {
+        let Some(Retry { job, coming }) = expected().remove(&candidate.input) else {
             return Ok(None);
         };
         let (plan, wrong) = match candidate.plan.clone() {
@@ -400,7 +412,7 @@ impl Worker {
         match revived {
             Ok(revived) => Ok(Some((*revived).clone())),
             Err(error @ (LedgerError::Journal(_) | LedgerError::Stopped)) => {
-                expected().insert(candidate.input.clone(), job);
+                expected().insert(candidate.input.clone(), Retry { job, coming });
                 Err(error.to_string())
             }
             Err(

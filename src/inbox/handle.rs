@@ -1,6 +1,7 @@
 //! A running inbox as the rest of the daemon sees it: what it was told, what it last knew, and how to speak to its thread.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -106,7 +107,15 @@ pub struct InboxHandle {
 }
 
 /// Ended jobs whose inputs are on their way back to the inbox, by the input's path.
-pub(super) type Retries = Arc<Mutex<HashMap<RelPath, Box<Job>>>>;
+pub(super) type Retries = Arc<Mutex<HashMap<RelPath, Retry>>>;
+
+/// An ended job that is to run again.
+pub(super) struct Retry {
+    /// The job.
+    pub(super) job: Box<Job>,
+    /// Whether its files are still on their way: nothing of them is taken then, since they may go back.
+    pub(super) coming: bool,
+}
 
 impl InboxHandle {
     /// What it last knew.
@@ -133,7 +142,22 @@ impl InboxHandle {
     /// Answers with whether that is news.
     pub fn expect_retry(&self, job: Job) -> bool {
         let mut retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
-        retries.insert(job.input.clone(), Box::new(job)).is_none()
+        match retries.entry(job.input.clone()) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(free) => {
+                let job = Box::new(job);
+                free.insert(Retry { job, coming: true });
+                true
+            }
+        }
+    }
+
+    /// The files of a job that [`InboxHandle::expect_retry`] named lie in the inbox and stay there.
+    pub fn retry_has_come(&self, job: &Job) {
+        let mut retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(retry) = retries.get_mut(&job.input) {
+            retry.coming = false;
+        }
     }
 
     /// Takes back what [`InboxHandle::expect_retry`] said.
