@@ -166,6 +166,7 @@ impl Dropped {
             }),
             working: self.input.clone(),
             bytes: self.bytes,
+            version: None,
             sha256: None,
         }
     }
