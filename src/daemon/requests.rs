@@ -1,7 +1,6 @@
 //! What people ask of a running daemon.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,13 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Shared;
-use crate::files::{move_new, remove_file};
-use crate::inbox::{InboxHandle, InboxView};
-use crate::job::{Event, Failure, FailureKind, InputFile, Job, JobId, Role, State};
+use crate::inbox::{InboxHandle, InboxView, NotPutBack, put_back};
+use crate::job::{Event, Failure, FailureKind, Job, JobId, State};
 use crate::ledger::LedgerError;
-use crate::places::Places;
 use crate::runway::{CallError, TaskId, TaskStatus};
-use crate::stages::note_path;
 use crate::status::{self, Line};
 
 /// One request.
@@ -304,25 +300,44 @@ async fn retry(shared: &Arc<Shared>, job: Job) -> Result<Vec<Value>, String> {
         ));
     };
     let places = inbox.places;
-    let news = with_handle(shared, &job, |handle| handle.expect_retry(job.clone()))?;
-    let (moving, target) = (job.clone(), places);
-    let moved = tokio::task::spawn_blocking(move || move_back(&moving, &target)).await;
-    let moved = moved.unwrap_or_else(|error| Err(NotMoved::from(error.to_string())));
-    if let Err(why) = moved {
-        // Asked twice: the files are on their way already, and the first time counts. And an input that could not be taken
-        // back to where it was goes on as this job.
-        if news {
-            with_handle(shared, &job, |handle| match why.lies_in_inbox {
-                true => handle.retry_has_come(&job),
-                false => handle.forget_retry(&job),
-            })?;
+    if !with_handle(shared, &job, |handle| handle.expect_retry(job.clone()))? {
+        return back_in_the_inbox(&job);
+    }
+    // From here on the next start goes on with it, whatever happens in between.
+    let ledger = &shared.engine.ledger;
+    let job = match ledger.revive(job.clone(), Event::RetryAsked).await {
+        Ok(job) => job,
+        Err(error) => {
+            with_handle(shared, &job, |handle| handle.forget_retry(&job))?;
+            return Err(error.to_string());
         }
-        return Err(why.what);
+    };
+    let moving = job.clone();
+    let moved = tokio::task::spawn_blocking(move || put_back(&moving, &places)).await;
+    let moved = moved.unwrap_or_else(|error| Err(NotPutBack::from(error.to_string())));
+    match moved {
+        Ok(()) => {}
+        // An input that could not be taken back to where it was goes on as this job.
+        Err(why) if why.lies_in_inbox => {
+            with_handle(shared, &job, |handle| handle.retry_has_come(&job))?;
+            return Err(why.what);
+        }
+        Err(why) => {
+            if let Err(error) = ledger.revive((*job).clone(), Event::RetryDropped).await {
+                tracing::warn!(job = %job.id, %error, "the next start tries to run the job again");
+            }
+            with_handle(shared, &job, |handle| handle.forget_retry(&job))?;
+            return Err(why.what);
+        }
     }
     with_handle(shared, &job, |handle| {
         handle.retry_has_come(&job);
         handle.look();
     })?;
+    back_in_the_inbox(&job)
+}
+
+fn back_in_the_inbox(job: &Job) -> Result<Vec<Value>, String> {
     values(&[Line::waiting(
         &job.id,
         &job.inbox,
@@ -330,94 +345,6 @@ async fn retry(shared: &Arc<Shared>, job: Job) -> Result<Vec<Value>, String> {
         "back in the inbox, to be taken again".to_owned(),
         Timestamp::now(),
     )])
-}
-
-/// Why inputs were not moved back to the inbox.
-struct NotMoved {
-    /// For people.
-    what: String,
-    /// Whether the input lies there all the same, since it could not be taken back either.
-    lies_in_inbox: bool,
-}
-
-impl From<String> for NotMoved {
-    fn from(what: String) -> NotMoved {
-        NotMoved {
-            what,
-            lies_in_inbox: false,
-        }
-    }
-}
-
-/// Moves the inputs of an ended job back to where they were dropped, all of them or none.
-fn move_back(job: &Job, places: &Places) -> Result<(), NotMoved> {
-    // The main medium last: with the rest already there it is not taken for a job by itself.
-    let mut files: Vec<&InputFile> = job.files.iter().collect();
-    files.sort_by_key(|file| match file.role {
-        Role::Reference => 0,
-        Role::Sidecar => 1,
-        Role::Main => 2,
-    });
-    let mut ways: Vec<(PathBuf, PathBuf)> = Vec::new();
-    for file in files {
-        let source = file.at.as_ref().map(|at| places.path(at));
-        let target = places.inbox.join(file.dropped.as_path());
-        match source.filter(|source| source.exists()) {
-            Some(source) => ways.push((source, target.clone())),
-            // A sidecar that the person took away is not missed: the defaults may do.
-            None if file.dropped != job.input => continue,
-            None => {
-                return Err(format!(
-                    "the input {} is not in {} any more: drop it into the inbox again",
-                    job.input,
-                    places.failed.display()
-                )
-                .into());
-            }
-        }
-        if target.symlink_metadata().is_ok() {
-            return Err(format!(
-                "{} is there already, and nothing was moved: take it away first, or drop the files of {} under other names",
-                target.display(),
-                places.failed.display()
-            )
-            .into());
-        }
-    }
-    for (index, (source, target)) in ways.iter().enumerate() {
-        if let Err(error) = move_new(source, target) {
-            // This one, too, may lie there already: what failed may have been to make its new name durable.
-            for (source, target) in ways.iter().take(index.saturating_add(1)).rev() {
-                match move_new(target, source) {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                        tracing::error!(job = %job.id, %error, "{} stays in the inbox", target.display());
-                    }
-                    _ => {}
-                }
-            }
-            let what = format!(
-                "{} cannot be moved back to {}: {error}. Mend the folders' permissions or their disk, then try again, or move it by hand",
-                source.display(),
-                target.display()
-            );
-            // Nothing had its name there before.
-            let input = places.inbox.join(job.input.as_path());
-            let lies_in_inbox = input.symlink_metadata().is_ok();
-            return Err(NotMoved {
-                what,
-                lies_in_inbox,
-            });
-        }
-    }
-    for (source, _) in &ways {
-        match remove_file(&note_path(source)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                tracing::debug!(job = %job.id, %error, "the old note stays");
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 fn with_handle<T>(

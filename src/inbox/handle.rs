@@ -1,7 +1,6 @@
 //! A running inbox as the rest of the daemon sees it: what it was told, what it last knew, and how to speak to its thread.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -138,26 +137,15 @@ impl InboxHandle {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next job that is made of this job's input is this job again. Said before the files move back to the inbox.
-    /// Answers with whether that is news.
+    /// The next job that is made of this job's input is this job again. Said before the files move back to the inbox; nothing
+    /// of them is taken until [`InboxHandle::retry_has_come`]. False if they are on their way already.
     pub fn expect_retry(&self, job: Job) -> bool {
-        let mut retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
-        match retries.entry(job.input.clone()) {
-            Entry::Occupied(_) => false,
-            Entry::Vacant(free) => {
-                let job = Box::new(job);
-                free.insert(Retry { job, coming: true });
-                true
-            }
-        }
+        expect(&self.retries, job)
     }
 
-    /// The files of a job that [`InboxHandle::expect_retry`] named lie in the inbox and stay there.
+    /// The files of this job lie in the inbox and stay there.
     pub fn retry_has_come(&self, job: &Job) {
-        let mut retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(retry) = retries.get_mut(&job.input) {
-            retry.coming = false;
-        }
+        has_come(&self.retries, job);
     }
 
     /// Takes back what [`InboxHandle::expect_retry`] said.
@@ -186,4 +174,22 @@ impl InboxHandle {
     pub fn is_over(&self) -> bool {
         self.thread.is_finished()
     }
+}
+
+/// See [`InboxHandle::expect_retry`].
+pub(super) fn expect(retries: &Retries, job: Job) -> bool {
+    let mut retries = retries.lock().unwrap_or_else(PoisonError::into_inner);
+    if retries.get(&job.input).is_some_and(|retry| retry.coming) {
+        return false;
+    }
+    let (input, job) = (job.input.clone(), Box::new(job));
+    retries.insert(input, Retry { job, coming: true });
+    true
+}
+
+/// See [`InboxHandle::retry_has_come`].
+pub(super) fn has_come(retries: &Retries, job: &Job) {
+    let mut retries = retries.lock().unwrap_or_else(PoisonError::into_inner);
+    let (input, job) = (job.input.clone(), Box::new(job.clone()));
+    retries.insert(input, Retry { job, coming: false });
 }

@@ -82,6 +82,7 @@ pub fn spawn_after(
         view: view.clone(),
         stop: stop.clone(),
         retries: retries.clone(),
+        resumed: false,
         hints: hints.clone(),
         receiver,
         runtime,
@@ -129,6 +130,8 @@ pub(super) struct Worker {
     pub(super) view: Arc<Mutex<InboxView>>,
     pub(super) stop: Arc<AtomicBool>,
     pub(super) retries: Retries,
+    /// Whether retries that an earlier process left half done were gone on with.
+    pub(super) resumed: bool,
     pub(super) hints: Sender<Hint>,
     pub(super) receiver: Receiver<Hint>,
     pub(super) runtime: Handle,
@@ -147,6 +150,9 @@ impl Worker {
                         next_scan = Instant::now();
                     }
                     self.thaw();
+                    if !self.resumed {
+                        self.resumed = self.resume_retries();
+                    }
                     for (folder, error) in self.make_folders() {
                         tracing::debug!(inbox = %self.setup.name, %error, "{} cannot be made yet", folder.display());
                     }

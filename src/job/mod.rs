@@ -45,6 +45,9 @@ pub struct Job {
     pub charges: Vec<Charge>,
     /// A person asked for the job to be cancelled; acted on as soon as the state allows it.
     pub cancel_asked: bool,
+    /// A person asked to run the ended job again, and its files are on their way back to the inbox or lie there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retry_asked: bool,
     /// When the job was taken.
     pub created_at: Timestamp,
     /// When its state last changed.
@@ -79,6 +82,7 @@ impl Job {
             task_failures: 0,
             charges: Vec::new(),
             cancel_asked: false,
+            retry_asked: false,
             created_at: now,
             updated_at: now,
             seq: 0,

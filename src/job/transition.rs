@@ -139,7 +139,11 @@ pub enum Event {
         /// Not before when, where nobody is waiting for it.
         hold: Option<Hold>,
     },
-    /// A person asked to run a failed or cancelled job again.
+    /// A person asked to run a failed or cancelled job again: its files go back to the inbox.
+    RetryAsked,
+    /// Its files could not go back to the inbox, or were taken away there.
+    RetryDropped,
+    /// The files of a failed or cancelled job were found in the inbox again.
     Retried {
         /// What is asked of Runway now; the sidecar may have been corrected.
         plan: Option<Box<Plan>>,
@@ -192,6 +196,8 @@ words! {
     Event::MovesChosen { .. } => "resting places chosen",
     Event::Closed { .. } => "closed",
     Event::Resubmitted { .. } => "resubmitted",
+    Event::RetryAsked => "retry asked",
+    Event::RetryDropped => "retry dropped",
     Event::Retried { .. } => "retried",
 }
 
@@ -302,6 +308,7 @@ fn next_state(job: &mut Job, event: Event, now: Timestamp) -> Result<State, &'st
             }
             State::Failed { failure } if intent_at.is_none() && failure.kind.may_have_a_task() => {
                 job.cancel_asked = false;
+                job.retry_asked = false;
                 Ok(run(job, task, None, account, now))
             }
             _ => illegal,
@@ -464,8 +471,23 @@ fn next_state(job: &mut Job, event: Event, now: Timestamp) -> Result<State, &'st
             }
             _ => illegal,
         },
+        Event::RetryAsked => match state {
+            State::Failed { .. } | State::Cancelled { .. } => {
+                job.retry_asked = true;
+                Ok(state)
+            }
+            _ => illegal,
+        },
+        Event::RetryDropped => match state {
+            State::Failed { .. } | State::Cancelled { .. } => {
+                job.retry_asked = false;
+                Ok(state)
+            }
+            _ => illegal,
+        },
         Event::Retried { plan, wrong, files } => match state {
             State::Failed { .. } | State::Cancelled { .. } => {
+                job.retry_asked = false;
                 job.plan = plan.map(|plan| *plan);
                 job.files = files;
                 job.cancel_asked = false;
@@ -661,6 +683,8 @@ mod tests {
                 failure: failure(),
                 intent_at: at(1)
             }),
+            Just(Event::RetryAsked),
+            Just(Event::RetryDropped),
             Just(Event::Retried {
                 plan: Some(Box::new(plan())),
                 wrong: None,

@@ -127,6 +127,9 @@ pub trait Journal: Send + Sync {
         limit: u32,
     ) -> Answer<'a, Vec<Job>>;
 
+    /// The ended jobs of an inbox that a person asked to run again and whose files were not taken yet.
+    fn jobs_to_retry<'a>(&'a self, inbox: &'a str) -> Answer<'a, Vec<Job>>;
+
     /// The ids of jobs that begin with `prefix`, at most ten.
     fn ids_like<'a>(&'a self, prefix: &'a str) -> Answer<'a, Vec<JobId>>;
 

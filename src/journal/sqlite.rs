@@ -26,7 +26,10 @@ const READERS: u32 = 2;
 const BEGIN: &str = "BEGIN IMMEDIATE";
 
 /// Each script brings the journal from the format of its index to the next one. Scripts are only ever added.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_jobs.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_jobs.sql"),
+    include_str!("migrations/0002_retry_asked.sql"),
+];
 
 /// A journal in one SQLite file.
 pub struct SqliteJournal {
@@ -189,13 +192,13 @@ impl SqliteJournal {
             let body = json(job, &self.path)?;
             let changed = if entry.event.is_none() {
                 sqlx::query(
-                    "INSERT INTO jobs (id, seq, inbox, input, state, open, created_at, updated_at, body) \
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                    "INSERT INTO jobs (id, seq, inbox, input, state, open, created_at, updated_at, body, retry_asked) \
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
                 )
             } else {
                 sqlx::query(
                     "UPDATE jobs SET seq = ?2, inbox = ?3, input = ?4, state = ?5, open = ?6, created_at = ?7, \
-                     updated_at = ?8, body = ?9 WHERE id = ?1 AND seq = ?2 - 1",
+                     updated_at = ?8, body = ?9, retry_asked = ?10 WHERE id = ?1 AND seq = ?2 - 1",
                 )
             }
             .bind(job.id.as_str())
@@ -207,6 +210,7 @@ impl SqliteJournal {
             .bind(job.created_at.as_microsecond())
             .bind(job.updated_at.as_microsecond())
             .bind(&body)
+            .bind(job.retry_asked)
             .execute(&mut *transaction)
             .await
             .map_err(self.store())?
@@ -295,6 +299,8 @@ fn changes_charge(event: &Event) -> bool {
         | Event::MovesChosen { .. }
         | Event::Closed { .. }
         | Event::Refetch
+        | Event::RetryAsked
+        | Event::RetryDropped
         | Event::Retried { .. } => false,
     }
 }
@@ -474,6 +480,19 @@ impl Journal for SqliteJournal {
             .iter()
             .map(|row| self.read_job(row.get(0)))
             .collect()
+        })
+    }
+
+    fn jobs_to_retry<'a>(&'a self, inbox: &'a str) -> Answer<'a, Vec<Job>> {
+        Box::pin(async move {
+            sqlx::query("SELECT body FROM jobs WHERE retry_asked = 1 AND inbox = ?1 ORDER BY id")
+                .bind(inbox)
+                .fetch_all(&self.readers)
+                .await
+                .map_err(self.store())?
+                .iter()
+                .map(|row| self.read_job(row.get(0)))
+                .collect()
         })
     }
 

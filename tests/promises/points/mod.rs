@@ -99,7 +99,7 @@ fn drive(studio: &mut Studio, scenario: &Scenario, person: &mut Person) -> bool 
     loop {
         if let Some(jobs) = person.look(studio) {
             (scenario.person)(person, studio, &jobs);
-            if ended_as(&jobs, scenario.ends) || ended_as(&jobs, scenario.ends_cut_short) {
+            if ended_as(&jobs, scenario.ends) {
                 return true;
             }
         } else if let Some(status) = studio.ended() {
@@ -139,16 +139,14 @@ fn judge(studio: &mut Studio, scenario: &Scenario, person: &Person) -> Verdict {
         ..Mode::default()
     };
     let mut verdict = audit(studio, &person.book, &Api::from(studio.seen()), mode);
-    let cut_short = ended_as(&studio.jobs(), scenario.ends_cut_short);
     verdict.breaches.retain(|(promise, words)| match promise {
         // The person decided against these.
         Promise::Abandoned => !person.dismissed.iter().any(|task| words.contains(task)),
-        Promise::Lost => !(cut_short && words.starts_with("no note tells")),
         _ => true,
     });
     verdict.assert_clean(studio);
     let mut files = studio.tree();
-    files.retain(|name| !name.starts_with("state.") && !scenario.stale.contains(&name.as_str()));
+    files.retain(|name| !name.starts_with("state."));
     let seen = studio.seen();
     let spent = 10_000 - seen.credit_balance;
     // A task that was cancelled twice is gone.

@@ -30,10 +30,6 @@ pub struct Scenario {
     pub always: &'static str,
     /// How each job ends.
     pub ends: &'static [(&'static str, &'static str)],
-    /// How the jobs end, too, where a crash left the person's request half done.
-    pub ends_cut_short: &'static [(&'static str, &'static str)],
-    /// Files that may lie there, too, at such an end or where they could not be removed.
-    pub stale: &'static [&'static str],
     /// All files in the studio at the end.
     pub files: &'static [&'static str],
     /// How many tasks there are in the end.
@@ -149,8 +145,6 @@ const PLAIN: Scenario = Scenario {
     person: Person::settle,
     always: "",
     ends: &[("shoes/red.jpg", "done")],
-    ends_cut_short: &[],
-    stale: &[],
     files: &[
         "originals/shoes/red.jpg",
         "originals/shoes/red.jpg.yaml",
@@ -420,9 +414,20 @@ pub const PERSONS: &[Scenario] = &[
                 person.retry(studio, job);
             }
         },
-        // The files are back in the inbox and the journal does not know why yet: they are a new job.
-        ends_cut_short: &[("red.jpg", "done"), ("red.jpg", "failed")],
-        stale: &["failed/red.jpg.error.txt"],
+        ..ONE
+    },
+    Scenario {
+        name: "a failed job whose files cannot be moved back at first",
+        from: Some("commit.before/retry asked"),
+        build: |builder| refuses(builder, 400),
+        person: |person, studio, jobs| {
+            person.settle(studio, jobs);
+            for job in jobs.iter().filter(|job| job.state() == "failed") {
+                person.retry(studio, job);
+            }
+        },
+        // The renames before it are into `working` and into `failed`.
+        always: "files.rename.before#3=error",
         ..ONE
     },
     Scenario {
