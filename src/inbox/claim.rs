@@ -57,6 +57,8 @@ enum Retried {
     Again(Box<Job>),
     /// Its files are on their way, and may go back.
     Coming,
+    /// It is, and cannot be taken now: why.
+    Wait(String),
     /// It is a new job.
     No,
 }
@@ -198,6 +200,13 @@ impl Worker {
             match self.retried(&candidate, files.clone())? {
                 Retried::Again(job) => jobs.push(*job),
                 Retried::Coming => self.look_later(&candidate.input.parent(), TRY_AGAIN),
+                Retried::Wait(reason) => {
+                    self.look_later(&candidate.input.parent(), TRY_AGAIN);
+                    refused.push(Waiting {
+                        input: candidate.input,
+                        reason: reason.into(),
+                    });
+                }
                 Retried::No => new.push(Job::taken(
                     id,
                     &self.setup.name,
@@ -411,7 +420,10 @@ impl Worker {
     /// Goes on with retries that a person asked for before this thread began. False if the journal cannot be read now.
     pub(super) fn resume_retries(&self) -> bool {
         let journal = self.setup.ledger.journal();
-        let jobs = match self.runtime.block_on(journal.jobs_to_retry(&self.setup.name)) {
+        let jobs = match self
+            .runtime
+            .block_on(journal.jobs_to_retry(&self.setup.name))
+        {
             Ok(jobs) => jobs,
             Err(error) => {
                 tracing::debug!(inbox = %self.setup.name, %error, "which jobs are to run again is not known yet");
@@ -461,9 +473,15 @@ impl Worker {
         };
         // Its old notes go before it is another try, so that none outlives a crash in between.
         for at in job.files.iter().filter_map(|file| file.at.as_ref()) {
-            match remove_file(&note_path(&self.setup.places.path(at))) {
+            let note = note_path(&self.setup.places.path(at));
+            match remove_file(&note) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    tracing::debug!(job = %job.id, %error, "the old note stays");
+                    has_come(&self.retries, &job);
+                    return Ok(Retried::Wait(format!(
+                        "the note of its last try, {}, cannot be removed: {error}. {}",
+                        note.display(),
+                        advice(&error)
+                    )));
                 }
                 _ => {}
             }
