@@ -20,6 +20,7 @@ struct Root {
     inbox: Option<String>,
     path: PathBuf,
     ignore: Vec<String>,
+    marker_required: bool,
     defaults: Layer,
     /// Only what lies at or below these is told; empty tells all.
     only: Vec<PathBuf>,
@@ -98,6 +99,7 @@ fn roots(config: Option<&Config>, paths: &[PathBuf]) -> Result<Vec<Root>, Comman
         inbox: Some(inbox.name.clone()),
         path: inbox.path.clone(),
         ignore: inbox.ignore.clone(),
+        marker_required: inbox.marker_required,
         defaults: daemon::defaults_layer(config, inbox),
         only: Vec::new(),
     };
@@ -134,6 +136,7 @@ fn roots(config: Option<&Config>, paths: &[PathBuf]) -> Result<Vec<Root>, Comman
                 real.parent().unwrap_or(Path::new("/")).to_owned()
             },
             ignore: Vec::new(),
+            marker_required: false,
             defaults: Layer {
                 label: "no configuration".to_owned(),
                 folder: RelPath::default(),
@@ -187,6 +190,7 @@ fn check_root(
             allow_unknown_models: config.is_some_and(|config| config.runway.allow_unknown_models),
         },
         settle: Duration::ZERO,
+        marker_required: root.marker_required,
         pair_wait: Duration::ZERO,
         max_input: config.map_or(MAX_INPUT_SIZE, |config| config.limits.max_input_size),
         defaults: &root.defaults,

@@ -3,23 +3,21 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::again::Retried;
 use super::evaluate::{Candidate, Waiting};
-use super::handle::{expect, has_come};
 use super::mounts::{Realm, realm};
-use super::put_back::put_back;
 use super::scan::stamp;
 use super::settle::Stamp;
 use super::take::{Taking, finish_taking, free_spot};
 use super::worker::{TRY_AGAIN, Worker};
-use crate::files::{advice, create_folders, remove_file};
+use crate::files::{advice, create_folders};
 use crate::job::{Event, Folder, InputFile, Job, JobId, RelPath, Spot, State};
 use crate::ledger::LedgerError;
-use crate::stages::note_path;
 
 /// How often single files are tried again that cannot be taken where they lie.
 const REFUSED_AGAIN: Duration = Duration::from_secs(10);
@@ -49,18 +47,6 @@ enum Refusal {
     Claimed,
     /// It has to wait: for what.
     Wait(String),
-}
-
-/// Whether a candidate is a job that a person asked to run again.
-enum Retried {
-    /// It is.
-    Again(Box<Job>),
-    /// Its files are on their way, and may go back.
-    Coming,
-    /// It is, and cannot be taken now: why.
-    Wait(String),
-    /// It is a new job.
-    No,
 }
 
 impl Worker {
@@ -407,106 +393,6 @@ impl Worker {
                 Err(error) => {
                     tracing::debug!(%error, "taken files are not noted as moved yet");
                 }
-            }
-        }
-    }
-
-    /// Whether an input is on its way back to the inbox to run again.
-    fn is_coming(&self, input: &RelPath) -> bool {
-        let retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
-        retries.get(input).is_some_and(|retry| retry.coming)
-    }
-
-    /// Goes on with retries that a person asked for before this thread began. False if the journal cannot be read now.
-    pub(super) fn resume_retries(&self) -> bool {
-        let journal = self.setup.ledger.journal();
-        let jobs = match self
-            .runtime
-            .block_on(journal.jobs_to_retry(&self.setup.name))
-        {
-            Ok(jobs) => jobs,
-            Err(error) => {
-                tracing::debug!(inbox = %self.setup.name, %error, "which jobs are to run again is not known yet");
-                return false;
-            }
-        };
-        for job in jobs {
-            // A request of this moment, or one that the thread before knew of.
-            let known = {
-                let retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
-                retries.contains_key(&job.input)
-            };
-            if known || !expect(&self.retries, job.clone()) {
-                continue;
-            }
-            match put_back(&job, &self.setup.places) {
-                Ok(()) => has_come(&self.retries, &job),
-                Err(why) if why.lies_in_inbox => has_come(&self.retries, &job),
-                Err(why) => {
-                    tracing::warn!(job = %job.id, input = %job.input, "the job is not run again: {}", why.what);
-                    let mut retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
-                    retries.remove(&job.input);
-                    drop(retries);
-                    let dropped = self.setup.ledger.revive(job, Event::RetryDropped);
-                    if let Err(error) = self.runtime.block_on(dropped) {
-                        tracing::debug!(inbox = %self.setup.name, %error, "the next start tries it again");
-                    }
-                }
-            }
-        }
-        true
-    }
-
-    /// The job that a person asked to run again, if this is its input: it goes on under its old name.
-    fn retried(&self, candidate: &Candidate, files: Vec<InputFile>) -> Result<Retried, String> {
-        let expected = || self.retries.lock().unwrap_or_else(PoisonError::into_inner);
-        let job = {
-            let mut retries = expected();
-            match retries.remove(&candidate.input) {
-                None => return Ok(Retried::No),
-                Some(retry) if retry.coming => {
-                    retries.insert(candidate.input.clone(), retry);
-                    return Ok(Retried::Coming);
-                }
-                Some(retry) => retry.job,
-            }
-        };
-        // Its old notes go before it is another try, so that none outlives a crash in between.
-        for at in job.files.iter().filter_map(|file| file.at.as_ref()) {
-            let note = note_path(&self.setup.places.path(at));
-            match remove_file(&note) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    has_come(&self.retries, &job);
-                    return Ok(Retried::Wait(format!(
-                        "the note of its last try, {}, cannot be removed: {error}. {}",
-                        note.display(),
-                        advice(&error)
-                    )));
-                }
-                _ => {}
-            }
-        }
-        let (plan, wrong) = match candidate.plan.clone() {
-            Ok(plan) => (Some(Box::new(plan)), None),
-            Err(failure) => (None, Some(failure)),
-        };
-        let event = Event::Retried { plan, wrong, files };
-        let revived = self
-            .runtime
-            .block_on(self.setup.ledger.revive((*job).clone(), event));
-        match revived {
-            Ok(revived) => Ok(Retried::Again(Box::new((*revived).clone()))),
-            Err(error @ (LedgerError::Journal(_) | LedgerError::Stopped)) => {
-                has_come(&self.retries, &job);
-                Err(error.to_string())
-            }
-            Err(
-                error @ (LedgerError::Illegal(_)
-                | LedgerError::Unknown(_)
-                | LedgerError::Claimed { .. }),
-            ) => {
-                tracing::warn!(job = %job.id, input = %job.input, %error, "the old job cannot be run again: its files become a new one");
-                Ok(Retried::No)
             }
         }
     }

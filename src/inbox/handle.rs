@@ -34,6 +34,8 @@ pub struct Setup {
     pub scan_interval: Option<Duration>,
     /// How long a file must be quiet; `None` depends on the filesystem.
     pub settle: Option<Duration>,
+    /// Whether an input is taken only once its marker says that it is finished.
+    pub marker_required: bool,
     /// How long a half waits for the other.
     pub pair_wait: Duration,
     /// Largest input in bytes.

@@ -9,9 +9,10 @@
 //! - `layers`, `endpoint`, `request`: from a sidecar and its defaults to a validated request. Pure.
 //! - `tree`: what was last seen below the inbox, with what was read from it.
 //! - `evaluate`, `media_use`: one folder's files to jobs and reasons to wait.
-//! - `take`: the rename into `working/`; `claim`: which files, and when; `put_back`: the way back, to be taken again.
+//! - `take`: the rename into `working/`; `claim`: which files, and when; `put_back`, `again`: the way back, to be taken again.
 //! - `worker`: the thread; `root`: what it does when its folder goes and comes back; `probe`: whether folders can be used; `handle`: how others see it.
 
+mod again;
 mod claim;
 mod endpoint;
 mod evaluate;

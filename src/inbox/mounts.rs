@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 
 use crate::config::Watch;
 
@@ -18,7 +19,7 @@ const LOCAL: &[&str] = &[
 ];
 
 /// The mount that a folder lies on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
     /// Where it is mounted.
     pub point: PathBuf,
@@ -109,6 +110,39 @@ pub fn trust(watch: Watch, mount: Option<&Mount>, events: bool) -> (bool, String
             format!("scans on {kind}, since the kernel gives no events (too few watches)"),
         ),
     }
+}
+
+/// Why a folder is not to be touched although something lies there: the filesystem that it is meant to lie on is not mounted,
+/// so that this would be written under a bare mount point. `remembered` is the mount that it lay on when it was last used,
+/// `planned` the deepest one that is mounted at boot.
+pub fn missing_mount(
+    root: &Path,
+    now: Option<&Mount>,
+    remembered: Option<&Mount>,
+    planned: Option<&Path>,
+) -> Option<String> {
+    let now = now?;
+    let deeper = |point: &Path| {
+        root.starts_with(point) && point != now.point && point.starts_with(&now.point)
+    };
+    if let Some(before) = remembered.filter(|before| deeper(&before.point)) {
+        return Some(format!(
+            "nothing is mounted at {}, where {} ({}) was when {} was last used: is the share offline? Nothing is read or written there \
+             until it is mounted. If it is meant to be so, start taxiway once with `taxiway run --accept-folders`",
+            before.point.display(),
+            before.source,
+            before.kind,
+            root.display()
+        ));
+    }
+    planned.filter(|point| deeper(point)).map(|point| {
+        format!(
+            "nothing is mounted at {}, and /etc/fstab says that something is to be. Nothing is read or written below it until it is \
+             mounted: run `mount {}`",
+            point.display(),
+            point.display()
+        )
+    })
 }
 
 /// The mount of a path, from the text of `/proc/self/mountinfo`. The last mount over a point counts.
@@ -218,6 +252,42 @@ mod tests {
         let other = TABLE.replace("//nas/one", "//nas/two");
         let other = mount_of(&other, Path::new("/mnt/nas one/in"));
         assert_ne!(before, Identity::new(device(0, 36), other));
+    }
+
+    #[test]
+    fn row_10_a_bare_mount_point_is_told_by_what_was_or_is_to_be_mounted_there() {
+        let root = Path::new("/mnt/nas one/in");
+        let bare = TABLE.lines().next().unwrap();
+        let bare = mount_of(bare, root);
+        let share = mount_of(TABLE, root);
+        let why = missing_mount(root, bare.as_ref(), share.as_ref(), None).unwrap();
+        assert!(
+            why.contains("//nas/one") && why.contains("accept-folders"),
+            "{why}"
+        );
+        let point = Path::new("/mnt/nas one");
+        assert!(missing_mount(root, bare.as_ref(), None, Some(point)).is_some());
+        // It is there.
+        assert_eq!(
+            missing_mount(root, share.as_ref(), share.as_ref(), Some(point)),
+            None
+        );
+        // It is another one at the same place, or the inbox was moved to a local disk on purpose.
+        let other = TABLE.replace("//nas/one", "//nas/two");
+        let other = mount_of(&other, root);
+        assert_eq!(
+            missing_mount(root, other.as_ref(), share.as_ref(), None),
+            None
+        );
+        assert_eq!(
+            missing_mount(Path::new("/srv/in"), bare.as_ref(), share.as_ref(), None),
+            None
+        );
+        // Something is mounted over what was a plain folder.
+        assert_eq!(
+            missing_mount(root, share.as_ref(), bare.as_ref(), None),
+            None
+        );
     }
 
     #[test]

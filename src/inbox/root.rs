@@ -6,12 +6,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::mounts::{self, Identity};
+use super::mounts::{self, Identity, Mount};
 use super::probe::probe;
 use super::tree::Tree;
 use super::watch::Watches;
 use super::worker::Worker;
-use crate::config::Watch;
+use crate::config::{Watch, planned_mount};
 use crate::files::{advice, create_folders};
 use crate::job::{JobId, shown};
 
@@ -60,6 +60,9 @@ impl Worker {
     pub(super) fn check_root(&mut self) -> Result<bool, String> {
         let root = &self.setup.places.inbox;
         if self.identity.is_none() {
+            if let Some(why) = self.is_bare(root) {
+                return Err(why);
+            }
             create_folders(root).map_err(|error| {
                 format!(
                     "{} cannot be made: {error}. Make it, or mend its permissions",
@@ -99,6 +102,51 @@ impl Worker {
         }
     }
 
+    /// Why nothing is to be done at the root yet: what it lay on, or is to lie on, is not mounted. Asks the journal and the
+    /// table of mounts, and touches nothing.
+    fn is_bare(&self, root: &Path) -> Option<String> {
+        let journal = self.setup.ledger.journal();
+        let path = root.to_string_lossy();
+        let remembered = match self.runtime.block_on(journal.root(&path)) {
+            Ok(remembered) => remembered,
+            Err(error) => return Some(error.to_string()),
+        };
+        let remembered = remembered.and_then(|text| match serde_json::from_str::<Mount>(&text) {
+            Ok(mount) => Some(mount),
+            Err(error) => {
+                tracing::warn!(inbox = %self.setup.name, %error, "what the folder lay on before cannot be read");
+                None
+            }
+        });
+        let planned = planned_mount(root);
+        mounts::missing_mount(
+            root,
+            mounts::here(root).as_ref(),
+            remembered.as_ref(),
+            planned.as_deref(),
+        )
+    }
+
+    /// Remembers what the root lies on, for later starts.
+    fn remember(&self) {
+        let mount = self.identity.as_ref();
+        let Some(mount) = mount.and_then(|identity| identity.mount.as_ref()) else {
+            return;
+        };
+        let journal = self.setup.ledger.journal();
+        let path = self.setup.places.inbox.to_string_lossy();
+        let remembering = async {
+            let text = serde_json::to_string(mount).unwrap_or_default();
+            match journal.root(&path).await? {
+                Some(known) if known == text => Ok(()),
+                Some(_) | None => journal.remember_root(&path, &text).await,
+            }
+        };
+        if let Err(error) = self.runtime.block_on(remembering) {
+            tracing::debug!(inbox = %self.setup.name, %error, "what the folder lies on is not remembered");
+        }
+    }
+
     /// A job in progress whose file is not in `working`.
     fn hidden_job(&self) -> Option<JobId> {
         let jobs = self.setup.ledger.jobs();
@@ -134,6 +182,7 @@ impl Worker {
                 "{} cannot be made and is tried again: mend the permissions above it, or make room", folder.display()
             );
         }
+        self.remember();
         self.probe_folders();
         self.tell_of_orphans();
         self.start_watching();

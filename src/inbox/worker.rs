@@ -16,6 +16,7 @@ use super::handle::{Held, InboxHandle, InboxView, Retries, Setup};
 use super::layers::Layer;
 use super::mounts::{self, Identity};
 use super::request::Rules;
+use super::settle::Stamp;
 use super::tree::{DEFAULTS, Tree};
 use super::watch::{Hint, Watches};
 use crate::files::advice;
@@ -84,6 +85,7 @@ pub fn spawn_after(
         stop: stop.clone(),
         retries: retries.clone(),
         resumed: false,
+        corrections: HashMap::new(),
         hints: hints.clone(),
         receiver,
         runtime,
@@ -136,6 +138,8 @@ pub(super) struct Worker {
     pub(super) retries: Retries,
     /// Whether retries that an earlier process left half done were gone on with.
     pub(super) resumed: bool,
+    /// Sidecars that wait for a medium and are no correction of a job that failed, by the version that was looked at.
+    pub(super) corrections: HashMap<RelPath, Stamp>,
     pub(super) hints: Sender<Hint>,
     pub(super) receiver: Receiver<Hint>,
     pub(super) runtime: Handle,
@@ -258,7 +262,7 @@ impl Worker {
         mounts::trust(self.setup.watch, mount, events)
     }
 
-    fn settle(&self) -> Duration {
+    pub(super) fn settle(&self) -> Duration {
         let mount = self.identity.as_ref();
         let mount = mount.and_then(|identity| identity.mount.as_ref());
         let auto = match mount.is_some_and(mounts::Mount::is_local) {
@@ -469,6 +473,7 @@ impl Worker {
                 allow_unknown_models: self.setup.allow_unknown_models,
             },
             settle: self.settle(),
+            marker_required: self.setup.marker_required,
             pair_wait: self.setup.pair_wait,
             max_input: self.setup.max_input,
             defaults: &defaults,
@@ -487,6 +492,7 @@ impl Worker {
                 waiting.extend(self.take_ready(&folder, found.ready));
             }
             self.hold(&folder, waiting);
+            self.use_corrections(&folder);
         }
         self.finish_moves();
     }
@@ -617,6 +623,7 @@ mod tests {
             watch: Watch::Scan,
             scan_interval: Some(Duration::from_millis(10)),
             settle: Some(Duration::ZERO),
+            marker_required: false,
             pair_wait: Duration::ZERO,
             max_input: 1_000_000,
             ignore: Ignore::new(&[]).unwrap(),

@@ -150,6 +150,8 @@ pub enum Role {
     Sidecar,
     /// A medium that the sidecar refers to.
     Reference,
+    /// Says that another file of the job is finished.
+    Marker,
 }
 
 /// What tells the file that was looked at from another that takes its name. The device is left out: network filesystems

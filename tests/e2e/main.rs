@@ -8,6 +8,7 @@ mod commands;
 mod doubts;
 mod folders;
 mod harness;
+mod markers;
 mod names;
 mod operations;
 mod service;
