@@ -10,14 +10,14 @@ use jiff::Timestamp;
 
 use super::evaluate::{Candidate, Waiting};
 use super::handle::{expect, has_come};
-use super::mounts::{Realm, realm};
+use super::mounts::{Mount, Realm, realm};
 use super::put_back::put_back;
 use super::scan::stamp;
 use super::settle::Stamp;
 use super::take::{Taking, finish_taking, free_spot};
 use super::worker::{TRY_AGAIN, Worker};
 use crate::files::{advice, create_folders, remove_file};
-use crate::job::{Event, Folder, InputFile, Job, JobId, RelPath, Spot, State};
+use crate::job::{Event, Folder, InputFile, Job, JobId, RelPath, Spot, State, Version};
 use crate::ledger::LedgerError;
 use crate::stages::note_path;
 
@@ -249,6 +249,11 @@ impl Worker {
             }
         }
         let mut files = Vec::new();
+        let lasting = self
+            .identity
+            .as_ref()
+            .and_then(|identity| identity.mount.as_ref())
+            .is_some_and(Mount::has_lasting_inodes);
         for (role, file) in &candidate.files {
             let working =
                 free_spot(&self.setup.places.working, file, &claims.working).map_err(|error| {
@@ -269,7 +274,10 @@ impl Worker {
                 }),
                 working,
                 bytes: seen.map_or(0, |stamp| stamp.size),
-                version: seen.as_ref().map(Stamp::version),
+                version: seen.as_ref().map(|stamp| Version {
+                    inode: lasting.then_some(stamp.ino),
+                    ..stamp.version()
+                }),
                 sha256: None,
             });
         }
@@ -411,7 +419,10 @@ impl Worker {
     /// Goes on with retries that a person asked for before this thread began. False if the journal cannot be read now.
     pub(super) fn resume_retries(&self) -> bool {
         let journal = self.setup.ledger.journal();
-        let jobs = match self.runtime.block_on(journal.jobs_to_retry(&self.setup.name)) {
+        let jobs = match self
+            .runtime
+            .block_on(journal.jobs_to_retry(&self.setup.name))
+        {
             Ok(jobs) => jobs,
             Err(error) => {
                 tracing::debug!(inbox = %self.setup.name, %error, "which jobs are to run again is not known yet");
