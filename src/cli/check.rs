@@ -10,7 +10,9 @@ use super::{CommandError, Global, load, output};
 use crate::catalogue::Catalogue;
 use crate::config::{Config, ConfigError, MAX_INPUT_SIZE};
 use crate::daemon;
-use crate::inbox::{Candidate, Evaluator, Ignore, Layer, Rules, Tree, Waiting};
+use crate::inbox::{
+    Candidate, Evaluator, Ignore, Layer, Rules, Tree, Waiting, mount_here, probe, trust,
+};
 use crate::job::RelPath;
 
 /// One folder tree to check, with the rules of its inbox.
@@ -45,6 +47,9 @@ pub async fn run(global: &Global, paths: &[PathBuf], online: bool) -> Result<(),
     } else {
         report.text(config.as_ref())
     })?;
+    if let Some(config) = config.as_ref().filter(|_| paths.is_empty() && !global.json) {
+        output::text(&folders(config))?;
+    }
     if online {
         let config = config.as_ref().ok_or_else(|| {
             CommandError::Failed(
@@ -68,6 +73,24 @@ pub async fn run(global: &Global, paths: &[PathBuf], online: bool) -> Result<(),
             "{wrong} inputs are wrong and would go to `failed`; nothing was submitted"
         ))),
     }
+}
+
+/// How each inbox would be watched, and what cannot be done in its folders.
+fn folders(config: &Config) -> String {
+    let mut text = String::from("\nFolders:\n");
+    for inbox in &config.inboxes {
+        let mount = mount_here(&inbox.path);
+        let (_, watched) = trust(inbox.watch, mount.as_ref(), true);
+        text.push_str(&format!(
+            "  {} ({}): {watched}\n",
+            output::plain(&inbox.name),
+            output::plain(&inbox.path.to_string_lossy())
+        ));
+        for what in probe(&inbox.name, &daemon::places(inbox)) {
+            text.push_str(&format!("  {}\n", output::plain(&what)));
+        }
+    }
+    text
 }
 
 fn roots(config: Option<&Config>, paths: &[PathBuf]) -> Result<Vec<Root>, CommandError> {

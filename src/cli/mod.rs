@@ -233,7 +233,9 @@ pub fn main() -> ExitCode {
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .max_blocking_threads(64)
+        // Only as many as are needed are made. Each inbox has its share (`engine::Engine::with_files`), so that all of a
+        // dozen shares may hang and others still find a free one.
+        .max_blocking_threads(512)
         .enable_all()
         .build()
     {

@@ -57,6 +57,8 @@ enum Retried {
     Again(Box<Job>),
     /// Its files are on their way, and may go back.
     Coming,
+    /// It is, and cannot be taken now: why.
+    Wait(String),
     /// It is a new job.
     No,
 }
@@ -198,6 +200,13 @@ impl Worker {
             match self.retried(&candidate, files.clone())? {
                 Retried::Again(job) => jobs.push(*job),
                 Retried::Coming => self.look_later(&candidate.input.parent(), TRY_AGAIN),
+                Retried::Wait(reason) => {
+                    self.look_later(&candidate.input.parent(), TRY_AGAIN);
+                    refused.push(Waiting {
+                        input: candidate.input,
+                        reason: reason.into(),
+                    });
+                }
                 Retried::No => new.push(Job::taken(
                     id,
                     &self.setup.name,
@@ -472,9 +481,15 @@ impl Worker {
         };
         // Its old notes go before it is another try, so that none outlives a crash in between.
         for at in job.files.iter().filter_map(|file| file.at.as_ref()) {
-            match remove_file(&note_path(&self.setup.places.path(at))) {
+            let note = note_path(&self.setup.places.path(at));
+            match remove_file(&note) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    tracing::debug!(job = %job.id, %error, "the old note stays");
+                    has_come(&self.retries, &job);
+                    return Ok(Retried::Wait(format!(
+                        "the note of its last try, {}, cannot be removed: {error}. {}",
+                        note.display(),
+                        advice(&error)
+                    )));
                 }
                 _ => {}
             }

@@ -57,6 +57,8 @@ pub struct InboxView {
     pub waiting: HashMap<RelPath, Arc<Vec<Held>>>,
     /// How changes are noticed and why, for people.
     pub backend: String,
+    /// What cannot be done in which of its folders, a sentence each.
+    pub unusable: Vec<String>,
     /// Why nothing can be done with the folder now.
     pub frozen: Option<String>,
     /// Whether the first scan is over.
@@ -70,6 +72,7 @@ impl InboxView {
         InboxView {
             waiting: HashMap::new(),
             backend: String::new(),
+            unusable: Vec::new(),
             frozen: None,
             ready: false,
             beat: now,

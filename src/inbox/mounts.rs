@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use rustix::io::Errno;
 
+use crate::config::Watch;
+
 /// Filesystems whose changes all go through this kernel, so that its events tell of every change.
 const LOCAL: &[&str] = &[
     "ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "f2fs", "zfs", "bcachefs", "jfs", "reiserfs",
@@ -95,6 +97,26 @@ impl Mount {
     /// number often comes from the path or from a counter, and on SMB from the client where the server has none.
     pub fn has_lasting_inodes(&self) -> bool {
         self.is_local() && !NUMBERED_ANEW.contains(&self.kind.as_str())
+    }
+}
+
+/// How changes below a folder are noticed, for people, and whether the kernel's events are trusted to tell of each. `events`
+/// says whether there are any.
+pub fn trust(watch: Watch, mount: Option<&Mount>, events: bool) -> (bool, String) {
+    let kind = mount.map_or("a filesystem of unknown kind", |mount| mount.kind.as_str());
+    let local = mount.is_some_and(Mount::is_local);
+    match (watch, events, local) {
+        (Watch::Scan, _, _) => (false, format!("scans only, as configured, on {kind}")),
+        (Watch::Events, true, _) => (true, format!("events on {kind}, as configured, and scans")),
+        (Watch::Auto, true, true) => (true, format!("events on {kind}, and scans")),
+        (Watch::Auto, true, false) => (
+            false,
+            format!("scans on {kind}, where events do not tell of every change"),
+        ),
+        (Watch::Auto | Watch::Events, false, _) => (
+            false,
+            format!("scans on {kind}, since the kernel gives no events (too few watches)"),
+        ),
     }
 }
 

@@ -4,14 +4,19 @@ use std::collections::HashSet;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::mounts::{self, Identity};
+use super::probe::probe;
 use super::tree::Tree;
 use super::watch::Watches;
 use super::worker::Worker;
 use crate::config::Watch;
 use crate::files::{advice, create_folders};
 use crate::job::{JobId, shown};
+
+/// How often folders are tried out again while something is wrong with them.
+const PROBE_AGAIN: Duration = Duration::from_secs(10);
 
 /// Files of no job are counted up to this number.
 const ORPHANS_MAX: usize = 1_000;
@@ -129,9 +134,10 @@ impl Worker {
                 "{} cannot be made and is tried again: mend the permissions above it, or make room", folder.display()
             );
         }
+        self.probe_folders();
         self.tell_of_orphans();
         self.start_watching();
-        let backend = self.backend();
+        let (_, backend) = self.trust();
         tracing::info!(inbox = %self.setup.name, path = %self.setup.places.inbox.display(), "watching: {backend}");
     }
 
@@ -185,21 +191,33 @@ impl Worker {
             },
         };
         self.watch_folder(&self.setup.places.working.clone());
-        let backend = self.backend();
+        self.say_backend();
+    }
+
+    /// Tells those who ask for the status how changes are noticed.
+    pub(super) fn say_backend(&self) {
+        let (_, backend) = self.trust();
         self.update_view(|view| view.backend = backend);
     }
 
-    fn backend(&self) -> String {
-        let mount = self
-            .identity
-            .as_ref()
-            .and_then(|identity| identity.mount.as_ref());
-        let kind = kind(mount);
-        match (self.trusted(), self.setup.watch) {
-            (true, Watch::Events) => format!("events on {kind}, as configured, and scans"),
-            (true, _) => format!("events on {kind}, and scans"),
-            (false, Watch::Scan) => format!("scans only, as configured, on {kind}"),
-            (false, _) => format!("scans on {kind}, where events do not tell of every change"),
+    /// Tries out the folders, and says what cannot be done in them.
+    fn probe_folders(&mut self) {
+        let found = probe(&self.setup.name, &self.setup.places);
+        for what in found.iter().filter(|what| !self.unusable.contains(what)) {
+            tracing::error!(inbox = %self.setup.name, "{what}");
+        }
+        if found.is_empty() && !self.unusable.is_empty() {
+            tracing::info!(inbox = %self.setup.name, "all folders can be used again");
+        }
+        self.probed = Instant::now();
+        self.unusable = found;
+        self.update_view(|view| view.unusable.clone_from(&self.unusable));
+    }
+
+    /// Tries out the folders again where something was wrong with them.
+    pub(super) fn probe_again(&mut self) {
+        if !self.unusable.is_empty() && self.probed.elapsed() > PROBE_AGAIN {
+            self.probe_folders();
         }
     }
 

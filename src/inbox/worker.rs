@@ -18,7 +18,6 @@ use super::mounts::{self, Identity};
 use super::request::Rules;
 use super::tree::{DEFAULTS, Tree};
 use super::watch::{Hint, Watches};
-use crate::config::Watch;
 use crate::files::advice;
 use crate::job::{Event, Folder, Job, JobId, RelPath, State};
 use crate::ledger::LedgerError;
@@ -69,6 +68,8 @@ pub fn spawn_after(
         watches: None,
         identity: None,
         unmade: Vec::new(),
+        unusable: Vec::new(),
+        probed: Instant::now(),
         closed: HashSet::new(),
         dirty: BTreeSet::new(),
         thorough: true,
@@ -111,6 +112,9 @@ pub(super) struct Worker {
     pub(super) identity: Option<Identity>,
     /// Folders that could not be made when the watch began.
     pub(super) unmade: Vec<PathBuf>,
+    /// What the last probe of the folders found wrong, and when it was.
+    pub(super) unusable: Vec<String>,
+    pub(super) probed: Instant,
     pub(super) closed: HashSet<PathBuf>,
     pub(super) dirty: BTreeSet<RelPath>,
     /// Whether the next scan trusts nothing that was seen before.
@@ -153,6 +157,7 @@ impl Worker {
                     if !self.resumed {
                         self.resumed = self.resume_retries();
                     }
+                    self.probe_again();
                     for (folder, error) in self.make_folders() {
                         tracing::debug!(inbox = %self.setup.name, %error, "{} cannot be made yet", folder.display());
                     }
@@ -242,25 +247,23 @@ impl Worker {
 
     /// Whether events of this root can be trusted to tell of every change.
     pub(super) fn trusted(&self) -> bool {
-        match self.setup.watch {
-            Watch::Scan => false,
-            Watch::Events => self.watches.is_some(),
-            Watch::Auto => {
-                let local = self
-                    .identity
-                    .as_ref()
-                    .and_then(|identity| identity.mount.as_ref())
-                    .is_some_and(mounts::Mount::is_local);
-                local && self.watches.as_ref().is_some_and(|watches| !watches.full)
-            }
-        }
+        self.trust().0
+    }
+
+    /// The same, with words for people.
+    pub(super) fn trust(&self) -> (bool, String) {
+        let mount = self.identity.as_ref();
+        let mount = mount.and_then(|identity| identity.mount.as_ref());
+        let events = self.watches.as_ref().is_some_and(|watches| !watches.full);
+        mounts::trust(self.setup.watch, mount, events)
     }
 
     fn settle(&self) -> Duration {
-        let auto = if self.trusted() {
-            SETTLE_LOCAL
-        } else {
-            SETTLE_NETWORK
+        let mount = self.identity.as_ref();
+        let mount = mount.and_then(|identity| identity.mount.as_ref());
+        let auto = match mount.is_some_and(mounts::Mount::is_local) {
+            true => SETTLE_LOCAL,
+            false => SETTLE_NETWORK,
         };
         self.setup.settle.unwrap_or(auto)
     }
@@ -297,6 +300,7 @@ impl Worker {
                     "the kernel allows no more watches: folders are scanned instead. Raise them with \
                      `sysctl fs.inotify.max_user_watches=524288`"
                 );
+                self.say_backend();
             } else if !full {
                 tracing::debug!(folder = %folder.display(), %error, "the folder is not watched");
             }
@@ -588,6 +592,7 @@ mod tests {
 
     use super::*;
     use crate::catalogue::Catalogue;
+    use crate::config::Watch;
     use crate::inbox::Ignore;
     use crate::inbox::claim::is_version;
     use crate::inbox::handle::STALLED_AFTER;

@@ -42,13 +42,15 @@ pub async fn run(
         moves.to_vec(),
         places.clone(),
     );
-    let moved = blocking(move || move_all(&moving, &planned, &at, note.as_deref()))
-        .await?
-        .map_err(StageError::disk(format!(
-            "the inputs cannot be moved from {} to where they rest{}",
-            places.working.display(),
-            rest(moves, &places)
-        )))?;
+    let moved = blocking(engine, job, move || {
+        move_all(&moving, &planned, &at, note.as_deref())
+    })
+    .await?
+    .map_err(StageError::disk(format!(
+        "the inputs cannot be moved from {} to where they rest{}",
+        places.working.display(),
+        rest(moves, &places)
+    )))?;
     match moved {
         Some(files) => {
             // What is not there counts as deleted only while the folders themselves can be trusted.
@@ -106,9 +108,11 @@ async fn choose(
         format!("the folder {}", places.folder(folder).display())
     });
     let (choosing, places, earlier) = (job.clone(), places.clone(), earlier.to_vec());
-    let moves = blocking(move || choose_moves(&choosing.files, &earlier, folder, &places))
-        .await?
-        .map_err(StageError::disk(format!("{looked} cannot be looked at")))?;
+    let moves = blocking(engine, job, move || {
+        choose_moves(&choosing.files, &earlier, folder, &places)
+    })
+    .await?
+    .map_err(StageError::disk(format!("{looked} cannot be looked at")))?;
     engine
         .record(&job.id, Event::MovesChosen { moves })
         .await

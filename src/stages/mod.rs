@@ -100,10 +100,13 @@ pub async fn drive(engine: &Arc<Engine>, id: &JobId) {
 
 /// Runs work with files where it may block.
 async fn blocking<T: Send + 'static>(
+    engine: &Engine,
+    job: &Job,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, StageError> {
     // The only error is a panic inside, which the default hook has reported; the stage is done again.
-    tokio::task::spawn_blocking(work)
+    engine
+        .with_files(job, work)
         .await
         .map_err(|error| StageError::Later(format!("work with files ended early: {error}")))
 }
@@ -123,7 +126,7 @@ fn inbox(engine: &Engine, job: &Job) -> Result<crate::engine::InboxSettings, Sta
 async fn outbox(engine: &Engine, job: &Job) -> Result<std::path::PathBuf, StageError> {
     let outbox = inbox(engine, job)?.places.outbox;
     let look = outbox.clone();
-    if blocking(move || look.is_dir()).await? {
+    if blocking(engine, job, move || look.is_dir()).await? {
         Ok(outbox)
     } else {
         Err(StageError::Later(format!(
@@ -148,11 +151,11 @@ async fn take(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError> {
         ))
     };
     let root = places.inbox.clone();
-    if engine.is_frozen(&job.inbox) || !blocking(move || root.is_dir()).await? {
+    if engine.is_frozen(&job.inbox) || !blocking(engine, job, move || root.is_dir()).await? {
         return Err(away());
     }
     let (moving, target) = (job.clone(), places.clone());
-    let taking = blocking(move || finish_taking(&moving, &target))
+    let taking = blocking(engine, job, move || finish_taking(&moving, &target))
         .await?
         .map_err(StageError::disk(format!(
             "files cannot be moved from {} to {}",
@@ -185,7 +188,10 @@ async fn cancel(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError> 
         .filter_map(|file| file.at.clone())
         .collect();
     let deleted = spots.len() < job.files.len()
-        || blocking(move || spots.iter().any(|at| !places.path(at).exists())).await?;
+        || blocking(engine, job, move || {
+            spots.iter().any(|at| !places.path(at).exists())
+        })
+        .await?;
     let why = if deleted {
         "cancelled: its file was deleted or exchanged before anything was submitted"
     } else {
