@@ -10,13 +10,13 @@ use jiff::Timestamp;
 
 use super::again::Retried;
 use super::evaluate::{Candidate, Waiting};
-use super::mounts::{Realm, realm};
+use super::mounts::{Mount, Realm, realm};
 use super::scan::stamp;
 use super::settle::Stamp;
 use super::take::{Taking, finish_taking, free_spot};
 use super::worker::{TRY_AGAIN, Worker};
 use crate::files::{advice, create_folders};
-use crate::job::{Event, Folder, InputFile, Job, JobId, RelPath, Spot, State};
+use crate::job::{Event, Folder, InputFile, Job, JobId, RelPath, Spot, State, Version};
 use crate::ledger::LedgerError;
 
 /// How often single files are tried again that cannot be taken where they lie.
@@ -244,6 +244,11 @@ impl Worker {
             }
         }
         let mut files = Vec::new();
+        let lasting = self
+            .identity
+            .as_ref()
+            .and_then(|identity| identity.mount.as_ref())
+            .is_some_and(Mount::has_lasting_inodes);
         for (role, file) in &candidate.files {
             let working =
                 free_spot(&self.setup.places.working, file, &claims.working).map_err(|error| {
@@ -264,7 +269,10 @@ impl Worker {
                 }),
                 working,
                 bytes: seen.map_or(0, |stamp| stamp.size),
-                version: seen.as_ref().map(Stamp::version),
+                version: seen.as_ref().map(|stamp| Version {
+                    inode: lasting.then_some(stamp.ino),
+                    ..stamp.version()
+                }),
                 sha256: None,
             });
         }

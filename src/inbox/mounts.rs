@@ -18,6 +18,9 @@ const LOCAL: &[&str] = &[
     "vfat", "exfat", "ntfs3", "ramfs",
 ];
 
+/// Local filesystems that make up the number of a file when they first look at it, and may make up another one later.
+const NUMBERED_ANEW: &[&str] = &["vfat", "exfat"];
+
 /// The mount that a folder lies on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
@@ -89,6 +92,12 @@ impl Mount {
     /// Whether the kernel's events tell of every change.
     pub fn is_local(&self) -> bool {
         LOCAL.contains(&self.kind.as_str())
+    }
+
+    /// Whether a file keeps its inode's number when it is renamed, and when nobody has looked at it for a while. On FUSE the
+    /// number often comes from the path or from a counter, and on SMB from the client where the server has none.
+    pub fn has_lasting_inodes(&self) -> bool {
+        self.is_local() && !NUMBERED_ANEW.contains(&self.kind.as_str())
     }
 }
 
@@ -230,6 +239,20 @@ mod tests {
         assert!(local("/home"));
         assert!(!local("/mnt/nas one"));
         assert!(!local("/mnt/nas one/deep"));
+    }
+
+    #[test]
+    fn a_file_is_known_by_its_inode_only_where_that_lasts() {
+        let lasting = |path: &str| {
+            mount_of(TABLE, Path::new(path))
+                .unwrap()
+                .has_lasting_inodes()
+        };
+        assert!(lasting("/home"));
+        assert!(!lasting("/mnt/nas one/deep"));
+        let stick = TABLE.replace("ext4", "exfat");
+        let stick = mount_of(&stick, Path::new("/home")).unwrap();
+        assert!(stick.is_local() && !stick.has_lasting_inodes());
     }
 
     /// A device number as stat(2) has it.

@@ -78,7 +78,8 @@ fn lies_at(file: &InputFile, places: &Places) -> io::Result<Option<Spot>> {
     };
     for spot in [taken(file), at, taken(file)] {
         let now = stamp_if_there(&places.path(&spot))?.map(|stamp| stamp.version());
-        if now.is_some() && (file.version.is_none() || now == file.version) {
+        let is_it = now.is_some_and(|now| file.version.is_none_or(|version| version.is(&now)));
+        if is_it {
             return Ok(Some(spot));
         }
     }

@@ -158,12 +158,23 @@ pub enum Role {
 /// get another one with each mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {
-    /// The inode.
-    pub inode: u64,
+    /// The inode; `None` where the filesystem gives a file another number when it is renamed, or forgets it.
+    pub inode: Option<u64>,
     /// Size in bytes.
     pub bytes: u64,
     /// Time of the last change of content, in nanoseconds since 1970, as the filesystem tells it.
     pub modified: i64,
+}
+
+impl Version {
+    /// Whether a file that is like `now` is this version of it.
+    pub fn is(&self, now: &Version) -> bool {
+        let same_file = match (self.inode, now.inode) {
+            (Some(then), Some(now)) => then == now,
+            (Some(_) | None, None) | (None, Some(_)) => true,
+        };
+        same_file && (self.bytes, self.modified) == (now.bytes, now.modified)
+    }
 }
 
 /// A file that belongs to a job and travels with it.
@@ -195,6 +206,23 @@ mod tests {
         let path = RelPath::new(Path::new(OsStr::from_bytes(b"shoes/r\xffd.jpg"))).unwrap();
         let text = serde_json::to_string(&path).unwrap();
         assert_eq!(serde_json::from_str::<RelPath>(&text).unwrap(), path);
+    }
+
+    #[test]
+    fn a_version_is_known_by_its_inode_where_that_lasts() {
+        let version = |inode, bytes| Version {
+            inode,
+            bytes,
+            modified: 3,
+        };
+        assert!(version(Some(1), 2).is(&version(Some(1), 2)));
+        assert!(!version(Some(1), 2).is(&version(Some(9), 2)));
+        assert!(version(None, 2).is(&version(Some(9), 2)));
+        assert!(!version(None, 2).is(&version(Some(1), 9)));
+        // As 0.1.0 wrote it.
+        let old = r#"{"inode":1,"bytes":2,"modified":3}"#;
+        let old: Version = serde_json::from_str(old).unwrap();
+        assert_eq!(old, version(Some(1), 2));
     }
 
     #[test]
