@@ -16,7 +16,9 @@ use super::settle::Stamp;
 use super::take::{Taking, finish_taking, free_spot};
 use super::worker::{TRY_AGAIN, Worker};
 use crate::files::{advice, create_folders};
-use crate::job::{Event, Folder, InputFile, Job, JobId, RelPath, Spot, State, Version};
+use crate::job::{
+    Event, Folder, InputFile, Job, JobId, RelPath, Spot, State, Version, working_inside,
+};
 use crate::ledger::LedgerError;
 
 /// How often single files are tried again that cannot be taken where they lie.
@@ -31,8 +33,8 @@ struct Claims {
     dropped: HashSet<RelPath>,
     /// Paths below the inbox of files that are taken in this round.
     used: HashSet<RelPath>,
-    /// Paths below `working`.
-    working: HashSet<RelPath>,
+    /// Paths below `working`, and below the folder that takes its place on each mount inside the inbox.
+    working: HashMap<Option<RelPath>, HashSet<RelPath>>,
     /// Where `working` lies.
     realm: Realm,
     /// Where the inbox's folders lie.
@@ -126,7 +128,7 @@ impl Worker {
         let mut claims = Claims {
             dropped: HashSet::new(),
             used: HashSet::new(),
-            working: HashSet::new(),
+            working: HashMap::new(),
             realm: realm_of(working)?,
             realms: HashMap::new(),
         };
@@ -137,7 +139,8 @@ impl Worker {
             // Files of a job whose renames did not succeed yet still lie in the inbox.
             let taking = matches!(job.state, State::Taking { .. });
             for file in &job.files {
-                claims.working.insert(file.working.clone());
+                let working = claims.working.entry(file.mount.clone()).or_default();
+                working.insert(file.working.clone());
                 if taking {
                     claims.dropped.insert(file.dropped.clone());
                 }
@@ -226,7 +229,7 @@ impl Worker {
             if claims.dropped.contains(file) {
                 return Err(Refusal::Claimed);
             }
-            self.can_be_renamed(&file.parent(), claims)?;
+            self.mount_inside(&file.parent(), claims)?;
             // Changed since it was looked at, or another job of this round has it.
             if claims.used.contains(file) {
                 return Err(Refusal::LookAgain);
@@ -244,21 +247,29 @@ impl Worker {
             }
         }
         let mut files = Vec::new();
-        let lasting = self
-            .identity
-            .as_ref()
-            .and_then(|identity| identity.mount.as_ref())
-            .is_some_and(Mount::has_lasting_inodes);
         for (role, file) in &candidate.files {
-            let working =
-                free_spot(&self.setup.places.working, file, &claims.working).map_err(|error| {
-                    Refusal::Wait(format!(
-                        "no place can be found for it in {}: {error}. {}",
-                        self.setup.places.working.display(),
-                        advice(&error)
-                    ))
-                })?;
-            claims.working.insert(working.clone());
+            let mount = self.mount_inside(&file.parent(), claims)?;
+            let lasting = self
+                .mount_of(&file.parent())
+                .is_some_and(Mount::has_lasting_inodes);
+            let (folder, wanted) = match &mount {
+                None => (self.setup.places.working.clone(), file.clone()),
+                Some(mount) => {
+                    let below = file.as_path().strip_prefix(mount.as_path());
+                    let below = below.ok().and_then(RelPath::new);
+                    let folder = self.tree.absolute(&working_inside(mount));
+                    (folder, below.unwrap_or_else(|| file.clone()))
+                }
+            };
+            let promised = claims.working.entry(mount.clone()).or_default();
+            let working = free_spot(&folder, &wanted, promised).map_err(|error| {
+                Refusal::Wait(format!(
+                    "no place can be found for it in {}: {error}. {}",
+                    folder.display(),
+                    advice(&error)
+                ))
+            })?;
+            promised.insert(working.clone());
             let seen = self.tree.sighting(file).map(|sighting| sighting.stamp);
             files.push(InputFile {
                 role: *role,
@@ -268,6 +279,7 @@ impl Worker {
                     path: file.clone(),
                 }),
                 working,
+                mount,
                 bytes: seen.map_or(0, |stamp| stamp.size),
                 version: seen.as_ref().map(|stamp| Version {
                     inode: lasting.then_some(stamp.ino),
@@ -282,37 +294,43 @@ impl Worker {
         Ok(files)
     }
 
-    /// Whether files of a folder can be renamed into `working`: not where another filesystem is mounted inside the inbox.
-    fn can_be_renamed(&self, folder: &RelPath, claims: &mut Claims) -> Result<(), Refusal> {
-        let found = match claims.realms.get(folder) {
-            Some(realm) => *realm,
-            None => match realm(&self.tree.absolute(folder)) {
-                Ok(realm) => {
-                    claims.realms.insert(folder.clone(), realm);
-                    realm
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    return Err(Refusal::LookAgain);
-                }
-                Err(error) => {
-                    return Err(Refusal::Wait(format!(
-                        "its folder cannot be looked at: {error}"
-                    )));
-                }
-            },
-        };
+    /// The mount inside the inbox that a folder lies on; `None` where it is the inbox's own.
+    fn mount_inside(
+        &self,
+        folder: &RelPath,
+        claims: &mut Claims,
+    ) -> Result<Option<RelPath>, Refusal> {
+        let found = self.realm_of(folder, claims)?;
         if found == claims.realm {
-            Ok(())
-        } else if folder.is_root() {
-            Err(Refusal::Wait(format!(
+            return Ok(None);
+        }
+        if folder.is_root() || found == self.realm_of(&RelPath::default(), claims)? {
+            return Err(Refusal::Wait(format!(
                 "`working` ({}) lies on another filesystem or mount than the inbox: configure a folder on the same one",
                 self.setup.places.working.display()
-            )))
-        } else {
-            Err(Refusal::Wait(
-                "it lies on another filesystem than the inbox (a mount inside it): configure that folder as an inbox of its own"
-                    .to_owned(),
-            ))
+            )));
+        }
+        // The topmost folder that lies on it.
+        let mut top = folder.clone();
+        while !top.is_root() && self.realm_of(&top.parent(), claims)? == found {
+            top = top.parent();
+        }
+        Ok(Some(top))
+    }
+
+    fn realm_of(&self, folder: &RelPath, claims: &mut Claims) -> Result<Realm, Refusal> {
+        if let Some(realm) = claims.realms.get(folder) {
+            return Ok(*realm);
+        }
+        match realm(&self.tree.absolute(folder)) {
+            Ok(realm) => {
+                claims.realms.insert(folder.clone(), realm);
+                Ok(realm)
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Refusal::LookAgain),
+            Err(error) => Err(Refusal::Wait(format!(
+                "its folder cannot be looked at: {error}"
+            ))),
         }
     }
 
@@ -379,7 +397,7 @@ impl Worker {
             .files
             .iter()
             .filter_map(|file| {
-                let path = self.setup.places.working.join(file.working.as_path());
+                let path = self.setup.places.path(&file.taken_at());
                 path.parent().map(Path::to_owned)
             })
             .collect();

@@ -38,7 +38,7 @@ pub use evaluate::{Candidate, Evaluator, Waiting};
 pub use handle::{Held, InboxHandle, InboxView, Setup};
 pub use layers::Finding;
 pub use layers::Layer;
-pub use mounts::{Mount, here as mount_here, trust};
+pub use mounts::{Mount, here as mount_here, is_mounted, trust};
 pub use probe::probe;
 pub use put_back::{NotPutBack, put_back};
 pub use request::{Outcome, Rules, settles_endpoint};

@@ -1,5 +1,6 @@
 //! What kind of filesystem a folder lies on, read from the kernel's table of mounts: asking the filesystem itself can hang.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -11,6 +12,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Watch;
+use crate::job::RelPath;
 
 /// Filesystems whose changes all go through this kernel, so that its events tell of every change.
 const LOCAL: &[&str] = &[
@@ -200,6 +202,33 @@ fn unescape(text: &str) -> PathBuf {
     PathBuf::from(OsString::from_vec(bytes))
 }
 
+/// What is mounted below a folder, from the text of `/proc/self/mountinfo`: each path below it once, with the last mount there.
+pub fn mounts_below(table: &str, root: &Path) -> Vec<(RelPath, Mount)> {
+    let mut found: BTreeMap<RelPath, Mount> = BTreeMap::new();
+    for mount in table.lines().filter_map(parse_line) {
+        let below = mount.point.strip_prefix(root).ok();
+        if let Some(below) = below.and_then(RelPath::new).filter(|at| !at.is_root()) {
+            found.insert(below, mount);
+        }
+    }
+    found.into_iter().collect()
+}
+
+/// The same on this machine; nothing where the table cannot be read.
+pub fn below(root: &Path) -> Vec<(RelPath, Mount)> {
+    let table = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+    mounts_below(&String::from_utf8_lossy(&table), root)
+}
+
+/// Whether something is mounted at a folder below an inbox, or at least not what the inbox itself lies on. Hangs where that
+/// does.
+pub fn is_mounted(inbox: &Path, at: &RelPath) -> bool {
+    match (realm(inbox), realm(&inbox.join(at.as_path()))) {
+        (Ok(own), Ok(there)) => own != there,
+        (Err(_), _) | (_, Err(_)) => false,
+    }
+}
+
 /// The mount of a path on this machine; `None` where the table cannot be read.
 pub fn here(path: &Path) -> Option<Mount> {
     match std::fs::read("/proc/self/mountinfo") {
@@ -231,6 +260,17 @@ mod tests {
         assert_eq!(kind("/mnt/nas one/deep/in").as_deref(), Some("fuse.rclone"));
         assert_eq!(kind("/srv/in").as_deref(), Some("nfs4"));
         assert_eq!(kind("/srvx").as_deref(), Some("ext4"));
+    }
+
+    #[test]
+    fn row_02_mounts_inside_an_inbox_are_known_by_their_folders() {
+        let found = mounts_below(TABLE, Path::new("/mnt/nas one"));
+        let found: Vec<_> = found
+            .iter()
+            .map(|(at, mount)| (at.to_string(), mount.kind.as_str()))
+            .collect();
+        assert_eq!(found, [("deep".to_owned(), "fuse.rclone")]);
+        assert_eq!(mounts_below(TABLE, Path::new("/srv/in")), []);
     }
 
     #[test]

@@ -158,6 +158,7 @@ mod tests {
                     path: path.clone(),
                 }),
                 working: path,
+                mount: None,
                 bytes: 1,
                 version: None,
                 sha256: None,

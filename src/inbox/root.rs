@@ -245,7 +245,11 @@ impl Worker {
 
     /// Tells those who ask for the status how changes are noticed.
     pub(super) fn say_backend(&self) {
-        let (_, backend) = self.trust();
+        let (trusted, mut backend) = self.trust();
+        for (at, mount) in &self.inside {
+            let (_, how) = mounts::trust(self.setup.watch, Some(mount), trusted);
+            backend.push_str(&format!("; below {at}: {how}"));
+        }
         self.update_view(|view| view.backend = backend);
     }
 

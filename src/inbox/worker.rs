@@ -14,13 +14,14 @@ use tokio::runtime::Handle;
 use super::evaluate::{Evaluator, Waiting};
 use super::handle::{Held, InboxHandle, InboxView, Retries, Setup};
 use super::layers::Layer;
-use super::mounts::{self, Identity};
+use super::mounts::{self, Identity, Mount};
 use super::request::Rules;
 use super::settle::Stamp;
 use super::tree::{DEFAULTS, Tree};
 use super::watch::{Hint, Watches};
+use crate::config::Watch;
 use crate::files::advice;
-use crate::job::{Event, Folder, Job, JobId, RelPath, State};
+use crate::job::{Event, Job, JobId, RelPath, State};
 use crate::ledger::LedgerError;
 
 /// How long a file must be quiet, where nobody set it.
@@ -68,6 +69,7 @@ pub fn spawn_after(
         defaults: setup.defaults.clone(),
         watches: None,
         identity: None,
+        inside: Vec::new(),
         unmade: Vec::new(),
         unusable: Vec::new(),
         probed: Instant::now(),
@@ -112,6 +114,8 @@ pub(super) struct Worker {
     pub(super) defaults: Layer,
     pub(super) watches: Option<Watches>,
     pub(super) identity: Option<Identity>,
+    /// What is mounted inside the inbox, and where.
+    pub(super) inside: Vec<(RelPath, Mount)>,
     /// Folders that could not be made when the watch began.
     pub(super) unmade: Vec<PathBuf>,
     /// What the last probe of the folders found wrong, and when it was.
@@ -149,6 +153,7 @@ impl Worker {
     fn run(mut self, before: Option<JoinHandle<()>>) {
         self.wait_for(before);
         let mut next_scan = Instant::now();
+        let mut next_inside = Instant::now();
         let mut hint = None;
         while !self.is_stopped() {
             self.beat();
@@ -174,12 +179,19 @@ impl Worker {
             }
             let now = Instant::now();
             let mut working_changed = self.note_hints(hint.take(), &mut next_scan);
+            self.note_mounts();
             let full = now >= next_scan;
             if full {
                 self.mark_all();
                 working_changed = true;
             }
+            let inside = !full && now >= next_inside && self.trusted() && self.mark_inside();
+            working_changed |= inside;
             self.scan(now);
+            if full || inside {
+                let pause = self.interval_alone(now.elapsed());
+                next_inside = Instant::now().checked_add(pause).unwrap_or(now);
+            }
             if full {
                 // What waited in folders that went away while nobody could look.
                 let tree = &self.tree;
@@ -195,7 +207,14 @@ impl Worker {
                 self.notice_deleted();
             }
             self.publish();
-            let wake = self.due.values().copied().chain([next_scan]).min();
+            let inside = (self.trusted() && !self.inside.is_empty()).then_some(next_inside);
+            let wake = self
+                .due
+                .values()
+                .copied()
+                .chain([next_scan])
+                .chain(inside)
+                .min();
             hint = self.wait(wake);
         }
     }
@@ -208,7 +227,9 @@ impl Worker {
         let all: Vec<RelPath> = self
             .tree
             .folders()
-            .filter(|folder| thorough || !self.tree.is_unchanged(folder))
+            .filter(|folder| {
+                thorough || !self.trusted_in(folder) || !self.tree.is_unchanged(folder)
+            })
             .cloned()
             .collect();
         self.dirty.extend(all);
@@ -262,14 +283,68 @@ impl Worker {
         mounts::trust(self.setup.watch, mount, events)
     }
 
-    pub(super) fn settle(&self) -> Duration {
-        let mount = self.identity.as_ref();
-        let mount = mount.and_then(|identity| identity.mount.as_ref());
-        let auto = match mount.is_some_and(mounts::Mount::is_local) {
+    /// The mount that a folder of the inbox lies on.
+    pub(super) fn mount_of(&self, folder: &RelPath) -> Option<&Mount> {
+        let inside = self
+            .inside
+            .iter()
+            .filter(|(at, _)| folder.as_path().starts_with(at.as_path()));
+        // Of nested ones the deepest.
+        let inside = inside.max_by_key(|(at, _)| at.as_path().components().count());
+        match inside {
+            Some((_, mount)) => Some(mount),
+            None => self.identity.as_ref()?.mount.as_ref(),
+        }
+    }
+
+    /// Whether events can be trusted to tell of every change in a folder: what is true of the inbox need not be true of what
+    /// is mounted inside it.
+    fn trusted_in(&self, folder: &RelPath) -> bool {
+        match self.setup.watch {
+            Watch::Auto => self.trusted() && self.mount_of(folder).is_some_and(Mount::is_local),
+            Watch::Events | Watch::Scan => self.trusted(),
+        }
+    }
+
+    /// How long a file in a folder must be quiet.
+    pub(super) fn settle(&self, folder: &RelPath) -> Duration {
+        let auto = match self.mount_of(folder).is_some_and(Mount::is_local) {
             true => SETTLE_LOCAL,
             false => SETTLE_NETWORK,
         };
         self.setup.settle.unwrap_or(auto)
+    }
+
+    /// Notes what is mounted inside the inbox now. What came or went is looked at.
+    fn note_mounts(&mut self) {
+        let now = mounts::below(&self.setup.places.inbox);
+        if now == self.inside {
+            return;
+        }
+        let before = std::mem::replace(&mut self.inside, now);
+        for (at, mount) in &self.inside {
+            if !before.iter().any(|(known, _)| known == at) {
+                let (_, how) = mounts::trust(self.setup.watch, Some(mount), self.trusted());
+                tracing::info!(inbox = %self.setup.name, folder = %at, "another filesystem is mounted here: {how}");
+            }
+        }
+        let changed = before.iter().chain(&self.inside).map(|(at, _)| at.clone());
+        self.dirty.extend(changed);
+        self.say_backend();
+    }
+
+    /// Marks the folders that events say too little of although they can be trusted in the inbox itself. Answers whether there
+    /// are any.
+    fn mark_inside(&mut self) -> bool {
+        let quiet: Vec<RelPath> = self
+            .tree
+            .folders()
+            .filter(|folder| !self.trusted_in(folder))
+            .cloned()
+            .collect();
+        let any = !quiet.is_empty();
+        self.dirty.extend(quiet);
+        any
     }
 
     fn interval(&self, cost: Duration) -> Duration {
@@ -283,8 +358,15 @@ impl Worker {
             let gentle = SCAN_PER_FOLDER.saturating_mul(folders);
             fair.saturating_mul(5).max(SCAN_WITH_EVENTS).max(gentle)
         } else {
-            fair.clamp(SCAN_ALONE_MIN, SCAN_ALONE_MAX)
+            self.interval_alone(cost)
         }
+    }
+
+    /// The same where nothing but scans tells of changes.
+    fn interval_alone(&self, cost: Duration) -> Duration {
+        let fair = cost.saturating_mul(SCAN_SHARE);
+        let auto = fair.clamp(SCAN_ALONE_MIN, SCAN_ALONE_MAX);
+        self.setup.scan_interval.unwrap_or(auto)
     }
 
     pub(super) fn update_view<T>(&self, change: impl FnOnce(&mut InboxView) -> T) -> T {
@@ -375,16 +457,15 @@ impl Worker {
     fn note_defaults(&mut self, path: &Path, closed: bool) -> Option<PathBuf> {
         let folder = path.parent()?;
         let below = folder.strip_prefix(&self.setup.places.inbox).ok()?;
-        if self.trusted() {
-            self.tree
-                .note_defaults(&RelPath::new(below)?, closed, Instant::now());
+        let below = RelPath::new(below)?;
+        if self.trusted_in(&below) {
+            self.tree.note_defaults(&below, closed, Instant::now());
         }
         Some(folder.to_owned())
     }
 
     /// Looks at every folder that may have changed, and at those that are new below them.
     fn scan(&mut self, now: Instant) {
-        let trusted = self.trusted();
         let mut stack: Vec<RelPath> = std::mem::take(&mut self.dirty).into_iter().collect();
         if stack.is_empty() {
             self.closed.clear();
@@ -402,6 +483,7 @@ impl Worker {
             let absolute = self.tree.absolute(&folder);
             // Watch before looking: what comes between the two is then hinted at.
             self.watch_folder(&absolute);
+            let trusted = self.trusted_in(&folder);
             let closed = &self.closed;
             match self
                 .tree
@@ -472,7 +554,7 @@ impl Worker {
                 catalogue: &catalogue,
                 allow_unknown_models: self.setup.allow_unknown_models,
             },
-            settle: self.settle(),
+            settle: SETTLE_NETWORK,
             marker_required: self.setup.marker_required,
             pair_wait: self.setup.pair_wait,
             max_input: self.setup.max_input,
@@ -483,6 +565,10 @@ impl Worker {
                 break;
             }
             self.beat();
+            let evaluator = Evaluator {
+                settle: self.settle(&folder),
+                ..evaluator
+            };
             let found = evaluator.folder(&mut self.tree, &folder, &named, now);
             if let Some(at) = found.look_again {
                 self.due.insert(folder.clone(), at);
@@ -565,11 +651,15 @@ impl Worker {
     pub(super) fn is_deleted(&self, job: &Job) -> bool {
         job.files.iter().any(|file| {
             file.at.as_ref().is_some_and(|at| {
-                at.folder == Folder::Working
+                *at == file.taken_at()
                     && matches!(
                         std::fs::symlink_metadata(self.setup.places.path(at)),
                         Err(error) if error.kind() == std::io::ErrorKind::NotFound
                     )
+                    // A mount inside the inbox that went away has deleted nothing.
+                    && file.mount.as_ref().is_none_or(|mount| {
+                        mounts::is_mounted(&self.setup.places.inbox, mount)
+                    })
             })
         })
     }
@@ -598,7 +688,6 @@ mod tests {
 
     use super::*;
     use crate::catalogue::Catalogue;
-    use crate::config::Watch;
     use crate::inbox::Ignore;
     use crate::inbox::claim::is_version;
     use crate::inbox::handle::STALLED_AFTER;

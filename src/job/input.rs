@@ -188,6 +188,10 @@ pub struct InputFile {
     pub at: Option<Spot>,
     /// Where it lies in `working/` while the job is in progress.
     pub working: RelPath,
+    /// The folder below the inbox at which the filesystem is mounted that it was dropped on; `None` where that is the inbox's
+    /// own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mount: Option<RelPath>,
     /// Its size in bytes when it was taken.
     pub bytes: u64,
     /// Which version of the file was looked at when the job was made; `None` in journals of 0.1.0.
@@ -195,6 +199,31 @@ pub struct InputFile {
     pub version: Option<Version>,
     /// Hex SHA-256 of its content, known once it was made ready for the API.
     pub sha256: Option<String>,
+}
+
+/// The folder for inputs in progress at the top of a filesystem that is mounted inside an inbox.
+const WORKING_INSIDE: &str = "_working";
+
+impl InputFile {
+    /// Where it lies while its job is in progress: in `working` or, since only a rename within one mount is atomic, in a
+    /// folder of its own on the mount inside the inbox that it was dropped on.
+    pub fn taken_at(&self) -> Spot {
+        match &self.mount {
+            None => Spot {
+                folder: Folder::Working,
+                path: self.working.clone(),
+            },
+            Some(mount) => Spot {
+                folder: Folder::Inbox,
+                path: RelPath(working_inside(mount).0.join(&self.working.0)),
+            },
+        }
+    }
+}
+
+/// The folder for inputs in progress of a mount inside an inbox.
+pub fn working_inside(mount: &RelPath) -> RelPath {
+    mount.join(OsStr::new(WORKING_INSIDE))
 }
 
 #[cfg(test)]

@@ -15,7 +15,9 @@ use crate::files::{
     unfinished, write_over,
 };
 use crate::inbox::free_spot;
-use crate::job::{Event, FailureKind, Folder, InputFile, Job, Move, Role, Spot, State, Verdict};
+use crate::job::{
+    Event, FailureKind, Folder, InputFile, Job, Move, Role, Spot, State, Verdict, working_inside,
+};
 use crate::places::Places;
 
 /// Behind an input's name, its note's.
@@ -177,7 +179,11 @@ fn move_all(
             continue;
         };
         let source = places.path(&from);
-        emptied.extend(source.parent().map(Path::to_owned));
+        let top = match &file.mount {
+            None => places.working.clone(),
+            Some(mount) => places.inbox.join(working_inside(mount).as_path()),
+        };
+        emptied.extend(source.parent().map(|folder| (folder.to_owned(), top)));
         // A doubt that is settled leaves its note, or as much of it as a crash let be written.
         let note = note_path(&source);
         remove_if_there(&unfinished(&note)?)?;
@@ -223,8 +229,8 @@ fn move_all(
             write_note(&path, note)?;
         }
     }
-    for folder in emptied {
-        remove_empty(&folder, &places.working);
+    for (folder, top) in emptied {
+        remove_empty(&folder, &top);
     }
     Ok(Some(files))
 }
@@ -392,6 +398,7 @@ mod tests {
                 path: path(name),
             }),
             working: path(name),
+            mount: None,
             bytes: 1,
             version: None,
             sha256: None,

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use crate::engine::Engine;
 use crate::files::advice;
-use crate::inbox::{Taking, finish_taking};
+use crate::inbox::{Taking, finish_taking, is_mounted};
 use crate::job::{Event, Failure, FailureKind, Job, JobId, State};
 use crate::retry::Trouble;
 
@@ -136,6 +136,35 @@ async fn outbox(engine: &Engine, job: &Job) -> Result<std::path::PathBuf, StageE
     }
 }
 
+/// Whether what a job's files were dropped on is mounted, where that is another filesystem inside the inbox. One that went
+/// away says nothing about the files that lie on it.
+///
+/// # Errors
+/// It is away: the stage is done again.
+async fn mounted(
+    engine: &Engine,
+    job: &Job,
+    places: &crate::places::Places,
+) -> Result<(), StageError> {
+    let mounts: Vec<_> = job
+        .files
+        .iter()
+        .filter_map(|file| file.mount.clone())
+        .collect();
+    if mounts.is_empty() {
+        return Ok(());
+    }
+    let inbox = places.inbox.clone();
+    let missing = move || mounts.into_iter().find(|mount| !is_mounted(&inbox, mount));
+    match blocking(engine, job, missing).await? {
+        None => Ok(()),
+        Some(mount) => Err(StageError::Later(format!(
+            "nothing is mounted at {}, where its files lie: is the share offline? Nothing in it is taken as deleted",
+            places.inbox.join(mount.as_path()).display()
+        ))),
+    }
+}
+
 /// Finishes a take that a crash or a folder's trouble interrupted.
 async fn take(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError> {
     let places = inbox(engine, job)?.places;
@@ -154,6 +183,7 @@ async fn take(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError> {
     if engine.is_frozen(&job.inbox) || !blocking(engine, job, move || root.is_dir()).await? {
         return Err(away());
     }
+    mounted(engine, job, &places).await?;
     let (moving, target) = (job.clone(), places.clone());
     let taking = blocking(engine, job, move || finish_taking(&moving, &target))
         .await?
@@ -167,6 +197,7 @@ async fn take(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError> {
         // What is missing from a folder that went away meanwhile was not removed by anybody.
         Taking::Undone(_) if engine.is_frozen(&job.inbox) => return Err(away()),
         Taking::Undone(files) => {
+            mounted(engine, job, &places).await?;
             tracing::info!(job = %job.id, input = %job.input, "its files were removed or exchanged before they were taken");
             Event::NotTaken { files }
         }

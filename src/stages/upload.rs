@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
-use super::{StageError, blocking, inbox};
+use super::{StageError, blocking, inbox, mounted};
 use crate::catalogue::set_slot;
 use crate::engine::{Engine, HANGS_AFTER, SENDING_HANGS_AFTER};
 use crate::files::{open_beneath, sha256_of};
@@ -165,7 +165,7 @@ pub(super) async fn reachable(
             places.inbox.display()
         )));
     }
-    Ok(())
+    mounted(engine, job, places).await
 }
 
 /// What it means that a file cannot be read; `gone` if it is really not there any more.

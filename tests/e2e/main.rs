@@ -9,6 +9,7 @@ mod doubts;
 mod folders;
 mod harness;
 mod markers;
+mod mounts_inside;
 mod names;
 mod operations;
 mod service;
