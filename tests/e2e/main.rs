@@ -14,4 +14,5 @@ mod names;
 mod operations;
 mod service;
 mod sidecars;
+mod spending;
 mod status_file;
