@@ -11,6 +11,7 @@ mod harness;
 mod markers;
 mod mounts_inside;
 mod names;
+mod notify;
 mod operations;
 mod service;
 mod sidecars;
