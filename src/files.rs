@@ -122,6 +122,22 @@ pub fn open_plain(path: &Path) -> io::Result<File> {
     plain(file)
 }
 
+/// Whether some bytes of a file were never written: its writer reserved the room, or passed over them and may come back. Where the
+/// filesystem cannot tell, it says that there are none. Moves the file's position.
+///
+/// # Errors
+/// The file cannot be looked at.
+pub fn has_hole(file: &File) -> io::Result<bool> {
+    let bytes = file.metadata()?.len();
+    match rustix::fs::seek(file, rustix::fs::SeekFrom::Hole(0)) {
+        // The end of the file counts as a hole, too.
+        Ok(at) => Ok(at < bytes),
+        // An empty file, or a filesystem without the notion.
+        Err(Errno::NXIO | Errno::INVAL | Errno::OPNOTSUPP) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Opens a plain file below a folder to read it. No link is followed on the way from `root` to it, whatever is exchanged
 /// meanwhile, so what is read lies below `root`; a pipe or a device is an error and not a wait without end.
 ///

@@ -411,7 +411,10 @@ impl Worker {
     /// Goes on with retries that a person asked for before this thread began. False if the journal cannot be read now.
     pub(super) fn resume_retries(&self) -> bool {
         let journal = self.setup.ledger.journal();
-        let jobs = match self.runtime.block_on(journal.jobs_to_retry(&self.setup.name)) {
+        let jobs = match self
+            .runtime
+            .block_on(journal.jobs_to_retry(&self.setup.name))
+        {
             Ok(jobs) => jobs,
             Err(error) => {
                 tracing::debug!(inbox = %self.setup.name, %error, "which jobs are to run again is not known yet");

@@ -158,7 +158,14 @@ mod tests {
         };
         let input = RelPath::new(Path::new("cat.jpg")).unwrap();
         let id = JobId::random();
-        let job = Job::taken(id, "studio", input, files, Err(failure), Timestamp::UNIX_EPOCH);
+        let job = Job::taken(
+            id,
+            "studio",
+            input,
+            files,
+            Err(failure),
+            Timestamp::UNIX_EPOCH,
+        );
         (dir, places, job)
     }
 

@@ -106,7 +106,7 @@ impl Worker {
     fn forget_all(&mut self) {
         self.tree = Tree::new(self.setup.places.inbox.clone(), self.setup.ignore.clone());
         self.watches = None;
-        self.closed.clear();
+        self.writers.clear();
         self.dirty.clear();
         self.due.clear();
         self.thorough = true;

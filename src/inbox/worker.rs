@@ -1,6 +1,6 @@
 //! The thread of one inbox: scan, judge, pair, take; then wait for a hint or for time to pass.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -16,6 +16,7 @@ use super::handle::{Held, InboxHandle, InboxView, Retries, Setup};
 use super::layers::Layer;
 use super::mounts::{self, Identity};
 use super::request::Rules;
+use super::settle::Writer;
 use super::tree::{DEFAULTS, Tree};
 use super::watch::{Hint, Watches};
 use crate::config::Watch;
@@ -69,7 +70,7 @@ pub fn spawn_after(
         watches: None,
         identity: None,
         unmade: Vec::new(),
-        closed: HashSet::new(),
+        writers: HashMap::new(),
         dirty: BTreeSet::new(),
         thorough: true,
         due: HashMap::new(),
@@ -111,7 +112,8 @@ pub(super) struct Worker {
     pub(super) identity: Option<Identity>,
     /// Folders that could not be made when the watch began.
     pub(super) unmade: Vec<PathBuf>,
-    pub(super) closed: HashSet<PathBuf>,
+    /// What events said of the writers of files since those were looked at.
+    pub(super) writers: HashMap<PathBuf, Writer>,
     pub(super) dirty: BTreeSet<RelPath>,
     /// Whether the next scan trusts nothing that was seen before.
     pub(super) thorough: bool,
@@ -328,12 +330,13 @@ impl Worker {
                 }
                 Hint::Closed(path) => {
                     let folder = path.parent().map(Path::to_owned);
-                    self.closed.insert(path);
+                    self.writers.insert(path, Writer::Done);
                     folder
                 }
                 Hint::Written(path) => {
-                    self.closed.remove(&path);
-                    path.parent().map(Path::to_owned)
+                    let folder = path.parent().map(Path::to_owned);
+                    self.writers.insert(path, Writer::Busy);
+                    folder
                 }
                 Hint::Folder(path) => {
                     // Made or removed.
@@ -379,7 +382,7 @@ impl Worker {
         let trusted = self.trusted();
         let mut stack: Vec<RelPath> = std::mem::take(&mut self.dirty).into_iter().collect();
         if stack.is_empty() {
-            self.closed.clear();
+            self.writers.clear();
             return;
         }
         while let Some(folder) = stack.pop() {
@@ -394,11 +397,12 @@ impl Worker {
             let absolute = self.tree.absolute(&folder);
             // Watch before looking: what comes between the two is then hinted at.
             self.watch_folder(&absolute);
-            let closed = &self.closed;
-            match self
-                .tree
-                .scan(&folder, &|path| trusted && closed.contains(path), now)
-            {
+            let writers = trusted.then_some(&self.writers);
+            let writer = |path: &Path| {
+                let told = writers.and_then(|writers| writers.get(path));
+                told.copied().unwrap_or(Writer::Unknown)
+            };
+            match self.tree.scan(&folder, &writer, now) {
                 Ok(new) => {
                     self.unreadable.remove(&folder);
                     stack.extend(new);
@@ -419,7 +423,7 @@ impl Worker {
             }
         }
         // Their folders have been looked at; hints of other places are of no use to anybody.
-        self.closed.clear();
+        self.writers.clear();
         for folder in self.tree.take_gone() {
             let absolute = self.tree.absolute(&folder);
             if let Some(watches) = &mut self.watches {

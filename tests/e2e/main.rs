@@ -13,3 +13,4 @@ mod operations;
 mod service;
 mod sidecars;
 mod status_file;
+mod writers;
