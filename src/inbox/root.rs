@@ -179,12 +179,21 @@ impl Worker {
             Watch::Auto | Watch::Events => match Watches::new(self.hints.clone()) {
                 Ok(watches) => Some(watches),
                 Err(error) => {
-                    tracing::warn!(inbox = %self.setup.name, %error, "the kernel gives no events: the folder is scanned");
+                    tracing::warn!(
+                        inbox = %self.setup.name, %error,
+                        "the kernel gives no events: folders are scanned instead. Where it is for want of instances, raise them with \
+                         `sysctl fs.inotify.max_user_instances=1024`"
+                    );
                     None
                 }
             },
         };
         self.watch_folder(&self.setup.places.working.clone());
+        self.tell_backend();
+    }
+
+    /// Lets people know how changes are noticed.
+    pub(super) fn tell_backend(&self) {
         let backend = self.backend();
         self.update_view(|view| view.backend = backend);
     }

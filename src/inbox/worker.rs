@@ -28,8 +28,10 @@ use crate::ledger::LedgerError;
 const SETTLE_LOCAL: Duration = Duration::from_secs(5);
 const SETTLE_NETWORK: Duration = Duration::from_secs(12);
 
-/// Time between scans where events tell of every change: the scan only catches what was lost.
+/// Time between scans where events tell of every change: the scan only catches what was lost. Longer where there are many
+/// folders, up to a bound, since what was lost waits for so long.
 const SCAN_WITH_EVENTS: Duration = Duration::from_secs(60);
+const SCAN_WITH_EVENTS_MAX: Duration = Duration::from_secs(600);
 const SCAN_PER_FOLDER: Duration = Duration::from_millis(300);
 /// Bounds of the time between scans where nothing else tells of changes. Between them a scan may take one part in twenty
 /// of the time.
@@ -76,6 +78,7 @@ pub fn spawn_after(
         due: HashMap::new(),
         held: HashMap::new(),
         news: false,
+        overflowed: false,
         frozen: false,
         unreadable: HashMap::new(),
         trouble: None,
@@ -121,6 +124,8 @@ pub(super) struct Worker {
     pub(super) held: HashMap<RelPath, Arc<Vec<Held>>>,
     /// Whether `held` is not what the view says.
     pub(super) news: bool,
+    /// Whether the kernel's queue has overflowed; noted so that it is said once.
+    pub(super) overflowed: bool,
     /// Whether the root could not be used at the last look.
     pub(super) frozen: bool,
     /// Folders that could not be read at the last look, and why; noted so that each is logged once.
@@ -246,16 +251,21 @@ impl Worker {
     pub(super) fn trusted(&self) -> bool {
         match self.setup.watch {
             Watch::Scan => false,
-            Watch::Events => self.watches.is_some(),
+            Watch::Events => self.has_watches(),
             Watch::Auto => {
                 let local = self
                     .identity
                     .as_ref()
                     .and_then(|identity| identity.mount.as_ref())
                     .is_some_and(mounts::Mount::is_local);
-                local && self.watches.as_ref().is_some_and(|watches| !watches.full)
+                local && self.has_watches()
             }
         }
+    }
+
+    /// Whether every folder can be watched.
+    fn has_watches(&self) -> bool {
+        self.watches.as_ref().is_some_and(|watches| !watches.full)
     }
 
     fn settle(&self) -> Duration {
@@ -268,18 +278,9 @@ impl Worker {
     }
 
     fn interval(&self, cost: Duration) -> Duration {
-        if let Some(interval) = self.setup.scan_interval {
-            return interval;
-        }
-        let fair = cost.saturating_mul(SCAN_SHARE);
-        if self.trusted() {
-            // A few calls of the system a second at most, however many folders there are.
-            let folders = u32::try_from(self.tree.folders().count()).unwrap_or(u32::MAX);
-            let gentle = SCAN_PER_FOLDER.saturating_mul(folders);
-            fair.saturating_mul(5).max(SCAN_WITH_EVENTS).max(gentle)
-        } else {
-            fair.clamp(SCAN_ALONE_MIN, SCAN_ALONE_MAX)
-        }
+        self.setup
+            .scan_interval
+            .unwrap_or_else(|| pause(self.trusted(), self.tree.folders().count(), cost))
     }
 
     pub(super) fn update_view<T>(&self, change: impl FnOnce(&mut InboxView) -> T) -> T {
@@ -299,6 +300,7 @@ impl Worker {
                     "the kernel allows no more watches: folders are scanned instead. Raise them with \
                      `sysctl fs.inotify.max_user_watches=524288`"
                 );
+                self.tell_backend();
             } else if !full {
                 tracing::debug!(folder = %folder.display(), %error, "the folder is not watched");
             }
@@ -314,7 +316,8 @@ impl Worker {
         for hint in hints {
             let path = match hint {
                 Hint::Wake => continue,
-                Hint::Everything => {
+                Hint::Everything | Hint::Overflow | Hint::Ended => {
+                    self.note_loss(&hint);
                     self.thorough = true;
                     *next_scan = Instant::now();
                     continue;
@@ -364,6 +367,25 @@ impl Worker {
                 .extend(self.tree.folders().map(|folder| (folder.clone(), now)));
         }
         working_changed
+    }
+
+    /// Says why events were lost: once, since it may happen again and again.
+    fn note_loss(&mut self, hint: &Hint) {
+        if *hint == Hint::Overflow && !std::mem::replace(&mut self.overflowed, true) {
+            tracing::warn!(
+                inbox = %self.setup.name,
+                "more happened at once than the kernel tells of: everything is scanned, now and whenever it happens again. Raise \
+                 the limit with `sysctl fs.inotify.max_queued_events=131072`"
+            );
+        }
+        if self.watches.as_ref().is_some_and(Watches::has_ended) {
+            self.watches = None;
+            tracing::warn!(
+                inbox = %self.setup.name,
+                "the thread that the kernel tells of changes has broken off: folders are scanned instead, until taxiway is started again"
+            );
+            self.tell_backend();
+        }
     }
 
     /// Notes what an event said of a file of defaults, and answers with its folder.
@@ -579,6 +601,21 @@ impl Worker {
     }
 }
 
+/// The time until the next scan of everything, after one that took `cost`.
+fn pause(trusted: bool, folders: usize, cost: Duration) -> Duration {
+    let fair = cost.saturating_mul(SCAN_SHARE);
+    if trusted {
+        // A few calls of the system a second at most, for as many folders as people have.
+        let folders = u32::try_from(folders).unwrap_or(u32::MAX);
+        let gentle = SCAN_PER_FOLDER.saturating_mul(folders);
+        fair.saturating_mul(5)
+            .max(gentle)
+            .clamp(SCAN_WITH_EVENTS, SCAN_WITH_EVENTS_MAX)
+    } else {
+        fair.clamp(SCAN_ALONE_MIN, SCAN_ALONE_MAX)
+    }
+}
+
 fn can_be_cancelled(state: &State) -> bool {
     matches!(
         state,
@@ -650,6 +687,24 @@ mod tests {
             assert!(start.elapsed() < Duration::from_secs(20), "{what}");
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    #[test]
+    fn row_11_scans_cost_a_few_calls_a_second_and_what_events_lost_waits_ten_minutes_at_most() {
+        let quick = Duration::from_millis(20);
+        assert_eq!(pause(true, 10, quick), Duration::from_secs(60));
+        // A look at each of a thousand folders, over this time.
+        assert_eq!(pause(true, 1_000, quick), Duration::from_secs(300));
+        for (folders, cost) in [(1_000_000, quick), (usize::MAX, Duration::MAX)] {
+            assert_eq!(pause(true, folders, cost), Duration::from_secs(600));
+        }
+        // Where events cannot be trusted, one part in twenty of the time.
+        assert_eq!(pause(false, 10, quick), Duration::from_secs(2));
+        assert_eq!(
+            pause(false, 10, Duration::from_secs(1)),
+            Duration::from_secs(20)
+        );
+        assert_eq!(pause(false, 10, Duration::MAX), Duration::from_secs(300));
     }
 
     #[test]

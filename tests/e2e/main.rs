@@ -10,6 +10,7 @@ mod folders;
 mod harness;
 mod names;
 mod operations;
+mod scans;
 mod service;
 mod sidecars;
 mod status_file;
