@@ -6,6 +6,7 @@ mod api_trouble;
 mod bad_input;
 mod commands;
 mod doubts;
+mod fairness;
 mod folders;
 mod harness;
 mod names;
