@@ -540,7 +540,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rename_never_replaces() {
+    fn row_15_a_rename_never_replaces() {
         let dir = tempfile::tempdir().unwrap();
         let (a, b) = (dir.path().join("a"), dir.path().join("b"));
         fs::write(&a, "a").unwrap();
@@ -578,7 +578,7 @@ mod tests {
     }
 
     #[test]
-    fn one_name_written_in_two_ways_is_never_removed() {
+    fn row_15_one_name_written_in_two_ways_is_never_removed() {
         let dir = tempfile::tempdir().unwrap();
         let real = dir.path().join("real");
         fs::create_dir(&real).unwrap();
@@ -614,7 +614,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_opened_through_a_link_below_the_root() {
+    fn row_16_nothing_is_opened_through_a_link_below_the_root() {
         let dir = tempfile::tempdir().unwrap();
         let (root, outside) = (dir.path().join("inbox"), dir.path().join("secret"));
         fs::create_dir_all(root.join("_refs")).unwrap();

@@ -789,7 +789,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_that_are_gone_are_told_once() {
+    fn row_07_folders_that_are_gone_are_told_once() {
         let (dir, mut tree) = tree();
         let now = Instant::now();
         fs::create_dir_all(dir.path().join("a/b")).unwrap();

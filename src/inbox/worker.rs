@@ -780,7 +780,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_exchanged_is_another_version() {
+    fn row_05_a_file_that_was_exchanged_is_another_version() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("cat.jpg");
         fs::write(&path, "a").unwrap();
@@ -795,7 +795,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_without_a_sign_of_life_hangs() {
+    fn row_12_a_thread_without_a_sign_of_life_hangs() {
         let now = Instant::now();
         let view = InboxView::new(now);
         assert!(!view.is_stalled_at(now + STALLED_AFTER));

@@ -543,3 +543,62 @@ fn row_13_litter_in_any_folder_is_not_even_looked_at_and_is_never_a_job() {
         assert!(touched.is_empty(), "{touched:#?}");
     }
 }
+
+#[test]
+fn row_05_a_file_in_flight_is_not_queued_again_however_often_it_is_looked_for() {
+    let mut studio = Studio::builder()
+        .image_defaults()
+        .runway("max_in_flight: 1")
+        .task_seconds(1.0)
+        .inbox("scan_interval: 100ms")
+        .run();
+    studio.drop_file("red.jpg", jpeg("first"));
+    studio.wait_state("red.jpg", "running");
+    // The same name again is another job, and so are the same bytes under another name.
+    studio.drop_file("red.jpg", jpeg("second"));
+    studio.drop_file("blue.jpg", jpeg("first"));
+    studio.wait_until("all are taken", |studio| studio.jobs().len() == 3);
+    // Looks at everything, by time, by events and by a new daemon, while one runs and two wait for their turn.
+    for number in 0..20 {
+        studio.write_in_place(format!(".noise {number}"), "");
+    }
+    studio.restart();
+    for job in studio.wait_all_ended(3) {
+        assert_eq!(job.state(), "done", "{job:?}");
+        assert_eq!(job.attempts(), 1, "{job:?}");
+    }
+    assert_eq!(studio.submissions().len(), 3);
+}
+
+#[test]
+fn row_06_a_failed_file_is_not_tried_again_until_it_is_moved_back() {
+    let mut studio = Studio::builder()
+        .image_defaults()
+        .inbox("failed: inbox/_failed")
+        .inbox("scan_interval: 100ms")
+        .run();
+    let failing = "prompt: \"[[fail SAFETY.INPUT.TEXT]]\"\n";
+    studio.drop_file("sub/red.jpg.yaml", failing);
+    studio.drop_file("sub/red.jpg", jpeg("red"));
+    studio.wait_failed("sub/red.jpg");
+    let failed = studio.inbox("_failed/sub/red.jpg");
+    let note = studio.inbox("_failed/sub/red.jpg.error.txt");
+    studio.wait_until("its note lies beside it", |_| {
+        failed.is_file() && note.is_file()
+    });
+    // A new daemon, and scans that a job begun and ended meanwhile has passed through.
+    studio.restart();
+    studio.drop_file("good.jpg", jpeg("good"));
+    studio.wait_done("good.jpg");
+    assert_eq!(studio.submissions().len(), 2);
+    assert_eq!(studio.status_lines().len(), 2, "{}", studio.report());
+    assert!(failed.is_file());
+    // Moved back alone, its sidecar stays where it is: it is another request, of the defaults.
+    fs::rename(&failed, studio.inbox("sub/red.jpg")).unwrap();
+    studio.wait_until("it is done", |studio| {
+        studio
+            .job("sub/red.jpg")
+            .is_some_and(|job| job.state() == "done")
+    });
+    assert_eq!(studio.submissions().len(), 3);
+}
