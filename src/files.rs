@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags, ResolveFlags, openat, openat2, renameat_with};
@@ -37,8 +37,18 @@ pub fn advice(error: &io::Error) -> &'static str {
     }
 }
 
-/// Makes a folder and those above it, durably: after a power cut they are still there.
+/// Makes a folder and those above it, durably: after a power cut they are still there. Owner, group and mode are those of the
+/// folder above.
 pub fn create_folders(path: &Path) -> io::Result<()> {
+    make_folders(path, true)
+}
+
+/// The same for a folder that is nobody else's: owner, group and mode are this process's own.
+pub fn create_own_folders(path: &Path) -> io::Result<()> {
+    make_folders(path, false)
+}
+
+fn make_folders(path: &Path, shared: bool) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
@@ -46,13 +56,64 @@ pub fn create_folders(path: &Path) -> io::Result<()> {
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
     {
-        create_folders(parent)?;
+        make_folders(parent, shared)?;
     }
     failpoint::hit("files.make_folder")?;
     match fs::create_dir(path) {
-        Ok(()) => sync_parent(path),
+        Ok(()) => {
+            if shared {
+                inherit(path, &File::open(path)?);
+            }
+            sync_parent(path)
+        }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+/// Gives a file or folder that was just made the owner, the group and the permissions of the folder that it lies in, so that
+/// whoever works with that folder can work with it, too. Only root can give things away, and some filesystems know none of
+/// this: as much is done as can be.
+///
+/// A folder that everybody shares (`/tmp`, with the sticky bit) says nothing about what is made in it.
+fn inherit(path: &Path, made: &File) {
+    /// Of a folder's mode, what its files have, too; and what its folders have.
+    const FILES: u32 = 0o666;
+    const FOLDERS: u32 = 0o2777;
+    const STICKY: u32 = 0o1000;
+    let take = || -> io::Result<()> {
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => fs::metadata(parent)?,
+            _ => fs::metadata(".")?,
+        };
+        if folder.mode() & STICKY != 0 {
+            return Ok(());
+        }
+        let meta = made.metadata()?;
+        let (user, group) = (folder.uid(), folder.gid());
+        if (meta.uid(), meta.gid()) != (user, group) {
+            match fchown(made, Some(user), Some(group)) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    if meta.gid() != group {
+                        fchown(made, None, Some(group))?;
+                    }
+                }
+                other => other?,
+            }
+        }
+        // Whatever the folder says, its maker has to be able to go on.
+        let mode = match meta.is_dir() {
+            true => folder.mode() & FOLDERS | 0o700,
+            false => folder.mode() & FILES | 0o600,
+        };
+        // A change of owner may have taken bits away.
+        if made.metadata()?.mode() & 0o7777 != mode {
+            made.set_permissions(fs::Permissions::from_mode(mode))?;
+        }
+        Ok(())
+    };
+    if let Err(error) = take() {
+        tracing::debug!(path = %path.display(), %error, "group and mode are not those of its folder");
     }
 }
 
@@ -103,12 +164,14 @@ pub fn remove_folder(path: &Path) -> io::Result<()> {
 /// Opens a part file to go on with it, or makes it.
 pub fn open_part(path: &Path) -> io::Result<File> {
     failpoint::hit("files.open_part")?;
-    OpenOptions::new()
+    let part = OpenOptions::new()
         .create(true)
         .truncate(false)
         .read(true)
         .write(true)
-        .open(path)
+        .open(path)?;
+    inherit(path, &part);
+    Ok(part)
 }
 
 /// Opens a plain file to read it. Links are not followed, and a pipe or a device is an error and not a wait without end.
@@ -407,7 +470,10 @@ fn new_part(path: &Path, content: &[u8]) -> io::Result<(PathBuf, File)> {
     loop {
         failpoint::hit("files.new_part")?;
         match OpenOptions::new().write(true).create_new(true).open(&part) {
-            Ok(file) => return Ok((part, file)),
+            Ok(file) => {
+                inherit(&part, &file);
+                return Ok((part, file));
+            }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => remove_file(&part)?,
             Err(error) => return Err(error),
         }

@@ -239,8 +239,8 @@ impl<'a> Batch<'a> {
             new.iter()
                 .flat_map(|job| job.files.iter().map(move |file| (job.inbox.as_str(), file)))
         };
-        let working: HashMap<(&str, &RelPath), &RelPath> = files()
-            .map(|(inbox, file)| ((inbox, &file.working), &file.dropped))
+        let working: HashMap<_, &RelPath> = files()
+            .map(|(inbox, file)| ((inbox, &file.mount, &file.working), &file.dropped))
             .collect();
         let dropped: HashSet<(&str, &RelPath)> = files()
             .map(|(inbox, file)| (inbox, &file.dropped))
@@ -249,7 +249,7 @@ impl<'a> Batch<'a> {
             let taking = matches!(job.state, State::Taking { .. });
             for file in &job.files {
                 let inbox = job.inbox.as_str();
-                let same = match working.get(&(inbox, &file.working)) {
+                let same = match working.get(&(inbox, &file.mount, &file.working)) {
                     Some(dropped) => Some(*dropped),
                     None if taking && dropped.contains(&(inbox, &file.dropped)) => {
                         Some(&file.dropped)
@@ -310,6 +310,7 @@ mod tests {
                 path: path("cat.jpg"),
             }),
             working: path(working),
+            mount: None,
             bytes: 1,
             version: None,
             sha256: None,

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::files::{fit_name_into, open_plain, sha256_of, usable_folder};
-use crate::job::{Delivery, FileRef, Job, JobId, Plan, RelPath, Task};
+use crate::job::{Delivery, FileRef, Job, JobId, Plan, RelPath, Role, Task};
 use crate::media::Probe;
 use crate::yaml::{WriteError, to_yaml};
 
@@ -207,6 +207,7 @@ pub fn record(
     let inputs: Vec<Value> = job
         .files
         .iter()
+        .filter(|file| file.role != Role::Marker)
         .map(|file| {
             json!({
                 "name": file.dropped.name().to_string_lossy(),
@@ -275,7 +276,7 @@ fn is_ambiguous(job: &Job, name: &OsStr) -> bool {
 mod tests {
     use super::*;
     use crate::catalogue::Step;
-    use crate::job::{Failure, FailureKind, Folder, InputFile, MediaUse, Role, Spot};
+    use crate::job::{Failure, FailureKind, Folder, InputFile, MediaUse, Spot};
     use crate::media::Kind;
 
     fn job(input: &str) -> Job {
@@ -428,6 +429,7 @@ mod tests {
                     path: path.clone(),
                 }),
                 working: path,
+                mount: None,
                 bytes: 1,
                 version: None,
                 sha256: None,

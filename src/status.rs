@@ -41,6 +41,23 @@ pub struct Line {
     pub updated_at: Timestamp,
 }
 
+/// An inbox, as `taxiway status` tells of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InboxLine {
+    /// Its name.
+    pub inbox: String,
+    /// Its folder.
+    pub path: String,
+    /// How changes are noticed, and why so.
+    pub watched: String,
+    /// Why nothing can be done with it now.
+    pub frozen: Option<String>,
+    /// What cannot be done in which of its folders.
+    pub problems: Vec<String>,
+    /// How many files and halves wait in it.
+    pub waiting: usize,
+}
+
 /// What a job costs, in credits; `None` is not known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Credits {

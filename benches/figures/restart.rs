@@ -165,6 +165,7 @@ impl Dropped {
                 path: self.input.clone(),
             }),
             working: self.input.clone(),
+            mount: None,
             bytes: self.bytes,
             version: None,
             sha256: None,

@@ -10,7 +10,9 @@ use super::{CommandError, Global, load, output};
 use crate::catalogue::Catalogue;
 use crate::config::{Config, ConfigError, MAX_INPUT_SIZE};
 use crate::daemon;
-use crate::inbox::{Candidate, Evaluator, Ignore, Layer, Rules, Tree, Waiting, Writer};
+use crate::inbox::{
+    Candidate, Evaluator, Ignore, Layer, Rules, Tree, Waiting, Writer, mount_here, probe, trust,
+};
 use crate::job::RelPath;
 
 /// One folder tree to check, with the rules of its inbox.
@@ -18,6 +20,7 @@ struct Root {
     inbox: Option<String>,
     path: PathBuf,
     ignore: Vec<String>,
+    marker_required: bool,
     defaults: Layer,
     /// Only what lies at or below these is told; empty tells all.
     only: Vec<PathBuf>,
@@ -45,6 +48,9 @@ pub async fn run(global: &Global, paths: &[PathBuf], online: bool) -> Result<(),
     } else {
         report.text(config.as_ref())
     })?;
+    if let Some(config) = config.as_ref().filter(|_| paths.is_empty() && !global.json) {
+        output::text(&folders(config))?;
+    }
     if online {
         let config = config.as_ref().ok_or_else(|| {
             CommandError::Failed(
@@ -70,11 +76,30 @@ pub async fn run(global: &Global, paths: &[PathBuf], online: bool) -> Result<(),
     }
 }
 
+/// How each inbox would be watched, and what cannot be done in its folders.
+fn folders(config: &Config) -> String {
+    let mut text = String::from("\nFolders:\n");
+    for inbox in &config.inboxes {
+        let mount = mount_here(&inbox.path);
+        let (_, watched) = trust(inbox.watch, mount.as_ref(), true);
+        text.push_str(&format!(
+            "  {} ({}): {watched}\n",
+            output::plain(&inbox.name),
+            output::plain(&inbox.path.to_string_lossy())
+        ));
+        for what in probe(&inbox.name, &daemon::places(inbox)) {
+            text.push_str(&format!("  {}\n", output::plain(&what)));
+        }
+    }
+    text
+}
+
 fn roots(config: Option<&Config>, paths: &[PathBuf]) -> Result<Vec<Root>, CommandError> {
     let of_inbox = |config: &Config, inbox: &crate::config::Inbox| Root {
         inbox: Some(inbox.name.clone()),
         path: inbox.path.clone(),
         ignore: inbox.ignore.clone(),
+        marker_required: inbox.marker_required,
         defaults: daemon::defaults_layer(config, inbox),
         only: Vec::new(),
     };
@@ -111,6 +136,7 @@ fn roots(config: Option<&Config>, paths: &[PathBuf]) -> Result<Vec<Root>, Comman
                 real.parent().unwrap_or(Path::new("/")).to_owned()
             },
             ignore: Vec::new(),
+            marker_required: false,
             defaults: Layer {
                 label: "no configuration".to_owned(),
                 folder: RelPath::default(),
@@ -166,6 +192,7 @@ fn check_root(
             allow_unknown_models: config.is_some_and(|config| config.runway.allow_unknown_models),
         },
         settle: Duration::ZERO,
+        marker_required: root.marker_required,
         pair_wait: Duration::ZERO,
         max_input: config.map_or(MAX_INPUT_SIZE, |config| config.limits.max_input_size),
         defaults: &root.defaults,

@@ -132,7 +132,7 @@ pub async fn run(global: &Global, dir: Option<&Path>) -> Result<(), CommandError
         secret: SecretString::from("key_demo"),
         source: KeySource::Variable("RUNWAYML_API_SECRET"),
     };
-    let daemon = Daemon::start(config, Ok(key)).await?;
+    let daemon = Daemon::start(config, Ok(key), false).await?;
     daemon.ready().await;
     let mut screen = Screen::new(global, &dir);
     screen.begin(&simulator.base_url())?;
@@ -213,6 +213,7 @@ fn configuration(dir: &Path, base_url: &str) -> Result<Config, CommandError> {
             watch: Watch::Auto,
             scan_interval: None,
             settle: Some(Duration::from_secs(1)),
+            marker_required: false,
             pair_wait: Duration::from_secs(2),
             on_success: OnSuccess::Keep,
             status_file: Some(dir.join("STATUS.html")),

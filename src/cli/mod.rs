@@ -61,7 +61,11 @@ enum Command {
     /// Run the daemon in the foreground
     ///
     /// SIGTERM and SIGINT stop it cleanly, SIGHUP reads the configuration again.
-    Run,
+    Run {
+        /// Take the inboxes' folders as they are now, also where another filesystem was mounted when they were last used
+        #[arg(long)]
+        accept_folders: bool,
+    },
     /// Show everything at once, with no key and no network
     ///
     /// Starts the simulator and a daemon over a folder with sample inputs, and shows what becomes of them. Ends by itself.
@@ -233,7 +237,9 @@ pub fn main() -> ExitCode {
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .max_blocking_threads(64)
+        // Only as many as are needed are made. Each inbox has its share (`engine::Engine::with_files`), so that all of a
+        // dozen shares may hang and others still find a free one.
+        .max_blocking_threads(512)
         .enable_all()
         .build()
     {
@@ -259,9 +265,9 @@ pub fn main() -> ExitCode {
 async fn perform(cli: Cli) -> Result<(), CommandError> {
     let global = cli.global;
     match cli.command {
-        Command::Run => {
+        Command::Run { accept_folders } => {
             log(&global, "info");
-            run::run(&global).await
+            run::run(&global, accept_folders).await
         }
         Command::Demo { dir } => {
             log(&global, "error");

@@ -14,7 +14,7 @@ use crate::daemon::{Daemon, Notifier, find_key};
 const STATUS_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs the daemon until a signal ends it.
-pub async fn run(global: &Global) -> Result<(), CommandError> {
+pub async fn run(global: &Global, accept_folders: bool) -> Result<(), CommandError> {
     let config = load(global)?;
     // Signals are caught before anything is touched, so that none is missed.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
@@ -22,7 +22,7 @@ pub async fn run(global: &Global) -> Result<(), CommandError> {
     let mut notifier = Notifier::default();
     let key = find_key(&config);
     warn_about(&config);
-    let daemon = Daemon::start(config, key).await?;
+    let daemon = Daemon::start(config, key, accept_folders).await?;
     let mut told_ready = false;
     let mut tick = tokio::time::interval(Duration::from_millis(20));
     let mut status = tokio::time::interval(STATUS_EVERY);

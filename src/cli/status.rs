@@ -10,7 +10,7 @@ use super::{CommandError, Global, load, output};
 use crate::config::Config;
 use crate::daemon::{ControlError, Request, ask};
 use crate::journal::{Journal, SqliteJournal};
-use crate::status::{Line, details};
+use crate::status::{InboxLine, Line, details};
 
 /// How many ended jobs people are shown.
 const ENDED_SHOWN: u32 = 20;
@@ -57,7 +57,44 @@ async fn all(config: &Config) -> Result<String, CommandError> {
         .map(serde_json::from_value)
         .collect::<Result<_, _>>()
         .map_err(unreadable)?;
-    Ok(overview(config, &lines, running))
+    let mut text = overview(config, &lines, running);
+    if running {
+        let inboxes = ask(&config.state_dir, &Request::Inboxes).await?;
+        let inboxes: Vec<InboxLine> = inboxes
+            .into_iter()
+            .map(serde_json::from_value)
+            .collect::<Result<_, _>>()
+            .map_err(unreadable)?;
+        text.push_str(&inboxes_table(&inboxes));
+    }
+    Ok(text)
+}
+
+/// How each inbox is watched, and what is wrong with it.
+fn inboxes_table(inboxes: &[InboxLine]) -> String {
+    let mut rows = vec![["INBOX", "WAITING", "WATCHED"].map(str::to_owned).to_vec()];
+    for line in inboxes {
+        let watched = match &line.frozen {
+            Some(_) => "frozen".to_owned(),
+            None => line.watched.clone(),
+        };
+        rows.push(vec![
+            output::fit(&line.inbox, 28),
+            line.waiting.to_string(),
+            watched,
+        ]);
+    }
+    let mut text = format!("\n{}", output::table(&rows));
+    for line in inboxes {
+        for what in line.frozen.iter().chain(&line.problems) {
+            text.push_str(&format!(
+                "\n{}: {}\n",
+                output::plain(&line.inbox),
+                output::plain(what)
+            ));
+        }
+    }
+    text
 }
 
 fn unreadable(error: serde_json::Error) -> CommandError {

@@ -31,7 +31,7 @@ use url::Url;
 pub use error::{ConfigError, Problem};
 pub use folders::{Configured, Folders, place_folders, status_file};
 pub use key::{ApiKey, KeyError, KeySource, api_key};
-pub use mounts::{Mount, Surroundings};
+pub use mounts::{Mount, Surroundings, planned_mount};
 pub use reload::{Reload, difference};
 pub use units::{parse_duration, parse_size, show_duration};
 
@@ -156,6 +156,8 @@ pub struct Inbox {
     pub scan_interval: Option<Duration>,
     /// How long a file must be quiet before it is taken for whole; nothing for automatic.
     pub settle: Option<Duration>,
+    /// Whether an input is taken only once a marker says that it is finished (`cat.jpg.done`).
+    pub marker_required: bool,
     /// How long media waits for its other half before the defaults alone make a job of it.
     pub pair_wait: Duration,
     /// What becomes of the inputs of finished jobs.

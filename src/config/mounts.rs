@@ -167,6 +167,33 @@ fn parse_mountinfo(text: &[u8]) -> impl Iterator<Item = Mount> {
     })
 }
 
+/// The deepest folder at or above `path` where `/etc/fstab` has a filesystem mounted at boot, beside the root.
+pub fn planned_mount(path: &Path) -> Option<PathBuf> {
+    // Without the file nothing is planned.
+    let planned = std::fs::read("/etc/fstab").unwrap_or_default();
+    planned_in(&planned, path)
+}
+
+fn planned_in(text: &[u8], path: &Path) -> Option<PathBuf> {
+    let at_boot: Vec<&[u8]> = text
+        .split(|byte| *byte == b'\n')
+        .filter(|line| {
+            let options = line
+                .split(u8::is_ascii_whitespace)
+                .filter(|field| !field.is_empty())
+                .nth(3)
+                .unwrap_or_default();
+            !options
+                .split(|byte| *byte == b',')
+                .any(|word| word == b"noauto")
+        })
+        .collect();
+    parse_fstab(&at_boot.join(&b'\n'))
+        .map(|mount| mount.target)
+        .filter(|target| path.starts_with(target) && target.parent().is_some())
+        .max_by_key(|target| target.components().count())
+}
+
 /// The mounts that `/etc/fstab` plans; its format is in fstab(5).
 fn parse_fstab(text: &[u8]) -> impl Iterator<Item = Mount> {
     text.split(|byte| *byte == b'\n').filter_map(|line| {
@@ -251,6 +278,16 @@ mod tests {
             parse_fstab(text).collect::<Vec<_>>(),
             [mount("/", false), mount("/mnt/films", true)]
         );
+    }
+
+    #[test]
+    fn a_mount_that_is_planned_at_boot_is_found_by_what_lies_below_it() {
+        let text = b"UUID=1 / ext4 defaults 0 1\nnas:/films /mnt/films nfs4 _netdev,nofail 0 0\n\
+            nas:/old /mnt/old nfs4 noauto,ro 0 0\n";
+        let planned = |path: &str| planned_in(text, Path::new(path));
+        assert_eq!(planned("/mnt/films/inbox"), Some("/mnt/films".into()));
+        assert_eq!(planned("/mnt/old/inbox"), None);
+        assert_eq!(planned("/srv/inbox"), None);
     }
 
     #[test]

@@ -33,7 +33,7 @@ const RUNWAY: [&str; 8] = [
     "catalogue",
     "allow_unknown_models",
 ];
-const INBOX: [&str; 14] = [
+const INBOX: [&str; 15] = [
     "name",
     "path",
     "working",
@@ -46,6 +46,7 @@ const INBOX: [&str; 14] = [
     "pair_wait",
     "on_success",
     "status_file",
+    "done_marker",
     "ignore",
     "defaults",
 ];
@@ -369,6 +370,13 @@ fn inbox<'d>(
     let scan_interval = reader.take(section, "scan_interval", or_auto(duration(SHORTEST)));
     let settle = reader.take(section, "settle", or_auto(duration(SHORTEST)));
     let pair_wait = reader.take(section, "pair_wait", duration(Duration::ZERO));
+    let marker_required = reader
+        .take(
+            section,
+            "done_marker",
+            choice(&[("optional", false), ("required", true)]),
+        )
+        .unwrap_or(false);
     let on_success = reader.take(
         section,
         "on_success",
@@ -413,6 +421,7 @@ fn inbox<'d>(
             watch: watch.unwrap_or(Watch::Auto),
             scan_interval: scan_interval.flatten(),
             settle: settle.flatten(),
+            marker_required,
             pair_wait: pair_wait.unwrap_or(PAIR_WAIT),
             on_success: on_success.unwrap_or(OnSuccess::Keep),
             status_file,

@@ -162,7 +162,8 @@ fn settings(config: &Config) -> Settings {
 }
 
 impl Daemon {
-    /// Starts everything: lock, journal, engine, inboxes, control socket. Inboxes may not have had their first look when this
+    /// Starts everything: lock, journal, engine, inboxes, control socket. With `accept_folders` an inbox may lie on another
+    /// filesystem than when it was last used. Inboxes may not have had their first look when this
     /// answers; see [`Daemon::ready`].
     ///
     /// # Errors
@@ -170,11 +171,15 @@ impl Daemon {
     pub async fn start(
         config: Config,
         key: Result<ApiKey, KeyError>,
+        accept_folders: bool,
     ) -> Result<Daemon, StartError> {
         let lock = StateLock::take(&config.state_dir)?;
         let journal: Arc<dyn Journal> = match config.journal {
             JournalKind::Sqlite => Arc::new(SqliteJournal::open(&config.state_dir).await?),
         };
+        if accept_folders {
+            journal.forget_roots().await?;
+        }
         let catalogue = Arc::new(catalogue(&config)?);
         let ledger = Ledger::open(journal).await?;
         let (engine, queue) = Engine::new(ledger, catalogue, settings(&config));
@@ -410,6 +415,7 @@ fn spawn_inbox(
         watch: inbox.watch,
         scan_interval: inbox.scan_interval,
         settle: inbox.settle,
+        marker_required: inbox.marker_required,
         pair_wait: inbox.pair_wait,
         max_input: config.limits.max_input_size,
         ignore: ignore(inbox)?,

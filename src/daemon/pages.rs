@@ -10,6 +10,7 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use super::Shared;
 use crate::files::{open_beneath, write_over};
+use crate::inbox::{Mount, mount_here};
 use crate::job::{Folder, Job, JobId, Role, State};
 use crate::status::Line;
 use crate::status_page::{Done, Inbox, Link, Page, Running, Trouble, Waiting, picture, way};
@@ -29,6 +30,8 @@ type Pictures = HashMap<JobId, Option<String>>;
 struct Written {
     /// What it told last.
     page: Option<Page>,
+    /// What it lay on when all inboxes beside it could be used last.
+    mount: Option<Mount>,
     /// Whether a write is under way, which on a share that hangs may be for long.
     busy: Arc<Mutex<bool>>,
 }
@@ -45,6 +48,13 @@ pub(super) async fn run(shared: Arc<Shared>) {
         for (path, page) in pages {
             let known = written.entry(path.clone()).or_default();
             if known.page.as_ref() == Some(&page) || is_busy(&known.busy) {
+                continue;
+            }
+            // Where a share is offline, its bare mount point is not the place for a page.
+            let mount = path.parent().and_then(mount_here);
+            if page.inboxes.iter().all(|inbox| inbox.frozen.is_none()) {
+                known.mount = mount;
+            } else if known.mount != mount {
                 continue;
             }
             set_busy(&known.busy, true);
@@ -131,6 +141,7 @@ async fn gather(
         let mut inbox = Inbox {
             folder: folder.display().to_string(),
             frozen: frozen(shared, &name),
+            problems: problems(shared, &name),
             name: name.clone(),
             ..Inbox::default()
         };
@@ -157,6 +168,13 @@ fn frozen(shared: &Shared, name: &str) -> Option<String> {
         return Some("It does not answer.".to_owned());
     }
     handle.view().frozen
+}
+
+/// What cannot be done in which of its folders.
+fn problems(shared: &Shared, name: &str) -> Vec<String> {
+    let inboxes = shared.inboxes();
+    let handle = inboxes.iter().find(|inbox| inbox.name == name);
+    handle.map_or_else(Vec::new, |handle| handle.view().unusable)
 }
 
 fn add_open(inbox: &mut Inbox, line: &Line) {

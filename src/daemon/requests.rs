@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,8 +12,12 @@ use super::Shared;
 use crate::inbox::{InboxHandle, InboxView, NotPutBack, put_back};
 use crate::job::{Event, Failure, FailureKind, Job, JobId, State};
 use crate::ledger::LedgerError;
+use crate::places::Places;
 use crate::runway::{CallError, TaskId, TaskStatus};
-use crate::status::{self, Line};
+use crate::status::{self, InboxLine, Line};
+
+/// How long a person waits at most for folders that do not answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
 /// One request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +28,8 @@ pub enum Request {
         /// How many.
         ended: u32,
     },
+    /// All inboxes.
+    Inboxes,
     /// A page of the jobs that have ended, the latest first, with the place where the next page begins as the last result.
     Ended {
         /// Where the page before ended.
@@ -77,6 +83,10 @@ pub(super) async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Vec
             lines.extend(jobs.iter().map(|job| line(shared, job)));
             values(&unique(lines))
         }
+        Request::Inboxes => {
+            let lines: Vec<InboxLine> = shared.inboxes().iter().map(inbox_line).collect();
+            values(&lines)
+        }
         Request::Ended { before, limit } => {
             let jobs = shared
                 .engine
@@ -126,7 +136,23 @@ pub(super) async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Vec
     }
 }
 
-fn values(lines: &[Line]) -> Result<Vec<Value>, String> {
+fn inbox_line(handle: &InboxHandle) -> InboxLine {
+    let view = handle.view();
+    let stalled = || {
+        let why = "the folder does not answer: is its share's server in order? Other inboxes go on";
+        handle.is_stalled().then(|| why.to_owned())
+    };
+    InboxLine {
+        inbox: handle.name.clone(),
+        path: handle.places.inbox.to_string_lossy().into_owned(),
+        watched: view.backend.clone(),
+        frozen: stalled().or(view.frozen),
+        problems: view.unusable,
+        waiting: view.waiting.values().map(|held| held.len()).sum(),
+    }
+}
+
+fn values<T: Serialize>(lines: &[T]) -> Result<Vec<Value>, String> {
     lines
         .iter()
         .map(|line| serde_json::to_value(line).map_err(|error| error.to_string()))
@@ -140,7 +166,10 @@ fn line(shared: &Shared, job: &Job) -> Line {
     // What keeps the queue standing is said of each job that stands.
     if matches!(job.state, State::Queued { hold: None }) {
         let lane = crate::engine::Engine::lane(job);
-        if let Some(closed) = engine.gates().closed(&lane, Instant::now()) {
+        if let Some(why) = engine.why_frozen(&job.inbox) {
+            line.state = "waiting".to_owned();
+            line.reason = Some(format!("for its inbox, which cannot be used now: {why}"));
+        } else if let Some(closed) = engine.gates().closed(&lane, Instant::now()) {
             line.state = "waiting".to_owned();
             line.reason = Some(closed.words().to_owned());
         }
@@ -312,29 +341,47 @@ async fn retry(shared: &Arc<Shared>, job: Job) -> Result<Vec<Value>, String> {
             return Err(error.to_string());
         }
     };
+    let going_back = shared
+        .engine
+        .tasks
+        .spawn(go_back(shared.clone(), job.clone(), places));
+    match tokio::time::timeout(ANSWER_WITHIN, going_back).await {
+        Ok(Ok(outcome)) => outcome.and_then(|()| back_in_the_inbox(&job)),
+        Ok(Err(error)) => Err(format!("moving the files back ended early: {error}")),
+        Err(_) => Err(format!(
+            "the folders of inbox '{}' do not answer: job {} is run again once they do",
+            job.inbox, job.id
+        )),
+    }
+}
+
+/// Moves a job's files back to the inbox, and tells the inbox of it.
+async fn go_back(shared: Arc<Shared>, job: Arc<Job>, places: Places) -> Result<(), String> {
     let moving = job.clone();
-    let moved = tokio::task::spawn_blocking(move || put_back(&moving, &places)).await;
-    let moved = moved.unwrap_or_else(|error| Err(NotPutBack::from(error.to_string())));
+    let moved = shared
+        .engine
+        .with_files(&job, move || put_back(&moving, &places))
+        .await
+        .unwrap_or_else(|error| Err(NotPutBack::from(error.to_string())));
     match moved {
-        Ok(()) => {}
+        Ok(()) => with_handle(&shared, &job, |handle| {
+            handle.retry_has_come(&job);
+            handle.look();
+        }),
         // An input that could not be taken back to where it was goes on as this job.
         Err(why) if why.lies_in_inbox => {
-            with_handle(shared, &job, |handle| handle.retry_has_come(&job))?;
-            return Err(why.what);
+            with_handle(&shared, &job, |handle| handle.retry_has_come(&job))?;
+            Err(why.what)
         }
         Err(why) => {
+            let ledger = &shared.engine.ledger;
             if let Err(error) = ledger.revive((*job).clone(), Event::RetryDropped).await {
                 tracing::warn!(job = %job.id, %error, "the next start tries to run the job again");
             }
-            with_handle(shared, &job, |handle| handle.forget_retry(&job))?;
-            return Err(why.what);
+            with_handle(&shared, &job, |handle| handle.forget_retry(&job))?;
+            Err(why.what)
         }
     }
-    with_handle(shared, &job, |handle| {
-        handle.retry_has_come(&job);
-        handle.look();
-    })?;
-    back_in_the_inbox(&job)
 }
 
 fn back_in_the_inbox(job: &Job) -> Result<Vec<Value>, String> {

@@ -18,6 +18,10 @@ const BREATH: Duration = Duration::from_millis(5);
 /// How often the organization's limits and counters are asked for while there is work, and while there is none.
 const REFRESH: Duration = Duration::from_secs(60);
 const REFRESH_IDLE: Duration = Duration::from_secs(300);
+/// How often an inbox is looked at again that cannot be used.
+const FROZEN_AGAIN: Duration = Duration::from_secs(1);
+/// With so many jobs whose work with files takes long, no more of that inbox are started.
+const SLOW_AT_ONCE: usize = 8;
 /// How often a spending limit is looked at again while it holds jobs back.
 const BUDGET_AGAIN: Duration = Duration::from_secs(30);
 
@@ -130,6 +134,8 @@ impl Dispatcher {
         let mut waiting: Vec<Arc<Job>> = Vec::new();
         let mut running = HashMap::new();
         let mut doubtful = HashSet::new();
+        let slow = self.engine.slow_jobs();
+        let frozen = self.unusable(&jobs, &slow);
         for job in jobs {
             match &job.state {
                 State::Taking { .. }
@@ -137,6 +143,11 @@ impl Dispatcher {
                 | State::Delivering { .. }
                 | State::Closing { .. } => self.drive(&job),
                 State::Queued { .. } if job.cancel_asked => self.drive(&job),
+                // Nothing of it could be read; and it takes no place from others.
+                State::Queued { .. } if frozen.contains(&job.inbox) => {
+                    look_again = look_again.min(now.checked_add(FROZEN_AGAIN).unwrap_or(now));
+                }
+                State::Uploading if frozen.contains(&job.inbox) || slow.contains_key(&job.id) => {}
                 State::Queued { hold } => {
                     let until = hold.as_ref().and_then(|hold| hold.until);
                     match until.map(|until| until.duration_since(Timestamp::now())) {
@@ -173,6 +184,25 @@ impl Dispatcher {
             look_again = look_again.min(self.start(waiting, &busy, now).await);
         }
         look_again
+    }
+
+    /// The inboxes that no job can be started of: their folder cannot be used, or hangs already under all that may hang.
+    fn unusable(&self, jobs: &[Arc<Job>], slow: &HashMap<JobId, String>) -> HashSet<String> {
+        let mut hanging: HashMap<&str, usize> = HashMap::new();
+        for inbox in slow.values() {
+            *hanging.entry(inbox).or_default() += 1;
+        }
+        let names: HashSet<&str> = jobs.iter().map(|job| job.inbox.as_str()).collect();
+        names
+            .into_iter()
+            .filter(|name| {
+                hanging
+                    .get(name)
+                    .is_some_and(|count| *count >= SLOW_AT_ONCE)
+                    || self.engine.is_frozen(name)
+            })
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Starts what may start.

@@ -5,18 +5,20 @@ mod dispatch;
 mod evidence;
 mod gate;
 mod poller;
+mod room;
 
 pub use dispatch::run as dispatch;
 pub use evidence::used_before;
 pub use gate::{Closed, Gates};
 pub use poller::{due as poll_due, run as poll};
+pub use room::{HANGS_AFTER, Place, Room, SENDING_HANGS_AFTER};
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -30,9 +32,13 @@ use crate::runway::{Client, Organization, OutputUrl};
 use crate::stages;
 
 /// At most this many inputs are made ready and uploaded at once; each holds a buffer.
-const UPLOADS_AT_ONCE: usize = 8;
+const UPLOADS_AT_ONCE: usize = 10;
 /// At most this many outputs are fetched at once.
-const DOWNLOADS_AT_ONCE: usize = 8;
+const DOWNLOADS_AT_ONCE: usize = 10;
+/// At most this many of either are one inbox's.
+const OF_ONE_INBOX: usize = 8;
+/// At most this many threads do the work with files of one inbox's jobs.
+const FILE_WORK_AT_ONCE: usize = 16;
 /// Tasks at once for each model, where Runway sets no limit.
 const UNLIMITED: usize = 100;
 /// Tasks at once for a model as long as Runway has not said how many; the least that any tier allows.
@@ -87,9 +93,13 @@ pub struct Engine {
     /// One upload for each content at a time, and one note for each job: others wait, and find it done.
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     /// Room for uploads.
-    pub uploads: Semaphore,
+    pub uploads: Room,
     /// Room for downloads.
-    pub downloads: Semaphore,
+    pub downloads: Room,
+    /// Room for work with files.
+    pub file_work: Room,
+    /// Jobs whose work with files takes long, by the inbox that it may hang in.
+    slow: Mutex<HashMap<JobId, String>>,
     /// How often in a row a job's uploads did not get through.
     upload_failures: Mutex<HashMap<JobId, u32>>,
     /// What jobs in motion last ran into, for `status`.
@@ -124,8 +134,10 @@ impl Engine {
             driving: Mutex::default(),
             outputs: Mutex::default(),
             turns: Mutex::default(),
-            uploads: Semaphore::new(UPLOADS_AT_ONCE),
-            downloads: Semaphore::new(DOWNLOADS_AT_ONCE),
+            uploads: Room::new(UPLOADS_AT_ONCE, OF_ONE_INBOX),
+            downloads: Room::new(DOWNLOADS_AT_ONCE, OF_ONE_INBOX),
+            file_work: Room::for_each(FILE_WORK_AT_ONCE),
+            slow: Mutex::default(),
             upload_failures: Mutex::default(),
             trouble: Mutex::default(),
             frozen: OnceLock::new(),
@@ -444,6 +456,40 @@ impl Engine {
             .remove(id);
     }
 
+    /// Runs work with files where it may block: of a job's own inbox, on threads that others do not need.
+    ///
+    /// # Errors
+    /// The work panicked, which has been reported.
+    pub async fn with_files<T: Send + 'static>(
+        &self,
+        job: &Job,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, tokio::task::JoinError> {
+        let waiting = async {
+            let place = self.file_work.enter(&job.inbox).await;
+            tokio::task::spawn_blocking(move || {
+                // Held until the work is over, also if nobody waits for it any more.
+                let _place = place;
+                work()
+            })
+            .await
+        };
+        tokio::pin!(waiting);
+        if let Ok(done) = tokio::time::timeout(HANGS_AFTER, &mut waiting).await {
+            return done;
+        }
+        let _slow = Slow::new(self, job);
+        waiting.await
+    }
+
+    /// Jobs whose work with files takes so long that it may hang, with their inboxes.
+    pub fn slow_jobs(&self) -> HashMap<JobId, String> {
+        self.slow
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
     /// Follows a job's task from now on.
     pub fn follow(&self, id: &JobId) {
         if self.polls.send(id.clone()).is_err() {
@@ -472,6 +518,38 @@ impl Engine {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .contains(id)
+    }
+}
+
+/// Marks a job whose work with files takes long, until it is over.
+struct Slow<'a> {
+    engine: &'a Engine,
+    id: &'a JobId,
+}
+
+impl<'a> Slow<'a> {
+    fn new(engine: &'a Engine, job: &'a Job) -> Slow<'a> {
+        let mut slow = engine.slow.lock().unwrap_or_else(PoisonError::into_inner);
+        slow.insert(job.id.clone(), job.inbox.clone());
+        drop(slow);
+        engine.note_trouble(
+            &job.id,
+            "its folders take long to answer: is their disk or share in order?".to_owned(),
+        );
+        engine.wake();
+        Slow {
+            engine,
+            id: &job.id,
+        }
+    }
+}
+
+impl Drop for Slow<'_> {
+    fn drop(&mut self) {
+        let slow = self.engine.slow.lock();
+        slow.unwrap_or_else(PoisonError::into_inner).remove(self.id);
+        self.engine.clear_trouble(self.id);
+        self.engine.wake();
     }
 }
 

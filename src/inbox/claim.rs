@@ -3,23 +3,23 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::again::Retried;
 use super::evaluate::{Candidate, Waiting};
-use super::handle::{expect, has_come};
-use super::mounts::{Realm, realm};
-use super::put_back::put_back;
+use super::mounts::{Mount, Realm, realm};
 use super::scan::stamp;
 use super::settle::Stamp;
 use super::take::{Taking, finish_taking, free_spot};
 use super::worker::{TRY_AGAIN, Worker};
-use crate::files::{advice, create_folders, remove_file};
-use crate::job::{Event, Folder, InputFile, Job, JobId, RelPath, Spot, State};
+use crate::files::{advice, create_folders};
+use crate::job::{
+    Event, Folder, InputFile, Job, JobId, RelPath, Spot, State, Version, working_inside,
+};
 use crate::ledger::LedgerError;
-use crate::stages::note_path;
 
 /// How often single files are tried again that cannot be taken where they lie.
 const REFUSED_AGAIN: Duration = Duration::from_secs(10);
@@ -33,8 +33,8 @@ struct Claims {
     dropped: HashSet<RelPath>,
     /// Paths below the inbox of files that are taken in this round.
     used: HashSet<RelPath>,
-    /// Paths below `working`.
-    working: HashSet<RelPath>,
+    /// Paths below `working`, and below the folder that takes its place on each mount inside the inbox.
+    working: HashMap<Option<RelPath>, HashSet<RelPath>>,
     /// Where `working` lies.
     realm: Realm,
     /// Where the inbox's folders lie.
@@ -49,16 +49,6 @@ enum Refusal {
     Claimed,
     /// It has to wait: for what.
     Wait(String),
-}
-
-/// Whether a candidate is a job that a person asked to run again.
-enum Retried {
-    /// It is.
-    Again(Box<Job>),
-    /// Its files are on their way, and may go back.
-    Coming,
-    /// It is a new job.
-    No,
 }
 
 impl Worker {
@@ -138,7 +128,7 @@ impl Worker {
         let mut claims = Claims {
             dropped: HashSet::new(),
             used: HashSet::new(),
-            working: HashSet::new(),
+            working: HashMap::new(),
             realm: realm_of(working)?,
             realms: HashMap::new(),
         };
@@ -149,7 +139,8 @@ impl Worker {
             // Files of a job whose renames did not succeed yet still lie in the inbox.
             let taking = matches!(job.state, State::Taking { .. });
             for file in &job.files {
-                claims.working.insert(file.working.clone());
+                let working = claims.working.entry(file.mount.clone()).or_default();
+                working.insert(file.working.clone());
                 if taking {
                     claims.dropped.insert(file.dropped.clone());
                 }
@@ -198,6 +189,13 @@ impl Worker {
             match self.retried(&candidate, files.clone())? {
                 Retried::Again(job) => jobs.push(*job),
                 Retried::Coming => self.look_later(&candidate.input.parent(), TRY_AGAIN),
+                Retried::Wait(reason) => {
+                    self.look_later(&candidate.input.parent(), TRY_AGAIN);
+                    refused.push(Waiting {
+                        input: candidate.input,
+                        reason: reason.into(),
+                    });
+                }
                 Retried::No => new.push(Job::taken(
                     id,
                     &self.setup.name,
@@ -231,7 +229,7 @@ impl Worker {
             if claims.dropped.contains(file) {
                 return Err(Refusal::Claimed);
             }
-            self.can_be_renamed(&file.parent(), claims)?;
+            self.mount_inside(&file.parent(), claims)?;
             // Changed since it was looked at, or another job of this round has it.
             if claims.used.contains(file) {
                 return Err(Refusal::LookAgain);
@@ -250,15 +248,28 @@ impl Worker {
         }
         let mut files = Vec::new();
         for (role, file) in &candidate.files {
-            let working =
-                free_spot(&self.setup.places.working, file, &claims.working).map_err(|error| {
-                    Refusal::Wait(format!(
-                        "no place can be found for it in {}: {error}. {}",
-                        self.setup.places.working.display(),
-                        advice(&error)
-                    ))
-                })?;
-            claims.working.insert(working.clone());
+            let mount = self.mount_inside(&file.parent(), claims)?;
+            let lasting = self
+                .mount_of(&file.parent())
+                .is_some_and(Mount::has_lasting_inodes);
+            let (folder, wanted) = match &mount {
+                None => (self.setup.places.working.clone(), file.clone()),
+                Some(mount) => {
+                    let below = file.as_path().strip_prefix(mount.as_path());
+                    let below = below.ok().and_then(RelPath::new);
+                    let folder = self.tree.absolute(&working_inside(mount));
+                    (folder, below.unwrap_or_else(|| file.clone()))
+                }
+            };
+            let promised = claims.working.entry(mount.clone()).or_default();
+            let working = free_spot(&folder, &wanted, promised).map_err(|error| {
+                Refusal::Wait(format!(
+                    "no place can be found for it in {}: {error}. {}",
+                    folder.display(),
+                    advice(&error)
+                ))
+            })?;
+            promised.insert(working.clone());
             let seen = self.tree.sighting(file).map(|sighting| sighting.stamp);
             files.push(InputFile {
                 role: *role,
@@ -268,8 +279,12 @@ impl Worker {
                     path: file.clone(),
                 }),
                 working,
+                mount,
                 bytes: seen.map_or(0, |stamp| stamp.size),
-                version: seen.as_ref().map(Stamp::version),
+                version: seen.as_ref().map(|stamp| Version {
+                    inode: lasting.then_some(stamp.ino),
+                    ..stamp.version()
+                }),
                 sha256: None,
             });
         }
@@ -279,37 +294,43 @@ impl Worker {
         Ok(files)
     }
 
-    /// Whether files of a folder can be renamed into `working`: not where another filesystem is mounted inside the inbox.
-    fn can_be_renamed(&self, folder: &RelPath, claims: &mut Claims) -> Result<(), Refusal> {
-        let found = match claims.realms.get(folder) {
-            Some(realm) => *realm,
-            None => match realm(&self.tree.absolute(folder)) {
-                Ok(realm) => {
-                    claims.realms.insert(folder.clone(), realm);
-                    realm
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    return Err(Refusal::LookAgain);
-                }
-                Err(error) => {
-                    return Err(Refusal::Wait(format!(
-                        "its folder cannot be looked at: {error}"
-                    )));
-                }
-            },
-        };
+    /// The mount inside the inbox that a folder lies on; `None` where it is the inbox's own.
+    fn mount_inside(
+        &self,
+        folder: &RelPath,
+        claims: &mut Claims,
+    ) -> Result<Option<RelPath>, Refusal> {
+        let found = self.realm_of(folder, claims)?;
         if found == claims.realm {
-            Ok(())
-        } else if folder.is_root() {
-            Err(Refusal::Wait(format!(
+            return Ok(None);
+        }
+        if folder.is_root() || found == self.realm_of(&RelPath::default(), claims)? {
+            return Err(Refusal::Wait(format!(
                 "`working` ({}) lies on another filesystem or mount than the inbox: configure a folder on the same one",
                 self.setup.places.working.display()
-            )))
-        } else {
-            Err(Refusal::Wait(
-                "it lies on another filesystem than the inbox (a mount inside it): configure that folder as an inbox of its own"
-                    .to_owned(),
-            ))
+            )));
+        }
+        // The topmost folder that lies on it.
+        let mut top = folder.clone();
+        while !top.is_root() && self.realm_of(&top.parent(), claims)? == found {
+            top = top.parent();
+        }
+        Ok(Some(top))
+    }
+
+    fn realm_of(&self, folder: &RelPath, claims: &mut Claims) -> Result<Realm, Refusal> {
+        if let Some(realm) = claims.realms.get(folder) {
+            return Ok(*realm);
+        }
+        match realm(&self.tree.absolute(folder)) {
+            Ok(realm) => {
+                claims.realms.insert(folder.clone(), realm);
+                Ok(realm)
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Refusal::LookAgain),
+            Err(error) => Err(Refusal::Wait(format!(
+                "its folder cannot be looked at: {error}"
+            ))),
         }
     }
 
@@ -376,7 +397,7 @@ impl Worker {
             .files
             .iter()
             .filter_map(|file| {
-                let path = self.setup.places.working.join(file.working.as_path());
+                let path = self.setup.places.path(&file.taken_at());
                 path.parent().map(Path::to_owned)
             })
             .collect();
@@ -398,100 +419,6 @@ impl Worker {
                 Err(error) => {
                     tracing::debug!(%error, "taken files are not noted as moved yet");
                 }
-            }
-        }
-    }
-
-    /// Whether an input is on its way back to the inbox to run again.
-    fn is_coming(&self, input: &RelPath) -> bool {
-        let retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
-        retries.get(input).is_some_and(|retry| retry.coming)
-    }
-
-    /// Goes on with retries that a person asked for before this thread began. False if the journal cannot be read now.
-    pub(super) fn resume_retries(&self) -> bool {
-        let journal = self.setup.ledger.journal();
-        let jobs = match self
-            .runtime
-            .block_on(journal.jobs_to_retry(&self.setup.name))
-        {
-            Ok(jobs) => jobs,
-            Err(error) => {
-                tracing::debug!(inbox = %self.setup.name, %error, "which jobs are to run again is not known yet");
-                return false;
-            }
-        };
-        for job in jobs {
-            // A request of this moment, or one that the thread before knew of.
-            let known = {
-                let retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
-                retries.contains_key(&job.input)
-            };
-            if known || !expect(&self.retries, job.clone()) {
-                continue;
-            }
-            match put_back(&job, &self.setup.places) {
-                Ok(()) => has_come(&self.retries, &job),
-                Err(why) if why.lies_in_inbox => has_come(&self.retries, &job),
-                Err(why) => {
-                    tracing::warn!(job = %job.id, input = %job.input, "the job is not run again: {}", why.what);
-                    let mut retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
-                    retries.remove(&job.input);
-                    drop(retries);
-                    let dropped = self.setup.ledger.revive(job, Event::RetryDropped);
-                    if let Err(error) = self.runtime.block_on(dropped) {
-                        tracing::debug!(inbox = %self.setup.name, %error, "the next start tries it again");
-                    }
-                }
-            }
-        }
-        true
-    }
-
-    /// The job that a person asked to run again, if this is its input: it goes on under its old name.
-    fn retried(&self, candidate: &Candidate, files: Vec<InputFile>) -> Result<Retried, String> {
-        let expected = || self.retries.lock().unwrap_or_else(PoisonError::into_inner);
-        let job = {
-            let mut retries = expected();
-            match retries.remove(&candidate.input) {
-                None => return Ok(Retried::No),
-                Some(retry) if retry.coming => {
-                    retries.insert(candidate.input.clone(), retry);
-                    return Ok(Retried::Coming);
-                }
-                Some(retry) => retry.job,
-            }
-        };
-        // Its old notes go before it is another try, so that none outlives a crash in between.
-        for at in job.files.iter().filter_map(|file| file.at.as_ref()) {
-            match remove_file(&note_path(&self.setup.places.path(at))) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    tracing::debug!(job = %job.id, %error, "the old note stays");
-                }
-                _ => {}
-            }
-        }
-        let (plan, wrong) = match candidate.plan.clone() {
-            Ok(plan) => (Some(Box::new(plan)), None),
-            Err(failure) => (None, Some(failure)),
-        };
-        let event = Event::Retried { plan, wrong, files };
-        let revived = self
-            .runtime
-            .block_on(self.setup.ledger.revive((*job).clone(), event));
-        match revived {
-            Ok(revived) => Ok(Retried::Again(Box::new((*revived).clone()))),
-            Err(error @ (LedgerError::Journal(_) | LedgerError::Stopped)) => {
-                has_come(&self.retries, &job);
-                Err(error.to_string())
-            }
-            Err(
-                error @ (LedgerError::Illegal(_)
-                | LedgerError::Unknown(_)
-                | LedgerError::Claimed { .. }),
-            ) => {
-                tracing::warn!(job = %job.id, input = %job.input, %error, "the old job cannot be run again: its files become a new one");
-                Ok(Retried::No)
             }
         }
     }

@@ -9,7 +9,7 @@ use serde_json::Map;
 
 use super::layers::{Finding, Layer, Merged};
 use super::media_use::Unready;
-use super::pair::{Class, Group, classify, comparable, pair, stem};
+use super::pair::{Class, Group, classify, comparable, marked_by, marker_of, pair, stem};
 use super::request::{Outcome, Rules, Subject, plan};
 use super::settle::{Content, Judgement, Writer, judge};
 use super::tree::{Parsed, Tree, Unusable};
@@ -72,6 +72,8 @@ pub struct Evaluator<'a> {
     pub settle: Duration,
     /// How long a half waits for the other.
     pub pair_wait: Duration,
+    /// Whether an input is finished only once its marker says so.
+    pub marker_required: bool,
     /// Largest input, in bytes.
     pub max_input: u64,
     /// The inbox's `defaults` in the configuration.
@@ -132,6 +134,7 @@ impl Evaluator<'_> {
             found: Found::default(),
         };
         pass.folder(folder, named);
+        pass.take_markers();
         pass.found
     }
 }
@@ -149,7 +152,12 @@ impl Pass<'_, '_> {
         for (name, why) in self.tree.odd(folder) {
             self.found.wait(&folder.join(&name), why);
         }
-        let names = self.tree.names(folder);
+        let mut names = self.tree.names(folder);
+        // A marker belongs to its file.
+        names.retain(|name| {
+            let marked = marked_by(name).map(|marked| folder.join(marked));
+            marked.is_none_or(|marked| self.tree.sighting(&marked).is_none())
+        });
         if names.is_empty() {
             return;
         }
@@ -170,7 +178,12 @@ impl Pass<'_, '_> {
             match group {
                 Group::Other { name } => self.found.wait(
                     &folder.join(&name),
-                    "it is no image, video, sound or sidecar by its name, and no sidecar names it",
+                    match marked_by(&name) {
+                        Some(marked) => {
+                            format!("it says that {} is finished, which is not here", shown(marked))
+                        }
+                        None => "it is no image, video, sound or sidecar by its name, and no sidecar names it".to_owned(),
+                    },
                 ),
                 Group::Spare { sidecar, used } => {
                     let reason = format!("not used: {} stands for the same medium", shown(&used));
@@ -208,6 +221,21 @@ impl Pass<'_, '_> {
                     }
                 }
             }
+        }
+    }
+
+    /// Markers travel with the files that they are for.
+    fn take_markers(&mut self) {
+        for candidate in &mut self.found.ready {
+            let markers: Vec<RelPath> = candidate
+                .files
+                .iter()
+                .map(|(_, file)| marker_of_file(file))
+                .filter(|marker| self.tree.sighting(marker).is_some())
+                .collect();
+            candidate
+                .files
+                .extend(markers.into_iter().map(|marker| (Role::Marker, marker)));
         }
     }
 
@@ -257,6 +285,10 @@ impl Pass<'_, '_> {
         let Some(mut sighting) = self.tree.sighting(file) else {
             return Err(NotNow::Gone);
         };
+        // Its writer says so.
+        if self.tree.sighting(&marker_of_file(file)).is_some() {
+            return Ok(());
+        }
         let quiet = self.now.saturating_duration_since(sighting.since);
         if sighting.writer != Writer::Done && quiet < self.rules.settle {
             let at = sighting
@@ -292,6 +324,14 @@ impl Pass<'_, '_> {
 
     /// Like [`Pass::finished`], with the reason noted for `input`.
     fn ready(&mut self, file: &RelPath, input: &RelPath, certain: bool) -> bool {
+        if self.rules.marker_required && file == input {
+            let marker = marker_of_file(file);
+            if self.tree.sighting(file).is_some() && self.tree.sighting(&marker).is_none() {
+                let reason = format!("for its marker {}", shown(marker.name()));
+                self.found.wait(input, reason);
+                return false;
+            }
+        }
         match self.finished(file, certain) {
             Ok(()) => true,
             Err(NotNow::Gone) => false,
@@ -428,7 +468,9 @@ impl Pass<'_, '_> {
         defaults: &[Layer],
     ) {
         let input = main.unwrap_or(sidecar);
-        if !self.ready(sidecar, input, false) {
+        // One that is for a medium and nothing else waits for that, whose marker counts.
+        let of_no_use_alone = self.rules.marker_required && main.is_none() && exact;
+        if !of_no_use_alone && !self.ready(sidecar, input, false) {
             return;
         }
         if let Some(main) = main
@@ -511,10 +553,16 @@ impl Pass<'_, '_> {
             1 => format!("a problem with {name}"),
             several => format!("{several} problems with {name}"),
         };
+        let mut failure = wrong_input(&what, findings);
+        if subjects.main.is_some() && subjects.sidecar.is_some() {
+            failure.advice = format!(
+                "Mend {name} and drop it into the inbox; the job then goes on by itself. Nothing was sent, and no credits were charged."
+            );
+        }
         self.found.ready.push(Candidate {
             input: input.clone(),
             files: subjects.files(),
-            plan: Err(wrong_input(&what, findings)),
+            plan: Err(failure),
         });
     }
 
@@ -584,6 +632,10 @@ impl Pass<'_, '_> {
             self.refuse(subjects, findings);
         }
     }
+}
+
+fn marker_of_file(file: &RelPath) -> RelPath {
+    file.with_name(&marker_of(file.name()))
 }
 
 fn mend_defaults(problems: &[Finding]) -> String {

@@ -34,6 +34,8 @@ pub struct Setup {
     pub scan_interval: Option<Duration>,
     /// How long a file must be quiet; `None` depends on the filesystem.
     pub settle: Option<Duration>,
+    /// Whether an input is taken only once its marker says that it is finished.
+    pub marker_required: bool,
     /// How long a half waits for the other.
     pub pair_wait: Duration,
     /// Largest input in bytes.
@@ -57,6 +59,8 @@ pub struct InboxView {
     pub waiting: HashMap<RelPath, Arc<Vec<Held>>>,
     /// How changes are noticed and why, for people.
     pub backend: String,
+    /// What cannot be done in which of its folders, a sentence each.
+    pub unusable: Vec<String>,
     /// Why nothing can be done with the folder now.
     pub frozen: Option<String>,
     /// Whether the first scan is over.
@@ -70,6 +74,7 @@ impl InboxView {
         InboxView {
             waiting: HashMap::new(),
             backend: String::new(),
+            unusable: Vec::new(),
             frozen: None,
             ready: false,
             beat: now,

@@ -9,9 +9,10 @@
 //! - `layers`, `endpoint`, `request`: from a sidecar and its defaults to a validated request. Pure.
 //! - `tree`: what was last seen below the inbox, with what was read from it.
 //! - `evaluate`, `media_use`: one folder's files to jobs and reasons to wait.
-//! - `take`: the rename into `working/`; `claim`: which files, and when; `put_back`: the way back, to be taken again.
-//! - `worker`: the thread; `root`: what it does when its folder goes and comes back; `handle`: how others see it.
+//! - `take`: the rename into `working/`; `claim`: which files, and when; `put_back`, `again`: the way back, to be taken again.
+//! - `worker`: the thread; `root`: what it does when its folder goes and comes back; `probe`: whether folders can be used; `handle`: how others see it.
 
+mod again;
 mod claim;
 mod endpoint;
 mod evaluate;
@@ -22,6 +23,7 @@ mod layers;
 mod media_use;
 mod mounts;
 mod pair;
+mod probe;
 mod put_back;
 mod request;
 mod root;
@@ -36,7 +38,8 @@ pub use evaluate::{Candidate, Evaluator, Waiting};
 pub use handle::{Held, InboxHandle, InboxView, Setup};
 pub use layers::Finding;
 pub use layers::Layer;
-pub use mounts::{Mount, here as mount_here};
+pub use mounts::{Mount, here as mount_here, is_mounted, trust};
+pub use probe::probe;
 pub use put_back::{NotPutBack, put_back};
 pub use request::{Outcome, Rules, settles_endpoint};
 pub use scan::Ignore;

@@ -1,5 +1,6 @@
 //! What kind of filesystem a folder lies on, read from the kernel's table of mounts: asking the filesystem itself can hang.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -8,6 +9,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::config::Watch;
+use crate::job::RelPath;
 
 /// Filesystems whose changes all go through this kernel, so that its events tell of every change.
 const LOCAL: &[&str] = &[
@@ -15,8 +20,11 @@ const LOCAL: &[&str] = &[
     "vfat", "exfat", "ntfs3", "ramfs",
 ];
 
+/// Local filesystems that make up the number of a file when they first look at it, and may make up another one later.
+const NUMBERED_ANEW: &[&str] = &["vfat", "exfat"];
+
 /// The mount that a folder lies on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
     /// Where it is mounted.
     pub point: PathBuf,
@@ -87,6 +95,65 @@ impl Mount {
     pub fn is_local(&self) -> bool {
         LOCAL.contains(&self.kind.as_str())
     }
+
+    /// Whether a file keeps its inode's number when it is renamed, and when nobody has looked at it for a while. On FUSE the
+    /// number often comes from the path or from a counter, and on SMB from the client where the server has none.
+    pub fn has_lasting_inodes(&self) -> bool {
+        self.is_local() && !NUMBERED_ANEW.contains(&self.kind.as_str())
+    }
+}
+
+/// How changes below a folder are noticed, for people, and whether the kernel's events are trusted to tell of each. `events`
+/// says whether there are any.
+pub fn trust(watch: Watch, mount: Option<&Mount>, events: bool) -> (bool, String) {
+    let kind = mount.map_or("a filesystem of unknown kind", |mount| mount.kind.as_str());
+    let local = mount.is_some_and(Mount::is_local);
+    match (watch, events, local) {
+        (Watch::Scan, _, _) => (false, format!("scans only, as configured, on {kind}")),
+        (Watch::Events, true, _) => (true, format!("events on {kind}, as configured, and scans")),
+        (Watch::Auto, true, true) => (true, format!("events on {kind}, and scans")),
+        (Watch::Auto, true, false) => (
+            false,
+            format!("scans on {kind}, where events do not tell of every change"),
+        ),
+        (Watch::Auto | Watch::Events, false, _) => (
+            false,
+            format!("scans on {kind}, since the kernel gives no events (too few watches)"),
+        ),
+    }
+}
+
+/// Why a folder is not to be touched although something lies there: the filesystem that it is meant to lie on is not mounted,
+/// so that this would be written under a bare mount point. `remembered` is the mount that it lay on when it was last used,
+/// `planned` the deepest one that is mounted at boot.
+pub fn missing_mount(
+    root: &Path,
+    now: Option<&Mount>,
+    remembered: Option<&Mount>,
+    planned: Option<&Path>,
+) -> Option<String> {
+    let now = now?;
+    let deeper = |point: &Path| {
+        root.starts_with(point) && point != now.point && point.starts_with(&now.point)
+    };
+    if let Some(before) = remembered.filter(|before| deeper(&before.point)) {
+        return Some(format!(
+            "nothing is mounted at {}, where {} ({}) was when {} was last used: is the share offline? Nothing is read or written there \
+             until it is mounted. If it is meant to be so, start taxiway once with `taxiway run --accept-folders`",
+            before.point.display(),
+            before.source,
+            before.kind,
+            root.display()
+        ));
+    }
+    planned.filter(|point| deeper(point)).map(|point| {
+        format!(
+            "nothing is mounted at {}, and /etc/fstab says that something is to be. Nothing is read or written below it until it is \
+             mounted: run `mount {}`",
+            point.display(),
+            point.display()
+        )
+    })
 }
 
 /// The mount of a path, from the text of `/proc/self/mountinfo`. The last mount over a point counts.
@@ -135,6 +202,33 @@ fn unescape(text: &str) -> PathBuf {
     PathBuf::from(OsString::from_vec(bytes))
 }
 
+/// What is mounted below a folder, from the text of `/proc/self/mountinfo`: each path below it once, with the last mount there.
+pub fn mounts_below(table: &str, root: &Path) -> Vec<(RelPath, Mount)> {
+    let mut found: BTreeMap<RelPath, Mount> = BTreeMap::new();
+    for mount in table.lines().filter_map(parse_line) {
+        let below = mount.point.strip_prefix(root).ok();
+        if let Some(below) = below.and_then(RelPath::new).filter(|at| !at.is_root()) {
+            found.insert(below, mount);
+        }
+    }
+    found.into_iter().collect()
+}
+
+/// The same on this machine; nothing where the table cannot be read.
+pub fn below(root: &Path) -> Vec<(RelPath, Mount)> {
+    let table = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+    mounts_below(&String::from_utf8_lossy(&table), root)
+}
+
+/// Whether something is mounted at a folder below an inbox, or at least not what the inbox itself lies on. Hangs where that
+/// does.
+pub fn is_mounted(inbox: &Path, at: &RelPath) -> bool {
+    match (realm(inbox), realm(&inbox.join(at.as_path()))) {
+        (Ok(own), Ok(there)) => own != there,
+        (Err(_), _) | (_, Err(_)) => false,
+    }
+}
+
 /// The mount of a path on this machine; `None` where the table cannot be read.
 pub fn here(path: &Path) -> Option<Mount> {
     match std::fs::read("/proc/self/mountinfo") {
@@ -169,11 +263,36 @@ mod tests {
     }
 
     #[test]
+    fn row_02_mounts_inside_an_inbox_are_known_by_their_folders() {
+        let found = mounts_below(TABLE, Path::new("/mnt/nas one"));
+        let found: Vec<_> = found
+            .iter()
+            .map(|(at, mount)| (at.to_string(), mount.kind.as_str()))
+            .collect();
+        assert_eq!(found, [("deep".to_owned(), "fuse.rclone")]);
+        assert_eq!(mounts_below(TABLE, Path::new("/srv/in")), []);
+    }
+
+    #[test]
     fn row_01_events_are_trusted_on_local_filesystems_only() {
         let local = |path: &str| mount_of(TABLE, Path::new(path)).unwrap().is_local();
         assert!(local("/home"));
         assert!(!local("/mnt/nas one"));
         assert!(!local("/mnt/nas one/deep"));
+    }
+
+    #[test]
+    fn a_file_is_known_by_its_inode_only_where_that_lasts() {
+        let lasting = |path: &str| {
+            mount_of(TABLE, Path::new(path))
+                .unwrap()
+                .has_lasting_inodes()
+        };
+        assert!(lasting("/home"));
+        assert!(!lasting("/mnt/nas one/deep"));
+        let stick = TABLE.replace("ext4", "exfat");
+        let stick = mount_of(&stick, Path::new("/home")).unwrap();
+        assert!(stick.is_local() && !stick.has_lasting_inodes());
     }
 
     /// A device number as stat(2) has it.
@@ -196,6 +315,42 @@ mod tests {
         let other = TABLE.replace("//nas/one", "//nas/two");
         let other = mount_of(&other, Path::new("/mnt/nas one/in"));
         assert_ne!(before, Identity::new(device(0, 36), other));
+    }
+
+    #[test]
+    fn row_10_a_bare_mount_point_is_told_by_what_was_or_is_to_be_mounted_there() {
+        let root = Path::new("/mnt/nas one/in");
+        let bare = TABLE.lines().next().unwrap();
+        let bare = mount_of(bare, root);
+        let share = mount_of(TABLE, root);
+        let why = missing_mount(root, bare.as_ref(), share.as_ref(), None).unwrap();
+        assert!(
+            why.contains("//nas/one") && why.contains("accept-folders"),
+            "{why}"
+        );
+        let point = Path::new("/mnt/nas one");
+        assert!(missing_mount(root, bare.as_ref(), None, Some(point)).is_some());
+        // It is there.
+        assert_eq!(
+            missing_mount(root, share.as_ref(), share.as_ref(), Some(point)),
+            None
+        );
+        // It is another one at the same place, or the inbox was moved to a local disk on purpose.
+        let other = TABLE.replace("//nas/one", "//nas/two");
+        let other = mount_of(&other, root);
+        assert_eq!(
+            missing_mount(root, other.as_ref(), share.as_ref(), None),
+            None
+        );
+        assert_eq!(
+            missing_mount(Path::new("/srv/in"), bare.as_ref(), share.as_ref(), None),
+            None
+        );
+        // Something is mounted over what was a plain folder.
+        assert_eq!(
+            missing_mount(root, share.as_ref(), bare.as_ref(), None),
+            None
+        );
     }
 
     #[test]

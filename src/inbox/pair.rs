@@ -46,6 +46,22 @@ pub fn stem(name: &OsStr) -> &OsStr {
     }
 }
 
+/// Behind a file's name, that of the marker by which its writer says that it is finished: `cat.jpg.done`.
+const MARKER: &str = ".done";
+
+/// The name of a file's marker.
+pub fn marker_of(name: &OsStr) -> OsString {
+    let mut marker = name.to_owned();
+    marker.push(MARKER);
+    marker
+}
+
+/// The name of the file that a marker is for, if a name is a marker's.
+pub fn marked_by(name: &OsStr) -> Option<&OsStr> {
+    let marked = name.as_bytes().strip_suffix(MARKER.as_bytes())?;
+    (!marked.is_empty()).then(|| OsStr::from_bytes(marked))
+}
+
 /// A name made comparable: the same letters in Unicode's composed form, since Macs write accents as separate characters.
 /// Names that are not UTF-8 compare by their bytes.
 pub fn comparable(name: &OsStr) -> Vec<u8> {

@@ -3,9 +3,14 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::files::move_new;
+use crate::files::{move_new, write_over};
 use crate::job::{InputFile, Job, Role};
 use crate::places::Places;
+use crate::stages::note_path;
+
+/// What stands beside a sidecar that stays where it is.
+const REPLACED: &str = "This sidecar is not used any more: another one of its name was dropped into the inbox, and its job went on with that.\n\n\
+What to do: nothing; it can be deleted.\n";
 
 /// Why inputs were not moved back to the inbox.
 #[derive(Debug)]
@@ -25,7 +30,8 @@ impl From<String> for NotPutBack {
     }
 }
 
-/// Moves the inputs of an ended job back to where they were dropped, all of them or none. What a crash left half done is
+/// Moves the inputs of an ended job back to where they were dropped, all of them or none; a sidecar stays where another one of
+/// its name was dropped meanwhile. What a crash left half done is
 /// finished by doing it again: a file that lies in the inbox already stays there.
 ///
 /// # Errors
@@ -37,9 +43,11 @@ pub fn put_back(job: &Job, places: &Places) -> Result<(), NotPutBack> {
         Role::Reference => 0,
         Role::Sidecar => 1,
         Role::Main => 2,
+        Role::Marker => 3,
     });
     let mut to_move: Vec<(PathBuf, PathBuf)> = Vec::new();
     let mut moved: Vec<(PathBuf, PathBuf)> = Vec::new();
+    let mut replaced: Vec<PathBuf> = Vec::new();
     let mut refusal = None;
     for file in files {
         let source = file.at.as_ref().map(|at| places.path(at));
@@ -48,6 +56,10 @@ pub fn put_back(job: &Job, places: &Places) -> Result<(), NotPutBack> {
         let is_there = target.symlink_metadata().is_ok();
         match (source, is_there) {
             (Some(source), false) => to_move.push((source, target)),
+            // The person dropped a corrected one, which counts.
+            (Some(source), true) if file.role == Role::Sidecar && file.dropped != job.input => {
+                replaced.push(source);
+            }
             (Some(_), true) => {
                 refusal = Some(format!(
                     "{} is there already, and nothing was moved: take it away first, or drop the files of {} under other names",
@@ -89,6 +101,12 @@ pub fn put_back(job: &Job, places: &Places) -> Result<(), NotPutBack> {
                 what,
                 lies_in_inbox,
             });
+        }
+    }
+    for sidecar in replaced {
+        // Nobody misses a note about a text that nobody uses.
+        if let Err(error) = write_over(&note_path(&sidecar), REPLACED.as_bytes()) {
+            tracing::debug!(job = %job.id, %error, "no note beside {}", sidecar.display());
         }
     }
     Ok(())
@@ -140,6 +158,7 @@ mod tests {
                     path: path.clone(),
                 }),
                 working: path,
+                mount: None,
                 bytes: 1,
                 version: None,
                 sha256: None,
@@ -205,6 +224,20 @@ mod tests {
             assert_eq!(names(&places.failed), ["cat.jpg", "cat.jpg.yaml"]);
             assert_eq!(names(&places.inbox), ["cat.jpg"]);
         }
+    }
+
+    #[test]
+    fn a_corrected_sidecar_in_the_inbox_takes_the_place_of_the_old_one() {
+        let (_dir, places, job) = failed();
+        fs::write(places.inbox.join("cat.jpg.yaml"), "corrected").unwrap();
+        put_back(&job, &places).unwrap();
+        assert_eq!(names(&places.inbox), ["cat.jpg", "cat.jpg.yaml"]);
+        let used = fs::read(places.inbox.join("cat.jpg.yaml")).unwrap();
+        assert_eq!(used, b"corrected");
+        assert_eq!(
+            names(&places.failed),
+            ["cat.jpg.yaml", "cat.jpg.yaml.error.txt"]
+        );
     }
 
     #[test]

@@ -4,14 +4,19 @@ use std::collections::HashSet;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use super::mounts::{self, Identity};
+use super::mounts::{self, Identity, Mount};
+use super::probe::probe;
 use super::tree::Tree;
 use super::watch::Watches;
 use super::worker::Worker;
-use crate::config::Watch;
+use crate::config::{Watch, planned_mount};
 use crate::files::{advice, create_folders};
 use crate::job::{JobId, shown};
+
+/// How often folders are tried out again while something is wrong with them.
+const PROBE_AGAIN: Duration = Duration::from_secs(10);
 
 /// Files of no job are counted up to this number.
 const ORPHANS_MAX: usize = 1_000;
@@ -55,6 +60,9 @@ impl Worker {
     pub(super) fn check_root(&mut self) -> Result<bool, String> {
         let root = &self.setup.places.inbox;
         if self.identity.is_none() {
+            if let Some(why) = self.is_bare(root) {
+                return Err(why);
+            }
             create_folders(root).map_err(|error| {
                 format!(
                     "{} cannot be made: {error}. Make it, or mend its permissions",
@@ -94,6 +102,51 @@ impl Worker {
         }
     }
 
+    /// Why nothing is to be done at the root yet: what it lay on, or is to lie on, is not mounted. Asks the journal and the
+    /// table of mounts, and touches nothing.
+    fn is_bare(&self, root: &Path) -> Option<String> {
+        let journal = self.setup.ledger.journal();
+        let path = root.to_string_lossy();
+        let remembered = match self.runtime.block_on(journal.root(&path)) {
+            Ok(remembered) => remembered,
+            Err(error) => return Some(error.to_string()),
+        };
+        let remembered = remembered.and_then(|text| match serde_json::from_str::<Mount>(&text) {
+            Ok(mount) => Some(mount),
+            Err(error) => {
+                tracing::warn!(inbox = %self.setup.name, %error, "what the folder lay on before cannot be read");
+                None
+            }
+        });
+        let planned = planned_mount(root);
+        mounts::missing_mount(
+            root,
+            mounts::here(root).as_ref(),
+            remembered.as_ref(),
+            planned.as_deref(),
+        )
+    }
+
+    /// Remembers what the root lies on, for later starts.
+    fn remember(&self) {
+        let mount = self.identity.as_ref();
+        let Some(mount) = mount.and_then(|identity| identity.mount.as_ref()) else {
+            return;
+        };
+        let journal = self.setup.ledger.journal();
+        let path = self.setup.places.inbox.to_string_lossy();
+        let remembering = async {
+            let text = serde_json::to_string(mount).unwrap_or_default();
+            match journal.root(&path).await? {
+                Some(known) if known == text => Ok(()),
+                Some(_) | None => journal.remember_root(&path, &text).await,
+            }
+        };
+        if let Err(error) = self.runtime.block_on(remembering) {
+            tracing::debug!(inbox = %self.setup.name, %error, "what the folder lies on is not remembered");
+        }
+    }
+
     /// A job in progress whose file is not in `working`.
     fn hidden_job(&self) -> Option<JobId> {
         let jobs = self.setup.ledger.jobs();
@@ -129,9 +182,11 @@ impl Worker {
                 "{} cannot be made and is tried again: mend the permissions above it, or make room", folder.display()
             );
         }
+        self.remember();
+        self.probe_folders();
         self.tell_of_orphans();
         self.start_watching();
-        let backend = self.backend();
+        let (_, backend) = self.trust();
         tracing::info!(inbox = %self.setup.name, path = %self.setup.places.inbox.display(), "watching: {backend}");
     }
 
@@ -189,26 +244,37 @@ impl Worker {
             },
         };
         self.watch_folder(&self.setup.places.working.clone());
-        self.tell_backend();
+        self.say_backend();
     }
 
-    /// Lets people know how changes are noticed.
-    pub(super) fn tell_backend(&self) {
-        let backend = self.backend();
+    /// Tells those who ask for the status how changes are noticed.
+    pub(super) fn say_backend(&self) {
+        let (trusted, mut backend) = self.trust();
+        for (at, mount) in &self.inside {
+            let (_, how) = mounts::trust(self.setup.watch, Some(mount), trusted);
+            backend.push_str(&format!("; below {at}: {how}"));
+        }
         self.update_view(|view| view.backend = backend);
     }
 
-    fn backend(&self) -> String {
-        let mount = self
-            .identity
-            .as_ref()
-            .and_then(|identity| identity.mount.as_ref());
-        let kind = kind(mount);
-        match (self.trusted(), self.setup.watch) {
-            (true, Watch::Events) => format!("events on {kind}, as configured, and scans"),
-            (true, _) => format!("events on {kind}, and scans"),
-            (false, Watch::Scan) => format!("scans only, as configured, on {kind}"),
-            (false, _) => format!("scans on {kind}, where events do not tell of every change"),
+    /// Tries out the folders, and says what cannot be done in them.
+    fn probe_folders(&mut self) {
+        let found = probe(&self.setup.name, &self.setup.places);
+        for what in found.iter().filter(|what| !self.unusable.contains(what)) {
+            tracing::error!(inbox = %self.setup.name, "{what}");
+        }
+        if found.is_empty() && !self.unusable.is_empty() {
+            tracing::info!(inbox = %self.setup.name, "all folders can be used again");
+        }
+        self.probed = Instant::now();
+        self.unusable = found;
+        self.update_view(|view| view.unusable.clone_from(&self.unusable));
+    }
+
+    /// Tries out the folders again where something was wrong with them.
+    pub(super) fn probe_again(&mut self) {
+        if !self.unusable.is_empty() && self.probed.elapsed() > PROBE_AGAIN {
+            self.probe_folders();
         }
     }
 

@@ -26,7 +26,7 @@ impl Stamp {
     /// The version as the journal keeps it.
     pub fn version(&self) -> Version {
         Version {
-            inode: self.ino,
+            inode: Some(self.ino),
             bytes: self.size,
             // Nanoseconds fit until the year 2262; what lies beyond is the same version each time all the same.
             modified: i64::try_from(self.mtime).unwrap_or(i64::MAX),

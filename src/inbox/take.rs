@@ -13,7 +13,7 @@ use super::pair::stem;
 use super::scan::stamp;
 use super::settle::Stamp;
 use crate::files::{create_folders, fit_name_into, rename_new, sync_folder, usable_folder};
-use crate::job::{Folder, InputFile, Job, RelPath, Spot};
+use crate::job::{InputFile, Job, RelPath, Spot};
 use crate::places::Places;
 
 /// What became of the files.
@@ -62,13 +62,6 @@ pub fn finish_taking(job: &Job, places: &Places) -> io::Result<Taking> {
     })
 }
 
-fn taken(file: &InputFile) -> Spot {
-    Spot {
-        folder: Folder::Working,
-        path: file.working.clone(),
-    }
-}
-
 /// Where the version of a file lies that was looked at. Its place in `working/` counts first, since another file may have
 /// been dropped under its name meanwhile; and it is looked at once more in the end, since the inbox's thread and the engine
 /// may take the same job at the same time. Journals of 0.1.0 know no version: there, whatever has the name is it.
@@ -76,9 +69,10 @@ fn lies_at(file: &InputFile, places: &Places) -> io::Result<Option<Spot>> {
     let Some(at) = file.at.clone() else {
         return Ok(None);
     };
-    for spot in [taken(file), at, taken(file)] {
+    for spot in [file.taken_at(), at, file.taken_at()] {
         let now = stamp_if_there(&places.path(&spot))?.map(|stamp| stamp.version());
-        if now.is_some() && (file.version.is_none() || now == file.version) {
+        let is_it = now.is_some_and(|now| file.version.is_none_or(|version| version.is(&now)));
+        if is_it {
             return Ok(Some(spot));
         }
     }
@@ -91,8 +85,8 @@ fn take(file: &mut InputFile, places: &Places, folders: &mut HashSet<PathBuf>) -
         return Ok(false);
     };
     let source = places.path(file.at.as_ref().unwrap_or(&at));
-    let target = places.path(&taken(file));
-    if at.folder != Folder::Working {
+    let target = places.path(&file.taken_at());
+    if at != file.taken_at() {
         if let Some(parent) = target.parent() {
             create_folders(parent)?;
         }
@@ -104,7 +98,7 @@ fn take(file: &mut InputFile, places: &Places, folders: &mut HashSet<PathBuf>) -
     }
     // Also where it lies there already: a crash may have come before its folders were synced.
     note_folders(folders, [&source, &target]);
-    file.at = Some(taken(file));
+    file.at = Some(file.taken_at());
     // Somebody may have exchanged it between the look and the rename.
     Ok(lies_at(file, places)? == file.at)
 }
@@ -115,7 +109,7 @@ fn give_back(
     places: &Places,
     folders: &mut HashSet<PathBuf>,
 ) -> io::Result<()> {
-    let source = places.path(&taken(file));
+    let source = places.path(&file.taken_at());
     let target = places.inbox.join(file.dropped.as_path());
     match rename_new(&source, &target) {
         Ok(()) => {
@@ -124,9 +118,11 @@ fn give_back(
         }
         // It never left, or its folder is gone there by now.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            file.at = stamp_if_there(&source)?.map(|_| taken(file));
+            file.at = stamp_if_there(&source)?.map(|_| file.taken_at());
         }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => file.at = Some(taken(file)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            file.at = Some(file.taken_at())
+        }
         Err(error) => return Err(error),
     }
     Ok(())
@@ -218,7 +214,7 @@ fn numbered(name: &OsStr, number: u32, limit: usize) -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Failure, FailureKind, JobId, Role};
+    use crate::job::{Failure, FailureKind, Folder, JobId, Role};
 
     /// An inbox with `cat.jpg` and its sidecar, and the job that is about to take them.
     fn dropped() -> (tempfile::TempDir, Places, Job) {
@@ -244,6 +240,7 @@ mod tests {
                     path: path.clone(),
                 }),
                 working: path,
+                mount: None,
                 bytes: stamp.size,
                 version: Some(stamp.version()),
                 sha256: None,
@@ -280,7 +277,7 @@ mod tests {
         let Taking::All(files) = finish_taking(&job, &places).unwrap() else {
             panic!("not all were taken");
         };
-        assert!(files.iter().all(|file| file.at == Some(taken(file))));
+        assert!(files.iter().all(|file| file.at == Some(file.taken_at())));
         assert_eq!(std::fs::read(&to).unwrap(), b"cat.jpg");
         assert_eq!(std::fs::read(&from).unwrap(), b"the next cat");
         assert!(!places.inbox.join("cat.jpg.yaml").exists());

@@ -14,14 +14,14 @@ use tokio::runtime::Handle;
 use super::evaluate::{Evaluator, Waiting};
 use super::handle::{Held, InboxHandle, InboxView, Retries, Setup};
 use super::layers::Layer;
-use super::mounts::{self, Identity};
+use super::mounts::{self, Identity, Mount};
 use super::request::Rules;
-use super::settle::Writer;
+use super::settle::{Stamp, Writer};
 use super::tree::{DEFAULTS, Tree};
 use super::watch::{Hint, Watches};
 use crate::config::Watch;
 use crate::files::advice;
-use crate::job::{Event, Folder, Job, JobId, RelPath, State};
+use crate::job::{Event, Job, JobId, RelPath, State};
 use crate::ledger::LedgerError;
 
 /// How long a file must be quiet, where nobody set it.
@@ -71,7 +71,10 @@ pub fn spawn_after(
         defaults: setup.defaults.clone(),
         watches: None,
         identity: None,
+        inside: Vec::new(),
         unmade: Vec::new(),
+        unusable: Vec::new(),
+        probed: Instant::now(),
         writers: HashMap::new(),
         dirty: BTreeSet::new(),
         thorough: true,
@@ -87,6 +90,7 @@ pub fn spawn_after(
         stop: stop.clone(),
         retries: retries.clone(),
         resumed: false,
+        corrections: HashMap::new(),
         hints: hints.clone(),
         receiver,
         runtime,
@@ -113,8 +117,13 @@ pub(super) struct Worker {
     pub(super) defaults: Layer,
     pub(super) watches: Option<Watches>,
     pub(super) identity: Option<Identity>,
+    /// What is mounted inside the inbox, and where.
+    pub(super) inside: Vec<(RelPath, Mount)>,
     /// Folders that could not be made when the watch began.
     pub(super) unmade: Vec<PathBuf>,
+    /// What the last probe of the folders found wrong, and when it was.
+    pub(super) unusable: Vec<String>,
+    pub(super) probed: Instant,
     /// What events said of the writers of files since those were looked at.
     pub(super) writers: HashMap<PathBuf, Writer>,
     pub(super) dirty: BTreeSet<RelPath>,
@@ -139,6 +148,8 @@ pub(super) struct Worker {
     pub(super) retries: Retries,
     /// Whether retries that an earlier process left half done were gone on with.
     pub(super) resumed: bool,
+    /// Sidecars that wait for a medium and are no correction of a job that failed, by the version that was looked at.
+    pub(super) corrections: HashMap<RelPath, Stamp>,
     pub(super) hints: Sender<Hint>,
     pub(super) receiver: Receiver<Hint>,
     pub(super) runtime: Handle,
@@ -148,6 +159,7 @@ impl Worker {
     fn run(mut self, before: Option<JoinHandle<()>>) {
         self.wait_for(before);
         let mut next_scan = Instant::now();
+        let mut next_inside = Instant::now();
         let mut hint = None;
         while !self.is_stopped() {
             self.beat();
@@ -160,6 +172,7 @@ impl Worker {
                     if !self.resumed {
                         self.resumed = self.resume_retries();
                     }
+                    self.probe_again();
                     for (folder, error) in self.make_folders() {
                         tracing::debug!(inbox = %self.setup.name, %error, "{} cannot be made yet", folder.display());
                     }
@@ -172,12 +185,19 @@ impl Worker {
             }
             let now = Instant::now();
             let mut working_changed = self.note_hints(hint.take(), &mut next_scan);
+            self.note_mounts();
             let full = now >= next_scan;
             if full {
                 self.mark_all();
                 working_changed = true;
             }
+            let inside = !full && now >= next_inside && self.trusted() && self.mark_inside();
+            working_changed |= inside;
             self.scan(now);
+            if full || inside {
+                let pause = self.interval_alone(now.elapsed());
+                next_inside = Instant::now().checked_add(pause).unwrap_or(now);
+            }
             if full {
                 // What waited in folders that went away while nobody could look.
                 let tree = &self.tree;
@@ -193,7 +213,14 @@ impl Worker {
                 self.notice_deleted();
             }
             self.publish();
-            let wake = self.due.values().copied().chain([next_scan]).min();
+            let inside = (self.trusted() && !self.inside.is_empty()).then_some(next_inside);
+            let wake = self
+                .due
+                .values()
+                .copied()
+                .chain([next_scan])
+                .chain(inside)
+                .min();
             hint = self.wait(wake);
         }
     }
@@ -206,7 +233,9 @@ impl Worker {
         let all: Vec<RelPath> = self
             .tree
             .folders()
-            .filter(|folder| thorough || !self.tree.is_unchanged(folder))
+            .filter(|folder| {
+                thorough || !self.trusted_in(folder) || !self.tree.is_unchanged(folder)
+            })
             .cloned()
             .collect();
         self.dirty.extend(all);
@@ -249,38 +278,92 @@ impl Worker {
 
     /// Whether events of this root can be trusted to tell of every change.
     pub(super) fn trusted(&self) -> bool {
-        match self.setup.watch {
-            Watch::Scan => false,
-            Watch::Events => self.has_watches(),
-            Watch::Auto => {
-                let local = self
-                    .identity
-                    .as_ref()
-                    .and_then(|identity| identity.mount.as_ref())
-                    .is_some_and(mounts::Mount::is_local);
-                local && self.has_watches()
-            }
+        self.trust().0
+    }
+
+    /// The same, with words for people.
+    pub(super) fn trust(&self) -> (bool, String) {
+        let mount = self.identity.as_ref();
+        let mount = mount.and_then(|identity| identity.mount.as_ref());
+        let events = self.watches.as_ref().is_some_and(|watches| !watches.full);
+        mounts::trust(self.setup.watch, mount, events)
+    }
+
+    /// The mount that a folder of the inbox lies on.
+    pub(super) fn mount_of(&self, folder: &RelPath) -> Option<&Mount> {
+        let inside = self
+            .inside
+            .iter()
+            .filter(|(at, _)| folder.as_path().starts_with(at.as_path()));
+        // Of nested ones the deepest.
+        let inside = inside.max_by_key(|(at, _)| at.as_path().components().count());
+        match inside {
+            Some((_, mount)) => Some(mount),
+            None => self.identity.as_ref()?.mount.as_ref(),
         }
     }
 
-    /// Whether every folder can be watched.
-    fn has_watches(&self) -> bool {
-        self.watches.as_ref().is_some_and(|watches| !watches.full)
+    /// Whether events can be trusted to tell of every change in a folder: what is true of the inbox need not be true of what
+    /// is mounted inside it.
+    fn trusted_in(&self, folder: &RelPath) -> bool {
+        match self.setup.watch {
+            Watch::Auto => self.trusted() && self.mount_of(folder).is_some_and(Mount::is_local),
+            Watch::Events | Watch::Scan => self.trusted(),
+        }
     }
 
-    fn settle(&self) -> Duration {
-        let auto = if self.trusted() {
-            SETTLE_LOCAL
-        } else {
-            SETTLE_NETWORK
+    /// How long a file in a folder must be quiet.
+    pub(super) fn settle(&self, folder: &RelPath) -> Duration {
+        let auto = match self.mount_of(folder).is_some_and(Mount::is_local) {
+            true => SETTLE_LOCAL,
+            false => SETTLE_NETWORK,
         };
         self.setup.settle.unwrap_or(auto)
+    }
+
+    /// Notes what is mounted inside the inbox now. What came or went is looked at.
+    fn note_mounts(&mut self) {
+        let now = mounts::below(&self.setup.places.inbox);
+        if now == self.inside {
+            return;
+        }
+        let before = std::mem::replace(&mut self.inside, now);
+        for (at, mount) in &self.inside {
+            if !before.iter().any(|(known, _)| known == at) {
+                let (_, how) = mounts::trust(self.setup.watch, Some(mount), self.trusted());
+                tracing::info!(inbox = %self.setup.name, folder = %at, "another filesystem is mounted here: {how}");
+            }
+        }
+        let changed = before.iter().chain(&self.inside).map(|(at, _)| at.clone());
+        self.dirty.extend(changed);
+        self.say_backend();
+    }
+
+    /// Marks the folders that events say too little of although they can be trusted in the inbox itself. Answers whether there
+    /// are any.
+    fn mark_inside(&mut self) -> bool {
+        let quiet: Vec<RelPath> = self
+            .tree
+            .folders()
+            .filter(|folder| !self.trusted_in(folder))
+            .cloned()
+            .collect();
+        let any = !quiet.is_empty();
+        self.dirty.extend(quiet);
+        any
     }
 
     fn interval(&self, cost: Duration) -> Duration {
         self.setup
             .scan_interval
             .unwrap_or_else(|| pause(self.trusted(), self.tree.folders().count(), cost))
+    }
+
+    /// The same where nothing but scans tells of changes.
+    fn interval_alone(&self, cost: Duration) -> Duration {
+        self.setup
+            .scan_interval
+            .unwrap_or_else(|| pause(false, 0, cost))
     }
 
     pub(super) fn update_view<T>(&self, change: impl FnOnce(&mut InboxView) -> T) -> T {
@@ -300,7 +383,7 @@ impl Worker {
                     "the kernel allows no more watches: folders are scanned instead. Raise them with \
                      `sysctl fs.inotify.max_user_watches=524288`"
                 );
-                self.tell_backend();
+                self.say_backend();
             } else if !full {
                 tracing::debug!(folder = %folder.display(), %error, "the folder is not watched");
             }
@@ -384,7 +467,7 @@ impl Worker {
                 inbox = %self.setup.name,
                 "the thread that the kernel tells of changes has broken off: folders are scanned instead, until taxiway is started again"
             );
-            self.tell_backend();
+            self.say_backend();
         }
     }
 
@@ -392,16 +475,15 @@ impl Worker {
     fn note_defaults(&mut self, path: &Path, closed: bool) -> Option<PathBuf> {
         let folder = path.parent()?;
         let below = folder.strip_prefix(&self.setup.places.inbox).ok()?;
-        if self.trusted() {
-            self.tree
-                .note_defaults(&RelPath::new(below)?, closed, Instant::now());
+        let below = RelPath::new(below)?;
+        if self.trusted_in(&below) {
+            self.tree.note_defaults(&below, closed, Instant::now());
         }
         Some(folder.to_owned())
     }
 
     /// Looks at every folder that may have changed, and at those that are new below them.
     fn scan(&mut self, now: Instant) {
-        let trusted = self.trusted();
         let mut stack: Vec<RelPath> = std::mem::take(&mut self.dirty).into_iter().collect();
         if stack.is_empty() {
             self.writers.clear();
@@ -419,6 +501,7 @@ impl Worker {
             let absolute = self.tree.absolute(&folder);
             // Watch before looking: what comes between the two is then hinted at.
             self.watch_folder(&absolute);
+            let trusted = self.trusted_in(&folder);
             let writers = trusted.then_some(&self.writers);
             let writer = |path: &Path| {
                 let told = writers.and_then(|writers| writers.get(path));
@@ -490,7 +573,8 @@ impl Worker {
                 catalogue: &catalogue,
                 allow_unknown_models: self.setup.allow_unknown_models,
             },
-            settle: self.settle(),
+            settle: SETTLE_NETWORK,
+            marker_required: self.setup.marker_required,
             pair_wait: self.setup.pair_wait,
             max_input: self.setup.max_input,
             defaults: &defaults,
@@ -500,6 +584,10 @@ impl Worker {
                 break;
             }
             self.beat();
+            let evaluator = Evaluator {
+                settle: self.settle(&folder),
+                ..evaluator
+            };
             let found = evaluator.folder(&mut self.tree, &folder, &named, now);
             if let Some(at) = found.look_again {
                 self.due.insert(folder.clone(), at);
@@ -509,6 +597,7 @@ impl Worker {
                 waiting.extend(self.take_ready(&folder, found.ready));
             }
             self.hold(&folder, waiting);
+            self.use_corrections(&folder);
         }
         self.finish_moves();
     }
@@ -581,11 +670,15 @@ impl Worker {
     pub(super) fn is_deleted(&self, job: &Job) -> bool {
         job.files.iter().any(|file| {
             file.at.as_ref().is_some_and(|at| {
-                at.folder == Folder::Working
+                *at == file.taken_at()
                     && matches!(
                         std::fs::symlink_metadata(self.setup.places.path(at)),
                         Err(error) if error.kind() == std::io::ErrorKind::NotFound
                     )
+                    // A mount inside the inbox that went away has deleted nothing.
+                    && file.mount.as_ref().is_none_or(|mount| {
+                        mounts::is_mounted(&self.setup.places.inbox, mount)
+                    })
             })
         })
     }
@@ -653,6 +746,7 @@ mod tests {
             watch: Watch::Scan,
             scan_interval: Some(Duration::from_millis(10)),
             settle: Some(Duration::ZERO),
+            marker_required: false,
             pair_wait: Duration::ZERO,
             max_input: 1_000_000,
             ignore: Ignore::new(&[]).unwrap(),

@@ -150,18 +150,31 @@ pub enum Role {
     Sidecar,
     /// A medium that the sidecar refers to.
     Reference,
+    /// Says that another file of the job is finished.
+    Marker,
 }
 
 /// What tells the file that was looked at from another that takes its name. The device is left out: network filesystems
 /// get another one with each mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {
-    /// The inode.
-    pub inode: u64,
+    /// The inode; `None` where the filesystem gives a file another number when it is renamed, or forgets it.
+    pub inode: Option<u64>,
     /// Size in bytes.
     pub bytes: u64,
     /// Time of the last change of content, in nanoseconds since 1970, as the filesystem tells it.
     pub modified: i64,
+}
+
+impl Version {
+    /// Whether a file that is like `now` is this version of it.
+    pub fn is(&self, now: &Version) -> bool {
+        let same_file = match (self.inode, now.inode) {
+            (Some(then), Some(now)) => then == now,
+            (Some(_) | None, None) | (None, Some(_)) => true,
+        };
+        same_file && (self.bytes, self.modified) == (now.bytes, now.modified)
+    }
 }
 
 /// A file that belongs to a job and travels with it.
@@ -175,6 +188,10 @@ pub struct InputFile {
     pub at: Option<Spot>,
     /// Where it lies in `working/` while the job is in progress.
     pub working: RelPath,
+    /// The folder below the inbox at which the filesystem is mounted that it was dropped on; `None` where that is the inbox's
+    /// own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mount: Option<RelPath>,
     /// Its size in bytes when it was taken.
     pub bytes: u64,
     /// Which version of the file was looked at when the job was made; `None` in journals of 0.1.0.
@@ -182,6 +199,31 @@ pub struct InputFile {
     pub version: Option<Version>,
     /// Hex SHA-256 of its content, known once it was made ready for the API.
     pub sha256: Option<String>,
+}
+
+/// The folder for inputs in progress at the top of a filesystem that is mounted inside an inbox.
+const WORKING_INSIDE: &str = "_working";
+
+impl InputFile {
+    /// Where it lies while its job is in progress: in `working` or, since only a rename within one mount is atomic, in a
+    /// folder of its own on the mount inside the inbox that it was dropped on.
+    pub fn taken_at(&self) -> Spot {
+        match &self.mount {
+            None => Spot {
+                folder: Folder::Working,
+                path: self.working.clone(),
+            },
+            Some(mount) => Spot {
+                folder: Folder::Inbox,
+                path: RelPath(working_inside(mount).0.join(&self.working.0)),
+            },
+        }
+    }
+}
+
+/// The folder for inputs in progress of a mount inside an inbox.
+pub fn working_inside(mount: &RelPath) -> RelPath {
+    mount.join(OsStr::new(WORKING_INSIDE))
 }
 
 #[cfg(test)]
@@ -193,6 +235,23 @@ mod tests {
         let path = RelPath::new(Path::new(OsStr::from_bytes(b"shoes/r\xffd.jpg"))).unwrap();
         let text = serde_json::to_string(&path).unwrap();
         assert_eq!(serde_json::from_str::<RelPath>(&text).unwrap(), path);
+    }
+
+    #[test]
+    fn a_version_is_known_by_its_inode_where_that_lasts() {
+        let version = |inode, bytes| Version {
+            inode,
+            bytes,
+            modified: 3,
+        };
+        assert!(version(Some(1), 2).is(&version(Some(1), 2)));
+        assert!(!version(Some(1), 2).is(&version(Some(9), 2)));
+        assert!(version(None, 2).is(&version(Some(9), 2)));
+        assert!(!version(None, 2).is(&version(Some(1), 9)));
+        // As 0.1.0 wrote it.
+        let old = r#"{"inode":1,"bytes":2,"modified":3}"#;
+        let old: Version = serde_json::from_str(old).unwrap();
+        assert_eq!(old, version(Some(1), 2));
     }
 
     #[test]

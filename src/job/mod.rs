@@ -12,7 +12,9 @@ mod state;
 mod transition;
 
 pub use id::{InvalidJobId, JobId};
-pub use input::{Folder, InputFile, RelPath, Role, Spot, Version, is_invisible, shown};
+pub use input::{
+    Folder, InputFile, RelPath, Role, Spot, Version, is_invisible, shown, working_inside,
+};
 pub use plan::{FileRef, MediaUse, Plan};
 pub use state::{
     Charge, Delivery, Doubt, Failure, FailureKind, Hold, HoldReason, Move, Seen, State, Task,

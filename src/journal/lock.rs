@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use fs4::{FileExt, TryLockError};
 
-use crate::files::create_folders;
+use crate::files::create_own_folders;
 
 /// The lock that a daemon holds for as long as it runs. The kernel takes it back when the process ends, however it ends.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl StateLock {
             path: state_dir.to_owned(),
             source,
         };
-        create_folders(state_dir).map_err(unusable)?;
+        create_own_folders(state_dir).map_err(unusable)?;
         let file = OpenOptions::new()
             .create(true)
             .truncate(false)

@@ -130,6 +130,23 @@ pub trait Journal: Send + Sync {
     /// The ended jobs of an inbox that a person asked to run again and whose files were not taken yet.
     fn jobs_to_retry<'a>(&'a self, inbox: &'a str) -> Answer<'a, Vec<Job>>;
 
+    /// The failed jobs of an inbox whose input's path begins with `start`, the latest first, at most `limit`.
+    fn failed_jobs<'a>(
+        &'a self,
+        inbox: &'a str,
+        start: &'a str,
+        limit: u32,
+    ) -> Answer<'a, Vec<Job>>;
+
+    /// What was remembered of a folder that inboxes lie in.
+    fn root<'a>(&'a self, path: &'a str) -> Answer<'a, Option<String>>;
+
+    /// Remembers it.
+    fn remember_root<'a>(&'a self, path: &'a str, what: &'a str) -> Answer<'a, ()>;
+
+    /// Forgets what was remembered of all folders.
+    fn forget_roots(&self) -> Answer<'_, ()>;
+
     /// The ids of jobs that begin with `prefix`, at most ten.
     fn ids_like<'a>(&'a self, prefix: &'a str) -> Answer<'a, Vec<JobId>>;
 

@@ -169,6 +169,24 @@ impl SqliteJournal {
         Ok(())
     }
 
+    /// One statement in a transaction of its own.
+    async fn write_alone(
+        &self,
+        statement: sqlx::query::Query<'_, Sqlite, <Sqlite as sqlx::Database>::Arguments>,
+        what: &str,
+    ) -> Result<(), JournalError> {
+        let mut slot = self.writer.lock().await;
+        let mut writer = self.connection(slot.take()).await?;
+        let mut transaction = writer.begin_with(BEGIN).await.map_err(self.store())?;
+        statement
+            .execute(&mut *transaction)
+            .await
+            .map_err(self.store())?;
+        commit(transaction, &[what]).await.map_err(self.store())?;
+        *slot = Some(writer);
+        Ok(())
+    }
+
     async fn connection(
         &self,
         kept: Option<SqliteConnection>,
@@ -494,6 +512,57 @@ impl Journal for SqliteJournal {
                 .map(|row| self.read_job(row.get(0)))
                 .collect()
         })
+    }
+
+    fn failed_jobs<'a>(
+        &'a self,
+        inbox: &'a str,
+        start: &'a str,
+        limit: u32,
+    ) -> Answer<'a, Vec<Job>> {
+        Box::pin(async move {
+            // No text that begins so comes after this one: it ends with the highest character there is.
+            let end = format!("{start}\u{10ffff}");
+            sqlx::query(
+                "SELECT body FROM jobs WHERE state = 'failed' AND inbox = ?1 AND input >= ?2 AND input < ?3 \
+                 ORDER BY updated_at DESC LIMIT ?4",
+            )
+            .bind(inbox)
+            .bind(start)
+            .bind(end)
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(self.store())?
+            .iter()
+            .map(|row| self.read_job(row.get(0)))
+            .collect()
+        })
+    }
+
+    fn root<'a>(&'a self, path: &'a str) -> Answer<'a, Option<String>> {
+        Box::pin(async move {
+            sqlx::query_scalar("SELECT what FROM roots WHERE path = ?1")
+                .bind(path)
+                .fetch_optional(&self.readers)
+                .await
+                .map_err(self.store())
+        })
+    }
+
+    fn remember_root<'a>(&'a self, path: &'a str, what: &'a str) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let remember = sqlx::query(
+                "INSERT INTO roots (path, what) VALUES (?1, ?2) \
+                 ON CONFLICT (path) DO UPDATE SET what = excluded.what",
+            );
+            self.write_alone(remember.bind(path).bind(what), "root")
+                .await
+        })
+    }
+
+    fn forget_roots(&self) -> Answer<'_, ()> {
+        Box::pin(self.write_alone(sqlx::query("DELETE FROM roots"), "root"))
     }
 
     fn ids_like<'a>(&'a self, prefix: &'a str) -> Answer<'a, Vec<JobId>> {

@@ -15,7 +15,9 @@ use crate::files::{
     unfinished, write_over,
 };
 use crate::inbox::free_spot;
-use crate::job::{Event, FailureKind, Folder, InputFile, Job, Move, Role, Spot, State, Verdict};
+use crate::job::{
+    Event, FailureKind, Folder, InputFile, Job, Move, Role, Spot, State, Verdict, working_inside,
+};
 use crate::places::Places;
 
 /// Behind an input's name, its note's.
@@ -42,13 +44,15 @@ pub async fn run(
         moves.to_vec(),
         places.clone(),
     );
-    let moved = blocking(move || move_all(&moving, &planned, &at, note.as_deref()))
-        .await?
-        .map_err(StageError::disk(format!(
-            "the inputs cannot be moved from {} to where they rest{}",
-            places.working.display(),
-            rest(moves, &places)
-        )))?;
+    let moved = blocking(engine, job, move || {
+        move_all(&moving, &planned, &at, note.as_deref())
+    })
+    .await?
+    .map_err(StageError::disk(format!(
+        "the inputs cannot be moved from {} to where they rest{}",
+        places.working.display(),
+        rest(moves, &places)
+    )))?;
     match moved {
         Some(files) => {
             // What is not there counts as deleted only while the folders themselves can be trusted.
@@ -106,9 +110,11 @@ async fn choose(
         format!("the folder {}", places.folder(folder).display())
     });
     let (choosing, places, earlier) = (job.clone(), places.clone(), earlier.to_vec());
-    let moves = blocking(move || choose_moves(&choosing.files, &earlier, folder, &places))
-        .await?
-        .map_err(StageError::disk(format!("{looked} cannot be looked at")))?;
+    let moves = blocking(engine, job, move || {
+        choose_moves(&choosing.files, &earlier, folder, &places)
+    })
+    .await?
+    .map_err(StageError::disk(format!("{looked} cannot be looked at")))?;
     engine
         .record(&job.id, Event::MovesChosen { moves })
         .await
@@ -173,7 +179,11 @@ fn move_all(
             continue;
         };
         let source = places.path(&from);
-        emptied.extend(source.parent().map(Path::to_owned));
+        let top = match &file.mount {
+            None => places.working.clone(),
+            Some(mount) => places.inbox.join(working_inside(mount).as_path()),
+        };
+        emptied.extend(source.parent().map(|folder| (folder.to_owned(), top)));
         // A doubt that is settled leaves its note, or as much of it as a crash let be written.
         let note = note_path(&source);
         remove_if_there(&unfinished(&note)?)?;
@@ -219,8 +229,8 @@ fn move_all(
             write_note(&path, note)?;
         }
     }
-    for folder in emptied {
-        remove_empty(&folder, &places.working);
+    for (folder, top) in emptied {
+        remove_empty(&folder, &top);
     }
     Ok(Some(files))
 }
@@ -388,6 +398,7 @@ mod tests {
                 path: path(name),
             }),
             working: path(name),
+            mount: None,
             bytes: 1,
             version: None,
             sha256: None,

@@ -50,12 +50,14 @@ pub async fn run(
             .map_err(|error| StageError::Later(error.to_string()))?;
         let (id, folder, placing) = (job.id.clone(), outbox.clone(), output.clone());
         let wanted = name.clone();
-        let placed = blocking(move || place(&folder, &id, &placing, &wanted, text.as_bytes()))
-            .await?
-            .map_err(StageError::disk(format!(
-                "the output cannot be put into the outbox {}",
-                outbox.display()
-            )))?;
+        let placed = blocking(engine, job, move || {
+            place(&folder, &id, &placing, &wanted, text.as_bytes())
+        })
+        .await?
+        .map_err(StageError::disk(format!(
+            "the output cannot be put into the outbox {}",
+            outbox.display()
+        )))?;
         match placed {
             Placed::Yes => {}
             Placed::Taken => {
@@ -97,12 +99,14 @@ async fn name(
     outbox: &Path,
 ) -> Result<(), StageError> {
     let (folder, named, list) = (outbox.to_owned(), job.clone(), outputs.to_vec());
-    let names = blocking(move || choose_names(&folder, &named, &list, &refused))
-        .await?
-        .map_err(StageError::disk(format!(
-            "the outbox {} cannot be looked at",
-            outbox.display()
-        )))?;
+    let names = blocking(engine, job, move || {
+        choose_names(&folder, &named, &list, &refused)
+    })
+    .await?
+    .map_err(StageError::disk(format!(
+        "the outbox {} cannot be looked at",
+        outbox.display()
+    )))?;
     engine
         .record(&job.id, Event::Named { names })
         .await

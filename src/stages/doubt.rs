@@ -32,11 +32,11 @@ pub async fn write_doubt(engine: &Arc<Engine>, job: &Arc<Job>) {
     // What a doubt says changes while it lasts, and one text after the other is written.
     let turn = engine.turn(job.id.as_str());
     let _turn = turn.lock().await;
-    let written = tokio::task::spawn_blocking(move || match std::fs::read(&path) {
+    let writing = move || match std::fs::read(&path) {
         Ok(there) if there == text.as_bytes() || there.starts_with(ACCEPTED.as_bytes()) => Ok(()),
         Ok(_) | Err(_) => write_over(&path, text.as_bytes()),
-    })
-    .await;
+    };
+    let written = engine.with_files(job, writing).await;
     tell(&job.id, written);
 }
 
@@ -55,7 +55,8 @@ pub async fn write_task(engine: &Engine, id: &JobId, task: &str) {
          \u{20} taxiway resolve {id} --adopt {task}   (its output is fetched; nothing is paid twice)\n\n\
          Job {id}\n",
     );
-    let written = tokio::task::spawn_blocking(move || write_over(&path, text.as_bytes())).await;
+    let writing = move || write_over(&path, text.as_bytes());
+    let written = engine.with_files(&job, writing).await;
     tell(id, written);
 }
 

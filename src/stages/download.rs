@@ -1,12 +1,13 @@
 //! Fetching a finished task's outputs into part files beside where they will lie. A paid output is asked for however often
 //! that takes.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{StageError, blocking};
-use crate::engine::{Engine, poll_due};
+use crate::engine::{Engine, HANGS_AFTER, SENDING_HANGS_AFTER, poll_due};
 use crate::files::{create_folders, open_part, sha256, sync_file, sync_parent};
 use crate::job::{Delivery, Event, Job, RelPath, Task};
 use crate::media::{self, Probe, Wholeness};
@@ -32,7 +33,7 @@ pub async fn run(engine: &Arc<Engine>, job: &Arc<Job>, task: &Task) -> Result<()
     let mut outputs = Vec::new();
     for index in 0..urls.len() {
         let (outbox, input, id) = (folder.clone(), job.input.clone(), job.id.clone());
-        let part = blocking(move || -> std::io::Result<RelPath> {
+        let part = blocking(engine, job, move || -> io::Result<RelPath> {
             let part = outbox::part_path(&outbox, &input, &id, index)?;
             match outbox.join(part.as_path()).parent() {
                 Some(parent) => create_folders(parent).map(|()| part),
@@ -116,7 +117,7 @@ async fn fetch(
     let trouble = || format!("the output cannot be written to {}", path.display());
     loop {
         // Held for one attempt and never across a pause, so that what cannot be fetched holds nobody else up.
-        let room = engine.downloads.acquire().await;
+        let mut place = engine.downloads.enter(&job.inbox).await;
         let Some(client) = engine.client() else {
             return Err(StageError::Later(
                 "the outputs wait for a valid API key".to_owned(),
@@ -128,32 +129,39 @@ async fn fetch(
             ));
         };
         let opening = path.clone();
-        let part = blocking(move || open_part(&opening))
+        let part = place
+            .during(
+                HANGS_AFTER,
+                blocking(engine, job, move || open_part(&opening)),
+            )
             .await?
             .map_err(StageError::disk(trouble()))?;
         let mut part = tokio::fs::File::from_std(part);
+        let fetching = client.download(url, &mut part, &mut seen, |_, _| {});
         let fetched = tokio::select! {
-            fetched = client.download(url, &mut part, &mut seen, |_, _| {}) => fetched,
+            fetched = place.during(SENDING_HANGS_AFTER, fetching) => fetched,
             () = engine.stop.cancelled() => return Err(StageError::LeftOff),
         };
         let (why, retry_after) = match fetched {
             Ok(done) => {
                 let (part, read, bytes) = (part.into_std().await, path.clone(), done.bytes);
-                blocking(move || sync_file(&part))
+                let syncing = blocking(engine, job, move || sync_file(&part));
+                place
+                    .during(HANGS_AFTER, syncing)
                     .await?
                     .map_err(StageError::disk(trouble()))?;
-                let (probe, digest) = blocking(move || -> std::io::Result<(Probe, String)> {
+                let reading = blocking(engine, job, move || -> io::Result<(Probe, String)> {
                     // The journal is told of the part: its name has to survive as well as its content.
                     sync_parent(&read)?;
                     let probe = media::probe(&mut std::fs::File::open(&read)?)?;
                     Ok((probe, sha256(&read)?))
-                })
-                .await?
-                .map_err(StageError::disk(format!(
-                    "the output {} cannot be read back",
-                    path.display()
-                )))?;
-                drop(room);
+                });
+                let what = format!("the output {} cannot be read back", path.display());
+                let (probe, digest) = place
+                    .during(HANGS_AFTER, reading)
+                    .await?
+                    .map_err(StageError::disk(what))?;
+                drop(place);
                 let proven = done.length_proven || unproven.is_steady(bytes, &digest);
                 match unusable(&probe, done.content_type.as_deref(), proven) {
                     None => {
@@ -174,7 +182,7 @@ async fn fetch(
                 }
             }
             Err(DownloadError::Expired { .. }) => {
-                drop(room);
+                drop(place);
                 *urls = fresh_urls(engine, job, task, asked).await?;
                 ("the address of the output expired".to_owned(), None)
             }
@@ -189,17 +197,17 @@ async fn fetch(
                 why,
                 retry_after,
             }) => {
-                drop(room);
+                drop(place);
                 (format!("{why} (host {host})"), retry_after)
             }
             Err(error @ DownloadError::Truncated { .. }) => {
                 // The next try goes on where this one broke off; only without progress is there a reason to wait.
                 tracing::debug!(job = %job.id, %error, "going on");
-                drop(room);
+                drop(place);
                 (error.to_string(), None)
             }
             Err(error @ (DownloadError::Refused { .. } | DownloadError::Insecure { .. })) => {
-                drop(room);
+                drop(place);
                 *urls = fresh_urls(engine, job, task, asked).await?;
                 (error.to_string(), None)
             }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use crate::engine::Engine;
 use crate::files::advice;
-use crate::inbox::{Taking, finish_taking};
+use crate::inbox::{Taking, finish_taking, is_mounted};
 use crate::job::{Event, Failure, FailureKind, Job, JobId, State};
 use crate::retry::Trouble;
 
@@ -100,10 +100,13 @@ pub async fn drive(engine: &Arc<Engine>, id: &JobId) {
 
 /// Runs work with files where it may block.
 async fn blocking<T: Send + 'static>(
+    engine: &Engine,
+    job: &Job,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, StageError> {
     // The only error is a panic inside, which the default hook has reported; the stage is done again.
-    tokio::task::spawn_blocking(work)
+    engine
+        .with_files(job, work)
         .await
         .map_err(|error| StageError::Later(format!("work with files ended early: {error}")))
 }
@@ -123,13 +126,42 @@ fn inbox(engine: &Engine, job: &Job) -> Result<crate::engine::InboxSettings, Sta
 async fn outbox(engine: &Engine, job: &Job) -> Result<std::path::PathBuf, StageError> {
     let outbox = inbox(engine, job)?.places.outbox;
     let look = outbox.clone();
-    if blocking(move || look.is_dir()).await? {
+    if blocking(engine, job, move || look.is_dir()).await? {
         Ok(outbox)
     } else {
         Err(StageError::Later(format!(
             "the outbox {} is not there: is its share offline? Make it again if it was removed",
             outbox.display()
         )))
+    }
+}
+
+/// Whether what a job's files were dropped on is mounted, where that is another filesystem inside the inbox. One that went
+/// away says nothing about the files that lie on it.
+///
+/// # Errors
+/// It is away: the stage is done again.
+async fn mounted(
+    engine: &Engine,
+    job: &Job,
+    places: &crate::places::Places,
+) -> Result<(), StageError> {
+    let mounts: Vec<_> = job
+        .files
+        .iter()
+        .filter_map(|file| file.mount.clone())
+        .collect();
+    if mounts.is_empty() {
+        return Ok(());
+    }
+    let inbox = places.inbox.clone();
+    let missing = move || mounts.into_iter().find(|mount| !is_mounted(&inbox, mount));
+    match blocking(engine, job, missing).await? {
+        None => Ok(()),
+        Some(mount) => Err(StageError::Later(format!(
+            "nothing is mounted at {}, where its files lie: is the share offline? Nothing in it is taken as deleted",
+            places.inbox.join(mount.as_path()).display()
+        ))),
     }
 }
 
@@ -148,11 +180,12 @@ async fn take(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError> {
         ))
     };
     let root = places.inbox.clone();
-    if engine.is_frozen(&job.inbox) || !blocking(move || root.is_dir()).await? {
+    if engine.is_frozen(&job.inbox) || !blocking(engine, job, move || root.is_dir()).await? {
         return Err(away());
     }
+    mounted(engine, job, &places).await?;
     let (moving, target) = (job.clone(), places.clone());
-    let taking = blocking(move || finish_taking(&moving, &target))
+    let taking = blocking(engine, job, move || finish_taking(&moving, &target))
         .await?
         .map_err(StageError::disk(format!(
             "files cannot be moved from {} to {}",
@@ -164,6 +197,7 @@ async fn take(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError> {
         // What is missing from a folder that went away meanwhile was not removed by anybody.
         Taking::Undone(_) if engine.is_frozen(&job.inbox) => return Err(away()),
         Taking::Undone(files) => {
+            mounted(engine, job, &places).await?;
             tracing::info!(job = %job.id, input = %job.input, "its files were removed or exchanged before they were taken");
             Event::NotTaken { files }
         }
@@ -185,7 +219,10 @@ async fn cancel(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError> 
         .filter_map(|file| file.at.clone())
         .collect();
     let deleted = spots.len() < job.files.len()
-        || blocking(move || spots.iter().any(|at| !places.path(at).exists())).await?;
+        || blocking(engine, job, move || {
+            spots.iter().any(|at| !places.path(at).exists())
+        })
+        .await?;
     let why = if deleted {
         "cancelled: its file was deleted or exchanged before anything was submitted"
     } else {

@@ -10,9 +10,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
-use super::{StageError, blocking, inbox};
+use super::{StageError, blocking, inbox, mounted};
 use crate::catalogue::set_slot;
-use crate::engine::Engine;
+use crate::engine::{Engine, HANGS_AFTER, SENDING_HANGS_AFTER};
 use crate::files::{open_beneath, sha256_of};
 use crate::job::{FileRef, InputFile, Job, MediaUse, Plan};
 use crate::journal::Upload;
@@ -79,8 +79,10 @@ pub async fn prepare(
 ) -> Result<Ready, NotReady> {
     let places = inbox(engine, job)?.places;
     let files = {
-        let _room = engine.uploads.acquire().await;
-        digest_files(engine, job, &places).await?
+        let mut place = engine.uploads.enter(&job.inbox).await;
+        place
+            .during(HANGS_AFTER, digest_files(engine, job, &places))
+            .await?
     };
     let mut body: Map<String, Value> = plan.body.clone();
     let mut uploads = Vec::new();
@@ -117,7 +119,7 @@ async fn digest_files(
         };
         let (folder, path) = (places.folder(at.folder).to_owned(), at.path.clone());
         let expected = file.bytes;
-        let read = blocking(move || -> io::Result<(u64, String)> {
+        let read = blocking(engine, job, move || -> io::Result<(u64, String)> {
             let file = open_beneath(&folder, path.as_path())?;
             Ok((file.metadata()?.len(), sha256_of(&file)?))
         })
@@ -150,7 +152,7 @@ pub(super) async fn reachable(
     places: &Places,
 ) -> Result<(), StageError> {
     let working = places.working.clone();
-    let there = blocking(move || working.is_dir()).await?;
+    let there = blocking(engine, job, move || working.is_dir()).await?;
     if !there {
         return Err(StageError::Later(format!(
             "the folder {} is not there",
@@ -163,7 +165,7 @@ pub(super) async fn reachable(
             places.inbox.display()
         )));
     }
-    Ok(())
+    mounted(engine, job, places).await
 }
 
 /// What it means that a file cannot be read; `gone` if it is really not there any more.
@@ -183,7 +185,7 @@ async fn unreadable(
             }
         }
         // The whole folder lost its permissions, which is no fault of the file's and passes.
-        io::ErrorKind::PermissionDenied if !searchable(&places.working).await => {
+        io::ErrorKind::PermissionDenied if !searchable(engine, job, &places.working).await => {
             let what = format!("{name} cannot be read in {}", places.working.display());
             StageError::disk(what)(error).into()
         }
@@ -196,9 +198,12 @@ async fn unreadable(
 }
 
 /// Whether files in a folder can be reached at all.
-async fn searchable(folder: &Path) -> bool {
+async fn searchable(engine: &Engine, job: &Job, folder: &Path) -> bool {
     let inside = folder.join(".");
-    matches!(blocking(move || inside.metadata()).await, Ok(Ok(_)))
+    matches!(
+        blocking(engine, job, move || inside.metadata()).await,
+        Ok(Ok(_))
+    )
 }
 
 fn name_of(files: &[InputFile], file: &FileRef) -> String {
@@ -243,7 +248,7 @@ async fn uri_for(
     let shared = matches!(media.file, FileRef::Shared(_));
     let plain_name = path.name().to_string_lossy().into_owned();
     // Opened once: what is measured, hashed and sent is one and the same file, whatever its names lead to meanwhile.
-    let opened = blocking(move || -> io::Result<(File, u64)> {
+    let opened = blocking(engine, job, move || -> io::Result<(File, u64)> {
         let file = open_beneath(&folder, path.as_path())?;
         let bytes = file.metadata()?.len();
         Ok((file, bytes))
@@ -258,7 +263,7 @@ async fn uri_for(
         .map_err(|too_big| NotReady::Files(format!("{name}: {too_big}")))?
     {
         Route::DataUri => {
-            let content = blocking(move || -> io::Result<Vec<u8>> {
+            let content = blocking(engine, job, move || -> io::Result<Vec<u8>> {
                 let mut content = Vec::new();
                 file.read_to_end(&mut content).map(|_| content)
             })
@@ -271,7 +276,7 @@ async fn uri_for(
                 Some(digest) => digest,
                 None => {
                     let hashing = file.try_clone().map_err(trouble)?;
-                    blocking(move || sha256_of(&hashing))
+                    blocking(engine, job, move || sha256_of(&hashing))
                         .await?
                         .map_err(trouble)?
                 }
@@ -330,7 +335,7 @@ async fn upload(
         Ok(None) => {}
         Err(error) => return Err(StageError::Later(error.to_string()).into()),
     }
-    let _room = engine.uploads.acquire().await;
+    let mut place = engine.uploads.enter(&job.inbox).await;
     if engine
         .ledger
         .get(&job.id)
@@ -341,13 +346,17 @@ async fn upload(
     let trouble = |error| StageError::disk(format!("{name} cannot be read"))(error);
     let sending = tokio::fs::File::from_std(file.try_clone().map_err(trouble)?);
     let started = Timestamp::now();
+    let sending = client.upload(sending, bytes, &plain_name, &mime);
     let sent = tokio::select! {
-        sent = client.upload(sending, bytes, &plain_name, &mime) => sent,
+        sent = place.during(SENDING_HANGS_AFTER, sending) => sent,
         () = engine.stop.cancelled() => return Err(StageError::LeftOff.into()),
     };
     let uri = sent.map_err(|error| not_uploaded(&name, error))?;
     // Changed in place with the same length, it is not what its digest says, and others would get it for theirs.
-    let after = blocking(move || sha256_of(&file)).await?.map_err(trouble)?;
+    let after = place
+        .during(HANGS_AFTER, blocking(engine, job, move || sha256_of(&file)))
+        .await?
+        .map_err(trouble)?;
     if after != digest {
         return Err(NotReady::Files(format!(
             "{name} was changed while the job was on its way"

@@ -30,6 +30,8 @@ pub struct Inbox {
     pub folder: String,
     /// Why it cannot be used now, if it cannot.
     pub frozen: Option<String>,
+    /// What cannot be done in which of its folders, a sentence each.
+    pub problems: Vec<String>,
     /// What lies there and waits.
     pub waiting: Vec<Waiting>,
     /// Jobs in progress.
@@ -152,6 +154,12 @@ impl Inbox {
                     "<p class=\"alert\"><strong>The folder cannot be used now.</strong> {}</p>\n",
                     escape(why)
                 ),
+            );
+        }
+        for what in &self.problems {
+            push(
+                html,
+                format_args!("<p class=\"alert\">{}</p>\n", escape(what)),
             );
         }
         let troubles = |html: &mut String, title: &str, all: &[Trouble]| {

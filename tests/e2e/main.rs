@@ -9,6 +9,8 @@ mod doubts;
 mod fairness;
 mod folders;
 mod harness;
+mod markers;
+mod mounts_inside;
 mod names;
 mod operations;
 mod scans;

@@ -124,6 +124,7 @@ web:
             watch: Watch::Auto,
             scan_interval: None,
             settle: None,
+            marker_required: false,
             pair_wait: Duration::from_secs(10),
             on_success: OnSuccess::Keep,
             status_file: Some("/srv/studio/STATUS.html".into()),

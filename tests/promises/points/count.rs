@@ -83,14 +83,20 @@ fn each<T: Send>(act: impl Fn(&'static Scenario) -> T + Sync) -> Vec<T> {
 /// The points that stand directly before a call.
 fn guards(call: &str, arguments: &str) -> &'static [&'static str] {
     match call {
-        "rename" | "renameat" | "renameat2" => &["files.rename.before", "files.replace.before"],
+        "rename" | "renameat" | "renameat2" => &[
+            "files.rename.before",
+            "files.replace.before",
+            "probe.rename",
+        ],
         "link" | "linkat" => &["files.link"],
         "unlinkat" if arguments.contains("AT_REMOVEDIR") => &["files.remove_folder"],
-        "unlink" | "unlinkat" => &["files.remove"],
+        "unlink" | "unlinkat" => &["files.remove", "probe.remove"],
         "rmdir" => &["files.remove_folder"],
         "mkdir" | "mkdirat" => &["files.make_folder"],
         "fsync" | "fdatasync" => &["files.sync", "files.sync_folder"],
-        "open" | "openat" | "openat2" | "creat" => &["files.new_part", "files.open_part"],
+        "open" | "openat" | "openat2" | "creat" => {
+            &["files.new_part", "files.open_part", "probe.create"]
+        }
         _ => &[],
     }
 }
