@@ -186,6 +186,7 @@ impl Worker {
             let now = Instant::now();
             let mut working_changed = self.note_hints(hint.take(), &mut next_scan);
             self.note_mounts();
+            let trusted = self.trusted();
             let full = now >= next_scan;
             if full {
                 self.mark_all();
@@ -207,6 +208,10 @@ impl Worker {
                 next_scan = Instant::now()
                     .checked_add(self.interval(now.elapsed()))
                     .unwrap_or(now);
+            }
+            if trusted && !self.trusted() {
+                // The watches have run out: until now scans only caught what events lost, from now on they are all there is.
+                next_scan = Instant::now();
             }
             self.evaluate_due();
             if working_changed {

@@ -58,13 +58,19 @@ fn pour(studio: &Studio, round: &str, count: usize) {
     }
 }
 
+/// Waits until so many were sent. To ask for the log of thousands of requests costs something, so it is not asked for often.
+fn wait_sent(studio: &Studio, wanted: usize) {
+    studio.wait_until("all are sent", |studio| {
+        std::thread::sleep(Duration::from_millis(200));
+        studio.submissions().len() >= wanted
+    });
+}
+
 /// What was poured is a job each, and was sent once each.
 fn all_are_sent_once(studio: &mut Studio, rounds: &[&str], count: usize) {
     let wanted = 2 * count * rounds.len();
     studio.patience = Duration::from_secs(90);
-    studio.wait_until("all are sent", |studio| {
-        studio.submissions().len() >= wanted
-    });
+    wait_sent(studio, wanted);
     let sent: BTreeSet<String> = studio
         .submissions()
         .iter()
@@ -146,9 +152,7 @@ fn row_08_an_overflowing_queue_loses_no_file() {
         pour(&studio, round, 100);
         studio.signal(Signal::CONT);
         let wanted = if round == "a" { 200 } else { 400 };
-        studio.wait_until("all are sent", |studio| {
-            studio.submissions().len() == wanted
-        });
+        wait_sent(&studio, wanted);
     }
     all_are_sent_once(&mut studio, &["a", "b"], 100);
     assert_eq!(said(&studio, "sysctl fs.inotify.max_queued_events="), 1);
