@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use serde_json::json;
 
 use super::{CommandError, Global, output};
+use crate::budget::SpendLimits;
 use crate::config::{
     ApiKey, Config, Defaults, Folders, Inbox, JournalKind, KeySource, Limits, OnSuccess, Runway,
     Watch,
@@ -214,6 +215,7 @@ fn configuration(dir: &Path, base_url: &str) -> Result<Config, CommandError> {
             scan_interval: None,
             settle: Some(Duration::from_secs(1)),
             marker_required: false,
+            limits: SpendLimits::default(),
             pair_wait: Duration::from_secs(2),
             on_success: OnSuccess::Keep,
             status_file: Some(dir.join("STATUS.html")),

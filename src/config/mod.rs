@@ -35,6 +35,7 @@ pub use mounts::{Mount, Surroundings, planned_mount};
 pub use reload::{Reload, difference};
 pub use units::{parse_duration, parse_size, show_duration};
 
+use crate::budget::SpendLimits;
 use crate::catalogue::Step;
 use crate::yaml::{self, Document};
 
@@ -162,6 +163,8 @@ pub struct Inbox {
     pub pair_wait: Duration,
     /// What becomes of the inputs of finished jobs.
     pub on_success: OnSuccess,
+    /// The most credits that may be spent on its jobs.
+    pub limits: SpendLimits,
     /// Where people see the state; `None` where it is off.
     pub status_file: Option<PathBuf>,
     /// Patterns of names that are no input, in addition to the built-in ones.
@@ -209,8 +212,8 @@ impl PartialEq for Defaults {
 /// What is refused or put off.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
-    /// The most credits that may be spent in any 24 hours; nothing for no limit.
-    pub credits_per_day: Option<f64>,
+    /// The most credits that may be spent.
+    pub spending: SpendLimits,
     /// The largest input, in bytes.
     pub max_input_size: u64,
 }
@@ -218,7 +221,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            credits_per_day: None,
+            spending: SpendLimits::default(),
             max_input_size: MAX_INPUT_SIZE,
         }
     }

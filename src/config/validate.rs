@@ -20,6 +20,7 @@ use super::{
     OnDoubt, OnSuccess, PAIR_WAIT, POLL_FLOOR, Runway, Watch, is_loopback, place_folders,
     status_file, variable,
 };
+use crate::budget::SpendLimits;
 use crate::yaml::{Document, Node, to_json};
 
 const TOP: [&str; 6] = ["state_dir", "journal", "runway", "inboxes", "limits", "web"];
@@ -33,7 +34,7 @@ const RUNWAY: [&str; 8] = [
     "catalogue",
     "allow_unknown_models",
 ];
-const INBOX: [&str; 15] = [
+const INBOX: [&str; 16] = [
     "name",
     "path",
     "working",
@@ -47,10 +48,12 @@ const INBOX: [&str; 15] = [
     "on_success",
     "status_file",
     "done_marker",
+    "limits",
     "ignore",
     "defaults",
 ];
-const LIMITS: [&str; 2] = ["credits_per_day", "max_input_size"];
+const LIMITS: [&str; 3] = ["credits_per_day", "credits_per_month", "max_input_size"];
+const INBOX_LIMITS: [&str; 2] = ["credits_per_day", "credits_per_month"];
 const WEB: [&str; 1] = ["listen"];
 
 /// Every key of every mapping, for the test that the example shows them all.
@@ -94,7 +97,7 @@ pub(super) fn validate(
     let inboxes = inboxes(&mut reader, &root, base, surroundings, &shared);
     let section = reader.section(&root, "limits", &LIMITS);
     let limits = Limits {
-        credits_per_day: reader.take(&section, "credits_per_day", credits),
+        spending: spending(&mut reader, &section),
         max_input_size: reader
             .take(&section, "max_input_size", size)
             .unwrap_or(MAX_INPUT_SIZE),
@@ -341,6 +344,14 @@ fn inboxes<'d>(
         .collect()
 }
 
+/// The limits on spending that a section names.
+fn spending(reader: &mut Reader<'_>, section: &Section<'_>) -> SpendLimits {
+    SpendLimits {
+        per_day: reader.take(section, "credits_per_day", credits),
+        per_month: reader.take(section, "credits_per_month", credits),
+    }
+}
+
 /// One inbox; nothing if it is unknown where it lies, which is noted.
 fn inbox<'d>(
     reader: &mut Reader<'d>,
@@ -389,6 +400,8 @@ fn inbox<'d>(
             choice(&[("auto", true), ("off", false)]),
         )
         .unwrap_or(true);
+    let own_limits = reader.section(section, "limits", &INBOX_LIMITS);
+    let limits = spending(reader, &own_limits);
     let ignore = ignore(reader, section);
     let defaults = defaults(reader, section, document);
 
@@ -424,6 +437,7 @@ fn inbox<'d>(
             marker_required,
             pair_wait: pair_wait.unwrap_or(PAIR_WAIT),
             on_success: on_success.unwrap_or(OnSuccess::Keep),
+            limits,
             status_file,
             ignore,
             defaults,

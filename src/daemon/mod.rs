@@ -146,7 +146,7 @@ fn settings(config: &Config) -> Settings {
         poll_interval: config.runway.poll_interval,
         max_in_flight: config.runway.max_in_flight,
         on_doubt: config.runway.on_doubt,
-        credits_per_day: config.limits.credits_per_day,
+        limits: config.limits.spending,
         inboxes: config
             .inboxes
             .iter()
@@ -154,6 +154,7 @@ fn settings(config: &Config) -> Settings {
                 let settings = InboxSettings {
                     places: places(inbox),
                     on_success: inbox.on_success,
+                    limits: inbox.limits,
                 };
                 (inbox.name.clone(), settings)
             })

@@ -18,6 +18,7 @@ mod sqlite;
 pub use lock::{AlreadyRunning, StateLock};
 pub use sqlite::SqliteJournal;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use futures_util::future::BoxFuture;
@@ -150,9 +151,9 @@ pub trait Journal: Send + Sync {
     /// The ids of jobs that begin with `prefix`, at most ten.
     fn ids_like<'a>(&'a self, prefix: &'a str) -> Answer<'a, Vec<JobId>>;
 
-    /// Credits of all tasks accepted at or after `since`: what Runway charged, else what was estimated. Tasks of unknown
-    /// price count nothing.
-    fn credits_since(&self, since: Timestamp) -> Answer<'_, f64>;
+    /// Credits of all tasks accepted at or after `since`, by inbox: what Runway charged, else what was estimated. Tasks of
+    /// unknown price count nothing.
+    fn credits_by_inbox(&self, since: Timestamp) -> Answer<'_, HashMap<String, f64>>;
 
     /// The job that has, or had, a task of Runway's.
     fn owner_of_task<'a>(&'a self, task: &'a str) -> Answer<'a, Option<JobId>>;

@@ -1,5 +1,6 @@
 //! The journal in SQLite: write-ahead log, `synchronous=FULL`, so that a commit that has answered survives a power cut.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -578,15 +579,16 @@ impl Journal for SqliteJournal {
         })
     }
 
-    fn credits_since(&self, since: Timestamp) -> Answer<'_, f64> {
+    fn credits_by_inbox(&self, since: Timestamp) -> Answer<'_, HashMap<String, f64>> {
         Box::pin(async move {
-            sqlx::query_scalar(
-                "SELECT coalesce(sum(coalesce(charged, estimated, 0.0)), 0.0) FROM tasks WHERE accepted_at >= ?1",
+            let rows = sqlx::query(
+                "SELECT inbox, sum(coalesce(charged, estimated, 0.0)) FROM tasks WHERE accepted_at >= ?1 GROUP BY inbox",
             )
             .bind(since.as_microsecond())
-            .fetch_one(&self.readers)
+            .fetch_all(&self.readers)
             .await
-            .map_err(self.store())
+            .map_err(self.store())?;
+            Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
         })
     }
 

@@ -16,5 +16,6 @@ mod operations;
 mod scans;
 mod service;
 mod sidecars;
+mod spending;
 mod status_file;
 mod writers;

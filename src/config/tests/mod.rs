@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use serde_json::json;
 
 use super::*;
+use crate::budget::SpendLimits;
 use crate::yaml::Place;
 
 /// A machine with a root, a share, a planned share and a bind mount, whose `/ro` cannot be written.
@@ -125,6 +126,7 @@ web:
             scan_interval: None,
             settle: None,
             marker_required: false,
+            limits: SpendLimits::default(),
             pair_wait: Duration::from_secs(10),
             on_success: OnSuccess::Keep,
             status_file: Some("/srv/studio/STATUS.html".into()),
@@ -135,7 +137,10 @@ web:
             },
         }],
         limits: Limits {
-            credits_per_day: Some(500.0),
+            spending: SpendLimits {
+                per_day: Some(500.0),
+                per_month: None,
+            },
             max_input_size: 200_000_000,
         },
         web: Some("127.0.0.1:7878".parse().unwrap()),
@@ -195,7 +200,10 @@ fn every_value_can_be_something_else() {
     assert_eq!(
         config.limits,
         Limits {
-            credits_per_day: Some(0.5),
+            spending: SpendLimits {
+                per_day: Some(0.5),
+                per_month: None
+            },
             max_input_size: 64 << 20
         }
     );
@@ -496,7 +504,7 @@ fn the_example_loads_as_it_is_beside_its_inbox() {
         config.inboxes[0].folders.outbox,
         Path::new("/home/me/film/outbox")
     );
-    assert_eq!(config.limits.credits_per_day, Some(500.0));
+    assert_eq!(config.limits.spending.per_day, Some(500.0));
 }
 
 #[test]
@@ -518,11 +526,13 @@ fn the_example_shows_every_key_and_its_true_default() {
     for key in super::validate::known_keys() {
         assert!(uncommented.contains(&format!("{key}:")), "{key} is shown");
     }
-    // These four are examples and have no default.
+    // These are examples and have no default.
     full.runway.api_key_file = None;
     full.runway.catalogue = None;
     full.inboxes[0].name = "inbox".to_owned();
     full.inboxes[0].ignore.clear();
+    full.inboxes[0].limits = SpendLimits::default();
+    full.limits.spending.per_month = None;
     assert_eq!(full, plain);
 }
 
@@ -538,7 +548,7 @@ fn a_reload_tells_what_takes_effect_and_what_needs_a_restart() {
         difference(&old, &new),
         Reload {
             needs_restart: vec!["state_dir", "runway.base_url", "web.listen"],
-            applied: vec!["runway.poll_interval", "limits.credits_per_day"],
+            applied: vec!["runway.poll_interval", "limits"],
             added: vec!["c".to_owned()],
             removed: vec!["a".to_owned()],
             changed: vec!["b".to_owned()],
