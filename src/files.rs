@@ -201,6 +201,26 @@ pub fn has_hole(file: &File) -> io::Result<bool> {
     }
 }
 
+/// So many zero bytes at the end are room that was reserved and not filled, in what is neither silence nor a plain surface.
+const ZEROS: usize = 64;
+
+/// Whether a file ends in zeros.
+///
+/// # Errors
+/// It cannot be read.
+pub fn ends_in_zeros(file: &File) -> io::Result<bool> {
+    let mut end = [1; ZEROS];
+    let Some(from) = file.metadata()?.len().checked_sub(ZEROS as u64) else {
+        return Ok(false);
+    };
+    match file.read_exact_at(&mut end, from) {
+        Ok(()) => Ok(end.iter().all(|byte| *byte == 0)),
+        // It was cut off meanwhile, which the next look tells.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Opens a plain file below a folder to read it. No link is followed on the way from `root` to it, whatever is exchanged
 /// meanwhile, so what is read lies below `root`; a pipe or a device is an error and not a wait without end.
 ///
@@ -604,6 +624,23 @@ fn digest(file: &File) -> io::Result<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn row_03_room_that_is_reserved_and_not_filled_is_seen() {
+        let file = tempfile::tempfile().unwrap();
+        assert!(!has_hole(&file).unwrap() && !ends_in_zeros(&file).unwrap());
+        file.set_len(100_000).unwrap();
+        assert!(has_hole(&file).unwrap() && ends_in_zeros(&file).unwrap());
+        // The end is there, and the middle is not.
+        file.write_all_at(&[7; 40_000], 0).unwrap();
+        file.write_all_at(&[7; 40_000], 60_000).unwrap();
+        assert!(has_hole(&file).unwrap() && !ends_in_zeros(&file).unwrap());
+        file.write_all_at(&[7; 20_000], 40_000).unwrap();
+        assert!(!has_hole(&file).unwrap());
+        // Less than a block is missing.
+        file.set_len(100_100).unwrap();
+        assert!(ends_in_zeros(&file).unwrap());
+    }
 
     #[test]
     fn row_15_a_rename_never_replaces() {

@@ -14,7 +14,7 @@ use super::pair::{Class, classify, comparable, stem};
 use super::request::{is_shared, local_file};
 use super::scan::{Entry, Ignore, folder_times, read_folder, stamp};
 use super::settle::{Content, Sighting, Stamp, Writer, look};
-use crate::files::{has_hole, open_plain};
+use crate::files::{ends_in_zeros, has_hole, open_plain};
 use crate::job::RelPath;
 use crate::media::{self, Probe, Wholeness};
 use crate::yaml::{self, Document, Node, ProblemKind, to_json};
@@ -50,8 +50,8 @@ struct Seen {
 enum Read {
     Medium {
         probe: Arc<Probe>,
-        /// Whether some of its bytes were never written.
-        hole: bool,
+        /// Whether room was reserved for it that was not filled yet, as far as can be seen.
+        unfilled: bool,
     },
     Sidecar(Arc<Parsed>),
 }
@@ -385,26 +385,28 @@ impl Tree {
         self.medium(file).map(|(probe, _)| probe)
     }
 
-    /// What a medium's content is, and whether some of it was never written.
+    /// What a medium's content is, and whether room was reserved for it that was not filled yet.
     fn medium(&mut self, file: &RelPath) -> io::Result<(Arc<Probe>, bool)> {
         if let Some(Seen {
-            read: Some(Read::Medium { probe, hole }),
+            read: Some(Read::Medium { probe, unfilled }),
             ..
         }) = self.seen(file)
         {
-            return Ok((probe.clone(), *hole));
+            return Ok((probe.clone(), *unfilled));
         }
         let mut opened = open_plain(&self.absolute(file))?;
         // Before it is read: a hole that is filled meanwhile is noticed at the next look.
         let hole = has_hole(&opened)?;
         let probe = Arc::new(media::probe(&mut opened)?);
+        // Where the rest is shorter than a block there is no hole. Sound that is whole may well end in zeros.
+        let unfilled = hole || probe.wholeness == Wholeness::Unknowable && ends_in_zeros(&opened)?;
         if let Some(seen) = self.seen_mut(file) {
             seen.read = Some(Read::Medium {
                 probe: probe.clone(),
-                hole,
+                unfilled,
             });
         }
-        Ok((probe, hole))
+        Ok((probe, unfilled))
     }
 
     /// A sidecar's content. Read once for each version.
@@ -461,7 +463,7 @@ impl Tree {
     pub fn content(&mut self, file: &RelPath) -> io::Result<Content> {
         match classify(file.name()) {
             Class::Medium(_) => {
-                let (probe, hole) = self.medium(file)?;
+                let (probe, unfilled) = self.medium(file)?;
                 Ok(match &probe.wholeness {
                     Wholeness::Partial { missing } => Content::Partial(missing.clone()),
                     Wholeness::Whole | Wholeness::Unknowable if probe.bytes == 0 => {
@@ -472,9 +474,9 @@ impl Tree {
                         Content::Partial("its content is of no known kind".to_owned())
                     }
                     // Its structure may be all there, and the pictures not yet.
-                    Wholeness::Whole | Wholeness::Unknowable if hole => {
-                        Content::Partial("some of its bytes were never written".to_owned())
-                    }
+                    Wholeness::Whole | Wholeness::Unknowable if unfilled => Content::Partial(
+                        "room is reserved for it that is not filled yet".to_owned(),
+                    ),
                     Wholeness::Whole => Content::Whole,
                     Wholeness::Unknowable => Content::Unknowable,
                 })
