@@ -88,11 +88,17 @@ pub fn large_jpeg(words: &str, size: usize) -> Vec<u8> {
     bytes
 }
 
-/// A folder on a disk in memory, for tests in which nobody should wait for a slow disk; where there is none, the usual one.
+/// A folder on a disk in memory, for tests in which nobody should wait for a slow disk; where there is none with room enough for
+/// any of them, the usual one.
 pub fn in_memory() -> PathBuf {
     let memory = PathBuf::from("/dev/shm");
-    let usable = tempfile::tempdir_in(&memory).is_ok();
-    if usable { memory } else { std::env::temp_dir() }
+    let has_room = rustix::fs::statvfs(&memory)
+        .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) > 500_000_000);
+    if has_room && tempfile::tempdir_in(&memory).is_ok() {
+        memory
+    } else {
+        std::env::temp_dir()
+    }
 }
 
 /// SHA-256 in hexadecimal.
