@@ -43,6 +43,7 @@ pub use probe::probe;
 pub use put_back::{NotPutBack, put_back};
 pub use request::{Outcome, Rules, settles_endpoint};
 pub use scan::Ignore;
+pub use settle::Writer;
 pub use take::{Taking, finish_taking, free_spot};
 pub use tree::Tree;
 pub use worker::spawn_after;
