@@ -60,6 +60,9 @@ impl Found {
     }
 }
 
+/// How long a text must be quiet once its writer has closed it: it proves no end, and a script may close it after every line.
+pub(super) const TEXT_SETTLE: Duration = Duration::from_secs(1);
+
 /// How often something outside the watched folders is looked at again, such as a shared picture that is missing.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
@@ -309,14 +312,19 @@ impl Pass<'_, '_> {
                 ));
             }
         };
+        let is_text = classify(file.name()) == Class::Sidecar;
         let content = match content {
-            Content::Whole if certain => Content::Unknowable,
+            Content::Whole if certain || is_text => Content::Unknowable,
             other => other,
+        };
+        let settle = match sighting.writer {
+            Writer::Done if is_text && !certain => self.rules.settle.min(TEXT_SETTLE),
+            Writer::Done | Writer::Busy | Writer::Unknown => self.rules.settle,
         };
         if certain && sighting.writer == Writer::Done {
             sighting.writer = Writer::Unknown;
         }
-        match judge(&sighting, &content, self.rules.settle, self.now) {
+        match judge(&sighting, &content, settle, self.now) {
             Judgement::Finished => Ok(()),
             Judgement::NotYet { why, look_again } => Err(NotNow::Wait(why, look_again)),
         }

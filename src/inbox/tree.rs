@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
+use super::evaluate::TEXT_SETTLE;
 use super::layers::{Finding, Layer};
 use super::pair::{Class, classify, comparable, stem};
 use super::request::{is_shared, local_file};
@@ -116,10 +117,13 @@ impl Defaults {
 
     /// When this version counts if nothing happens meanwhile; `None` if it counts now.
     fn unsettled(&self, settle: Duration, now: Instant) -> Option<Instant> {
-        let at = self.since.checked_add(settle).unwrap_or(now);
         let whole = matches!(self.parsed.as_deref(), Some(Parsed::Mapping { .. }));
-        let counts = self.old || (self.closed && whole);
-        (!counts && now < at).then_some(at)
+        let settle = match self.closed && whole {
+            true => settle.min(TEXT_SETTLE),
+            false => settle,
+        };
+        let at = self.since.checked_add(settle).unwrap_or(now);
+        (!self.old && now < at).then_some(at)
     }
 }
 

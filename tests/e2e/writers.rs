@@ -571,7 +571,6 @@ fn row_17_a_file_from_the_future_or_the_past_settles_by_the_daemons_own_clock() 
 }
 
 #[test]
-#[ignore = "a closed sidecar is taken at once, so what is appended afterwards comes too late"]
 fn row_03_a_sidecar_that_a_script_appends_to_is_read_whole() {
     let studio = roomy_studio()
         .image_defaults()
