@@ -12,6 +12,7 @@ mod markers;
 mod mounts_inside;
 mod names;
 mod operations;
+mod permissions;
 mod service;
 mod sidecars;
 mod spending;
