@@ -186,6 +186,42 @@ pub fn open_plain(path: &Path) -> io::Result<File> {
     plain(file)
 }
 
+/// Whether some bytes of a file were never written: its writer reserved the room, or passed over them and may come back. Where the
+/// filesystem cannot tell, it says that there are none. Moves the file's position.
+///
+/// # Errors
+/// The file cannot be looked at.
+pub fn has_hole(file: &File) -> io::Result<bool> {
+    let bytes = file.metadata()?.len();
+    match rustix::fs::seek(file, rustix::fs::SeekFrom::Hole(0)) {
+        // The end of the file counts as a hole, too.
+        Ok(at) => Ok(at < bytes),
+        // An empty file, or a filesystem without the notion.
+        Err(Errno::NXIO | Errno::INVAL | Errno::OPNOTSUPP) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// So many zero bytes at the end are room that was reserved and not filled, in what is neither silence nor a plain surface.
+const ZEROS: usize = 64;
+
+/// Whether a file ends in zeros.
+///
+/// # Errors
+/// It cannot be read.
+pub fn ends_in_zeros(file: &File) -> io::Result<bool> {
+    let mut end = [1; ZEROS];
+    let Some(from) = file.metadata()?.len().checked_sub(ZEROS as u64) else {
+        return Ok(false);
+    };
+    match file.read_exact_at(&mut end, from) {
+        Ok(()) => Ok(end.iter().all(|byte| *byte == 0)),
+        // It was cut off meanwhile, which the next look tells.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Opens a plain file below a folder to read it. No link is followed on the way from `root` to it, whatever is exchanged
 /// meanwhile, so what is read lies below `root`; a pipe or a device is an error and not a wait without end.
 ///
@@ -620,7 +656,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rename_never_replaces() {
+    fn row_03_room_that_is_reserved_and_not_filled_is_seen() {
+        let file = tempfile::tempfile().unwrap();
+        assert!(!has_hole(&file).unwrap() && !ends_in_zeros(&file).unwrap());
+        file.set_len(100_000).unwrap();
+        assert!(has_hole(&file).unwrap() && ends_in_zeros(&file).unwrap());
+        // The end is there, and the middle is not.
+        file.write_all_at(&[7; 40_000], 0).unwrap();
+        file.write_all_at(&[7; 40_000], 60_000).unwrap();
+        assert!(has_hole(&file).unwrap() && !ends_in_zeros(&file).unwrap());
+        file.write_all_at(&[7; 20_000], 40_000).unwrap();
+        assert!(!has_hole(&file).unwrap());
+        // Less than a block is missing.
+        file.set_len(100_100).unwrap();
+        assert!(ends_in_zeros(&file).unwrap());
+    }
+
+    #[test]
+    fn row_15_a_rename_never_replaces() {
         let dir = tempfile::tempdir().unwrap();
         let (a, b) = (dir.path().join("a"), dir.path().join("b"));
         fs::write(&a, "a").unwrap();
@@ -671,7 +724,7 @@ mod tests {
     }
 
     #[test]
-    fn one_name_written_in_two_ways_is_never_removed() {
+    fn row_15_one_name_written_in_two_ways_is_never_removed() {
         let dir = tempfile::tempdir().unwrap();
         let real = dir.path().join("real");
         fs::create_dir(&real).unwrap();
@@ -707,7 +760,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_opened_through_a_link_below_the_root() {
+    fn row_16_nothing_is_opened_through_a_link_below_the_root() {
         let dir = tempfile::tempdir().unwrap();
         let (root, outside) = (dir.path().join("inbox"), dir.path().join("secret"));
         fs::create_dir_all(root.join("_refs")).unwrap();

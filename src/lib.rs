@@ -34,6 +34,7 @@ pub mod job;
 pub mod journal;
 pub mod ledger;
 pub mod media;
+pub mod notify;
 pub mod outbox;
 pub mod places;
 pub mod retry;

@@ -11,8 +11,8 @@ use serde_json::json;
 use super::{CommandError, Global, output};
 use crate::budget::SpendLimits;
 use crate::config::{
-    ApiKey, Config, Defaults, Folders, Inbox, JournalKind, KeySource, Limits, OnSuccess, Runway,
-    Watch,
+    ApiKey, Config, Defaults, Folders, Inbox, JournalKind, KeySource, Limits, Notify, OnSuccess,
+    Runway, Watch,
 };
 use crate::daemon::{Daemon, Request};
 use crate::files::{create_folders, write_new};
@@ -202,6 +202,7 @@ fn configuration(dir: &Path, base_url: &str) -> Result<Config, CommandError> {
             poll_interval: Duration::from_millis(250),
             ..Runway::default()
         },
+        notify: Notify::default(),
         inboxes: vec![Inbox {
             name: "inbox".to_owned(),
             path: dir.join("inbox"),

@@ -30,13 +30,14 @@ use url::Url;
 
 pub use error::{ConfigError, Problem};
 pub use folders::{Configured, Folders, place_folders, status_file};
-pub use key::{ApiKey, KeyError, KeySource, api_key};
+pub use key::{ApiKey, KeyError, KeySource, api_key, secret_text};
 pub use mounts::{Mount, Surroundings, planned_mount};
 pub use reload::{Reload, difference};
 pub use units::{parse_duration, parse_size, show_duration};
 
 use crate::budget::SpendLimits;
 use crate::catalogue::Step;
+use crate::notify::Kind;
 use crate::yaml::{self, Document};
 
 /// The environment: gives the value of a variable. A variable that is set to nothing counts as not set.
@@ -75,6 +76,8 @@ pub struct Config {
     pub inboxes: Vec<Inbox>,
     /// What is refused or put off.
     pub limits: Limits,
+    /// Who is told of what.
+    pub notify: Notify,
     /// Where the status page listens; nothing if it is off.
     pub web: Option<SocketAddr>,
 }
@@ -120,6 +123,30 @@ impl Default for Runway {
             on_doubt: OnDoubt::Hold,
             catalogue: None,
             allow_unknown_models: false,
+        }
+    }
+}
+
+/// Who is told of what.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Notify {
+    /// Of what.
+    pub on: Vec<Kind>,
+    /// A program and its arguments; empty for none.
+    pub command: Vec<String>,
+    /// Where a webhook is sent to, and the file with the secret that signs it.
+    pub webhook: Option<(Url, PathBuf)>,
+    /// Below which balance, in credits, somebody is told.
+    pub low_balance: Option<f64>,
+}
+
+impl Default for Notify {
+    fn default() -> Notify {
+        Notify {
+            on: vec![Kind::Failed, Kind::InDoubt, Kind::LowBalance, Kind::Frozen],
+            command: Vec::new(),
+            webhook: None,
+            low_balance: None,
         }
     }
 }

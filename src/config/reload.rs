@@ -36,6 +36,7 @@ pub fn difference(old: &Config, new: &Config) -> Reload {
         runway,
         inboxes,
         limits,
+        notify,
         web,
     } = old;
     let Runway {
@@ -84,6 +85,7 @@ pub fn difference(old: &Config, new: &Config) -> Reload {
             "runway.allow_unknown_models",
             *allow_unknown_models != new.runway.allow_unknown_models,
         ),
+        ("notify", *notify != new.notify),
         ("limits", *spending != new.limits.spending),
         (
             "limits.max_input_size",

@@ -17,13 +17,29 @@ use super::reader::{
 };
 use super::{
     Config, Configured, Defaults, Env, Inbox, JournalKind, Limits, MAX_INPUT_SIZE, MaxInFlight,
-    OnDoubt, OnSuccess, PAIR_WAIT, POLL_FLOOR, Runway, Watch, is_loopback, place_folders,
+    Notify, OnDoubt, OnSuccess, PAIR_WAIT, POLL_FLOOR, Runway, Watch, is_loopback, place_folders,
     status_file, variable,
 };
 use crate::budget::SpendLimits;
+use crate::notify::Kind;
 use crate::yaml::{Document, Node, to_json};
 
-const TOP: [&str; 6] = ["state_dir", "journal", "runway", "inboxes", "limits", "web"];
+const TOP: [&str; 7] = [
+    "state_dir",
+    "journal",
+    "runway",
+    "inboxes",
+    "limits",
+    "notify",
+    "web",
+];
+const NOTIFY: [&str; 5] = [
+    "on",
+    "command",
+    "webhook",
+    "webhook_secret_file",
+    "low_balance",
+];
 const RUNWAY: [&str; 8] = [
     "base_url",
     "api_version",
@@ -102,6 +118,8 @@ pub(super) fn validate(
             .take(&section, "max_input_size", size)
             .unwrap_or(MAX_INPUT_SIZE),
     };
+    let section = reader.section(&root, "notify", &NOTIFY);
+    let notify = notify(&mut reader, &section, base);
     let section = reader.section(&root, "web", &WEB);
     let web = reader.take(&section, "listen", listen).flatten();
 
@@ -119,6 +137,7 @@ pub(super) fn validate(
         runway,
         inboxes: inboxes.into_iter().map(|read| read.inbox).collect(),
         limits,
+        notify,
         web,
     })
 }
@@ -342,6 +361,72 @@ fn inboxes<'d>(
             inbox(reader, &section, node, base, surroundings, document)
         })
         .collect()
+}
+
+/// Who is told of what.
+fn notify<'d>(reader: &mut Reader<'d>, section: &Section<'d>, base: &Path) -> Notify {
+    let plain = Notify::default();
+    let on = match section.get("on") {
+        None => plain.on,
+        Some(_) => {
+            let mut kinds = Vec::new();
+            for (path, node) in reader.items(section, "on") {
+                match choice(&Kind::ALL)(node) {
+                    Ok(kind) => kinds.push(kind),
+                    Err(wrong) => reader.problem(&path, format!("`on` {}", wrong.what), wrong.hint),
+                }
+            }
+            kinds
+        }
+    };
+    let mut command = Vec::new();
+    for (path, node) in reader.items(section, "command") {
+        match text(node) {
+            Ok(word) => command.push(word.to_owned()),
+            Err(wrong) => reader.problem(
+                &path,
+                format!("a word of `command` {}", wrong.what),
+                "write the program and its arguments one by one: `[/usr/local/bin/tell, --urgent]`",
+            ),
+        }
+    }
+    let url = reader.take(section, "webhook", webhook);
+    let secret = reader.take(section, "webhook_secret_file", path(base));
+    let webhook = match (url, secret) {
+        (Some(url), Some(secret)) => Some((url, secret)),
+        (Some(_), None) if section.get("webhook_secret_file").is_none() => {
+            reader.problem(
+                &section.way("webhook"),
+                "`webhook` has no secret to sign with",
+                "add `webhook_secret_file: /the/file`, with `whsec_` and base64 of 24 to 64 random bytes in it",
+            );
+            None
+        }
+        _ => None,
+    };
+    Notify {
+        on,
+        command,
+        webhook,
+        low_balance: reader.take(section, "low_balance", credits),
+    }
+}
+
+/// An address that notices are sent to: https, or this machine.
+fn webhook(node: &Node) -> Result<Url, Wrong> {
+    const HINT: &str = "write an address such as `https://example.com/hook`";
+    let text = text(node)?;
+    let url =
+        Url::parse(text).map_err(|error| Wrong::new(format!("is no address: {error}"), HINT))?;
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if is_loopback(&url) => Ok(url),
+        "http" => Err(Wrong::new(
+            "is plain http, which anybody on the way can read",
+            "use https; plain http is for this machine only",
+        )),
+        _ => Err(Wrong::new("is neither https nor http", HINT)),
+    }
 }
 
 /// The limits on spending that a section names.

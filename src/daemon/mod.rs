@@ -25,6 +25,7 @@ use crate::inbox::{self, Ignore, InboxHandle, Layer, Setup};
 use crate::job::{RelPath, State};
 use crate::journal::{AlreadyRunning, Journal, JournalError, SqliteJournal, StateLock};
 use crate::ledger::Ledger;
+use crate::notify::{self, Rules, SecretError, Teller};
 use crate::places::Places;
 use crate::runway::ClientError;
 
@@ -50,6 +51,9 @@ pub enum StartError {
         /// Why.
         why: String,
     },
+    /// The webhook's secret cannot be used.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// The API's client cannot be made.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -85,6 +89,7 @@ pub(crate) struct Shared {
     pub(crate) engine: Arc<Engine>,
     inboxes: Mutex<Vec<InboxHandle>>,
     config: Mutex<Config>,
+    teller: Arc<Mutex<Arc<Teller>>>,
 }
 
 impl Shared {
@@ -185,6 +190,8 @@ impl Daemon {
         let ledger = Ledger::open(journal).await?;
         let (engine, queue) = Engine::new(ledger, catalogue, settings(&config));
         key::set(&engine, &config, key)?;
+        let teller = Arc::new(Mutex::new(Arc::new(Teller::default())));
+        set_teller(&engine, &teller, &config)?;
         let mut inboxes = Vec::new();
         for inbox in &config.inboxes {
             inboxes.push(spawn_inbox(&engine, &config, inbox, None)?);
@@ -196,21 +203,35 @@ impl Daemon {
             engine: engine.clone(),
             inboxes: Mutex::new(inboxes),
             config: Mutex::new(config),
+            teller: teller.clone(),
         });
         let inboxes = Arc::downgrade(&shared);
         engine.set_frozen_check(Box::new(move |name| {
             let shared = inboxes.upgrade()?;
             let inboxes = shared.inboxes();
             let inbox = inboxes.iter().find(|inbox| inbox.name == name)?;
-            let stalled = || {
-                inbox
-                    .is_stalled()
-                    .then(|| "the folder does not answer".to_owned())
-            };
-            inbox.view().frozen.or_else(stalled)
+            inbox.frozen()
         }));
         engine.tasks.spawn(key::watch(shared.clone()));
         engine.tasks.spawn(pages::run(shared.clone()));
+        engine.tasks.spawn(notify::run(engine.clone(), move || {
+            teller
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone()
+        }));
+        let (names, low) = (shared.clone(), shared.clone());
+        engine.tasks.spawn(notify::watch_health(
+            engine.clone(),
+            move || {
+                names
+                    .inboxes()
+                    .iter()
+                    .map(|inbox| inbox.name.clone())
+                    .collect()
+            },
+            move || low.config().notify.low_balance,
+        ));
         control::serve(shared.clone(), &socket).map_err(|source| StartError::Io {
             what: format!("the control socket {} cannot be made", socket.display()),
             source,
@@ -248,8 +269,7 @@ impl Daemon {
     pub fn summary(&self) -> String {
         let (mut waiting, mut frozen) = (0_usize, Vec::new());
         for handle in self.shared.inboxes().iter() {
-            let view = handle.view();
-            waiting += view.waiting.values().map(|held| held.len()).sum::<usize>();
+            waiting += handle.count_waiting();
             if handle.is_over() {
                 frozen.push(format!(
                     "{} (its watch has ended: restart taxiway)",
@@ -257,7 +277,7 @@ impl Daemon {
                 ));
             } else if handle.is_stalled() {
                 frozen.push(format!("{} (the folder does not answer)", handle.name));
-            } else if view.frozen.is_some() {
+            } else if handle.frozen().is_some() {
                 frozen.push(handle.name.clone());
             }
         }
@@ -318,6 +338,7 @@ impl Daemon {
         for inbox in &merged.inboxes {
             ignore(inbox)?;
         }
+        set_teller(&self.engine, &self.shared.teller, &merged)?;
         key::set(&self.engine, &merged, key)?;
         self.engine.set_settings(settings(&merged));
         let mut handles = self.shared.inboxes();
@@ -402,6 +423,28 @@ impl Daemon {
         }
         late
     }
+}
+
+/// Has people told as a configuration says.
+fn set_teller(
+    engine: &Engine,
+    teller: &Mutex<Arc<Teller>>,
+    config: &Config,
+) -> Result<(), StartError> {
+    let notify = &config.notify;
+    let webhook = notify.webhook.as_ref();
+    let webhook = webhook.map(|(url, file)| (url, file.as_path()));
+    let new = Teller::new(&notify.command, webhook)?;
+    let outboxes = config.inboxes.iter();
+    engine.ledger.set_rules(Rules {
+        kinds: notify.on.clone(),
+        targets: new.targets(),
+        outboxes: outboxes
+            .map(|inbox| (inbox.name.clone(), inbox.folders.outbox.clone()))
+            .collect(),
+    });
+    *teller.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+    Ok(())
 }
 
 fn ignore(inbox: &crate::config::Inbox) -> Result<Ignore, StartError> {

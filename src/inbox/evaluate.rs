@@ -11,7 +11,7 @@ use super::layers::{Finding, Layer, Merged};
 use super::media_use::Unready;
 use super::pair::{Class, Group, classify, comparable, marked_by, marker_of, pair, stem};
 use super::request::{Outcome, Rules, Subject, plan};
-use super::settle::{Content, Judgement, judge};
+use super::settle::{Content, Judgement, Writer, judge};
 use super::tree::{Parsed, Tree, Unusable};
 use crate::job::{Failure, FailureKind, Plan, RelPath, Role, shown};
 use crate::media::{Kind, Probe};
@@ -290,7 +290,7 @@ impl Pass<'_, '_> {
             return Ok(());
         }
         let quiet = self.now.saturating_duration_since(sighting.since);
-        if !sighting.closed && quiet < self.rules.settle {
+        if sighting.writer != Writer::Done && quiet < self.rules.settle {
             let at = sighting
                 .since
                 .checked_add(self.rules.settle)
@@ -313,7 +313,9 @@ impl Pass<'_, '_> {
             Content::Whole if certain => Content::Unknowable,
             other => other,
         };
-        sighting.closed &= !certain;
+        if certain && sighting.writer == Writer::Done {
+            sighting.writer = Writer::Unknown;
+        }
         match judge(&sighting, &content, self.rules.settle, self.now) {
             Judgement::Finished => Ok(()),
             Judgement::NotYet { why, look_again } => Err(NotNow::Wait(why, look_again)),
@@ -346,12 +348,13 @@ impl Pass<'_, '_> {
         }
     }
 
-    /// When a file that stands alone need not wait for its other half any longer.
+    /// When a file that stands alone need not wait for its other half any longer: counted anew from when that went away.
     fn pair_until(&self, file: &RelPath) -> Instant {
         let since = self
             .tree
             .sighting(file)
             .map_or(self.now, |sighting| sighting.since);
+        let since = self.tree.parted(file).map_or(since, |at| at.max(since));
         since.checked_add(self.rules.pair_wait).unwrap_or(self.now)
     }
 

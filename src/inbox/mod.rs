@@ -44,6 +44,7 @@ pub use put_back::{NotPutBack, put_back};
 pub use request::{Outcome, Rules, settles_endpoint};
 pub use root::{bare, remember};
 pub use scan::Ignore;
+pub use settle::Writer;
 pub use take::{Taking, finish_taking, free_spot};
 pub use tree::Tree;
 pub use worker::spawn_after;

@@ -148,7 +148,7 @@ impl Worker {
     fn forget_all(&mut self) {
         self.tree = Tree::new(self.setup.places.inbox.clone(), self.setup.ignore.clone());
         self.watches = None;
-        self.closed.clear();
+        self.writers.clear();
         self.dirty.clear();
         self.due.clear();
         self.thorough = true;
@@ -227,7 +227,11 @@ impl Worker {
             Watch::Auto | Watch::Events => match Watches::new(self.hints.clone()) {
                 Ok(watches) => Some(watches),
                 Err(error) => {
-                    tracing::warn!(inbox = %self.setup.name, %error, "the kernel gives no events: the folder is scanned");
+                    tracing::warn!(
+                        inbox = %self.setup.name, %error,
+                        "the kernel gives no events: folders are scanned instead. Where it is for want of instances, raise them with \
+                         `sysctl fs.inotify.max_user_instances=1024`"
+                    );
                     None
                 }
             },

@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn taking_is_finished_from_wherever_a_crash_left_the_files() {
+    fn row_05_taking_is_finished_from_wherever_a_crash_left_the_files() {
         let (_dir, places, job) = dropped();
         std::fs::create_dir(&places.working).unwrap();
         let (from, to) = (places.inbox.join("cat.jpg"), places.working.join("cat.jpg"));
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn two_who_finish_the_same_take_at_the_same_time_agree() {
+    fn row_05_two_who_finish_the_same_take_at_the_same_time_agree() {
         for _ in 0..200 {
             let (_dir, places, job) = dropped();
             let done = std::thread::scope(|scope| {
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_which_one_was_exchanged_before_they_were_taken_stay_together_in_the_inbox() {
+    fn row_05_files_of_which_one_was_exchanged_before_they_were_taken_stay_together_in_the_inbox() {
         for exchanged in ["cat.jpg", "cat.jpg.yaml"] {
             let (_dir, places, job) = dropped();
             std::fs::create_dir(&places.working).unwrap();
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_taken_name_gets_a_number_before_the_extension() {
+    fn row_15_a_taken_name_gets_a_number_before_the_extension() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("red.jpg"), "x").unwrap();
         let wanted = RelPath::new(Path::new("red.jpg")).unwrap();

@@ -25,6 +25,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
 use crate::job::{Event, Job, JobId};
+use crate::notify::{Notice, Target};
 
 /// One change to be made durable.
 #[derive(Debug, Clone)]
@@ -33,6 +34,8 @@ pub struct Entry {
     pub event: Option<Event>,
     /// The job afterwards.
     pub job: Job,
+    /// What people are to be told of it.
+    pub notices: Vec<Notice>,
 }
 
 impl Entry {
@@ -147,6 +150,27 @@ pub trait Journal: Send + Sync {
 
     /// Forgets what was remembered of all folders.
     fn forget_roots(&self) -> Answer<'_, ()>;
+
+    /// Adds what people are to be told of, where that is no event of a job's.
+    fn add_notices<'a>(&'a self, notices: &'a [Notice]) -> Answer<'a, ()>;
+
+    /// Notices to one of those who are told that are due at `now`, the longest due first, at most `limit`.
+    fn due_notices(&self, target: Target, now: Timestamp, limit: u32) -> Answer<'_, Vec<Notice>>;
+
+    /// When the next notice is due, if there is one.
+    fn next_notice(&self) -> Answer<'_, Option<Timestamp>>;
+
+    /// A notice was heard, or is given up.
+    fn forget_notice<'a>(&'a self, id: &'a str, target: Target) -> Answer<'a, ()>;
+
+    /// A notice was told in vain for the n-th time, and is due again later.
+    fn put_notice_off<'a>(
+        &'a self,
+        id: &'a str,
+        target: Target,
+        attempts: u32,
+        due: Timestamp,
+    ) -> Answer<'a, ()>;
 
     /// The ids of jobs that begin with `prefix`, at most ten.
     fn ids_like<'a>(&'a self, prefix: &'a str) -> Answer<'a, Vec<JobId>>;

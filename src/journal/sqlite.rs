@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 use super::{Answer, Entry, Journal, JournalError, Upload};
 use crate::failpoint;
 use crate::job::{Charge, Event, Job, JobId};
+use crate::notify::{Notice, Target};
 
 /// "taxi" in ASCII: tells our files from other people's SQLite databases.
 const APPLICATION_ID: i64 = 0x7461_7869;
@@ -30,6 +31,7 @@ const BEGIN: &str = "BEGIN IMMEDIATE";
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_jobs.sql"),
     include_str!("migrations/0002_retry_asked.sql"),
+    include_str!("migrations/0003_notices.sql"),
 ];
 
 /// A journal in one SQLite file.
@@ -250,9 +252,28 @@ impl SqliteJournal {
                     self.write_charge(&mut transaction, job, charge).await?;
                 }
             }
+            for notice in &entry.notices {
+                self.write_notice(&mut transaction, notice).await?;
+            }
         }
         let words: Vec<&str> = entries.iter().map(Entry::word).collect();
         commit(transaction, &words).await.map_err(self.store())
+    }
+
+    async fn write_notice(
+        &self,
+        transaction: &mut SqliteConnection,
+        notice: &Notice,
+    ) -> Result<(), JournalError> {
+        sqlx::query("INSERT INTO notices (id, target, at, body, due) VALUES (?1, ?2, ?3, ?4, ?3)")
+            .bind(&notice.id)
+            .bind(notice.target.word())
+            .bind(notice.at.as_microsecond())
+            .bind(&notice.body)
+            .execute(transaction)
+            .await
+            .map_err(self.store())?;
+        Ok(())
     }
 
     async fn write_charge(
@@ -566,6 +587,87 @@ impl Journal for SqliteJournal {
         Box::pin(self.write_alone(sqlx::query("DELETE FROM roots"), "root"))
     }
 
+    fn add_notices<'a>(&'a self, notices: &'a [Notice]) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let mut slot = self.writer.lock().await;
+            let mut writer = self.connection(slot.take()).await?;
+            let mut transaction = writer.begin_with(BEGIN).await.map_err(self.store())?;
+            for notice in notices {
+                self.write_notice(&mut transaction, notice).await?;
+            }
+            commit(transaction, &["notice"])
+                .await
+                .map_err(self.store())?;
+            *slot = Some(writer);
+            Ok(())
+        })
+    }
+
+    fn due_notices(&self, target: Target, now: Timestamp, limit: u32) -> Answer<'_, Vec<Notice>> {
+        Box::pin(async move {
+            let rows = sqlx::query(
+                "SELECT id, at, body, attempts FROM notices WHERE target = ?1 AND due <= ?2 ORDER BY due, id LIMIT ?3",
+            )
+            .bind(target.word())
+            .bind(now.as_microsecond())
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(self.store())?;
+            rows.iter()
+                .map(|row| {
+                    let at = Timestamp::from_microsecond(row.get(1));
+                    Ok(Notice {
+                        id: row.get(0),
+                        target,
+                        at: at.map_err(|error| JournalError::Unreadable {
+                            path: self.path.clone(),
+                            why: error.to_string(),
+                        })?,
+                        body: row.get(2),
+                        attempts: row.get(3),
+                    })
+                })
+                .collect()
+        })
+    }
+
+    fn next_notice(&self) -> Answer<'_, Option<Timestamp>> {
+        Box::pin(async move {
+            let due: Option<i64> = sqlx::query_scalar("SELECT min(due) FROM notices")
+                .fetch_one(&self.readers)
+                .await
+                .map_err(self.store())?;
+            // What lies beyond the end of time is not due.
+            Ok(due.map(|due| Timestamp::from_microsecond(due).unwrap_or(Timestamp::MAX)))
+        })
+    }
+
+    fn forget_notice<'a>(&'a self, id: &'a str, target: Target) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let forget = sqlx::query("DELETE FROM notices WHERE id = ?1 AND target = ?2");
+            self.write_alone(forget.bind(id).bind(target.word()), "told")
+                .await
+        })
+    }
+
+    fn put_notice_off<'a>(
+        &'a self,
+        id: &'a str,
+        target: Target,
+        attempts: u32,
+        due: Timestamp,
+    ) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let put_off = sqlx::query(
+                "UPDATE notices SET attempts = ?3, due = ?4 WHERE id = ?1 AND target = ?2",
+            );
+            let put_off = put_off.bind(id).bind(target.word()).bind(attempts);
+            self.write_alone(put_off.bind(due.as_microsecond()), "put off")
+                .await
+        })
+    }
+
     fn ids_like<'a>(&'a self, prefix: &'a str) -> Answer<'a, Vec<JobId>> {
         Box::pin(async move {
             let rows = sqlx::query(
@@ -719,6 +821,7 @@ mod tests {
         Entry {
             event,
             job: job.clone(),
+            notices: vec![],
         }
     }
 

@@ -113,6 +113,7 @@ web:
             api_key_file: Some("/etc/taxiway/api-key".into()),
             ..Runway::default()
         },
+        notify: Notify::default(),
         inboxes: vec![Inbox {
             name: "studio".to_owned(),
             path: "/srv/studio/inbox".into(),
@@ -531,6 +532,7 @@ fn the_example_shows_every_key_and_its_true_default() {
     full.runway.catalogue = None;
     full.inboxes[0].name = "inbox".to_owned();
     full.inboxes[0].ignore.clear();
+    full.notify = Notify::default();
     full.inboxes[0].limits = SpendLimits::default();
     full.limits.spending.per_month = None;
     assert_eq!(full, plain);
