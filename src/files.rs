@@ -11,6 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags, ResolveFlags, openat, openat2, renameat_with};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
+use unicode_normalization::UnicodeNormalization as _;
 
 use crate::failpoint;
 
@@ -343,16 +344,42 @@ fn rename_once(from: &Path, to: &Path) -> io::Result<()> {
             Ok(()) => remove_linked(from, to),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(error),
-            // Neither: look, then rename. Only another program that takes the same name within these microseconds
-            // could lose a file by it.
+            // Neither: look, then rename. Only another program that takes the same name within these microseconds (or, on
+            // a mount that caches its folders, within that time) could lose a file by it.
             Err(_) => match fs::symlink_metadata(to) {
                 Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => replace(from, to),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    if has_alike(from, to)? {
+                        return Err(io::ErrorKind::AlreadyExists.into());
+                    }
+                    replace(from, to)
+                }
                 Err(error) => Err(error),
             },
         },
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether a name differs only in the size of its letters, or in how accents are written, from another in its folder. A
+/// server may take such names for one, although the program that mounts it tells them apart: a rename onto the one would
+/// then replace the other.
+fn has_alike(from: &Path, to: &Path) -> io::Result<bool> {
+    let (Some(folder), Some(name)) = (to.parent(), to.file_name()) else {
+        return Ok(false);
+    };
+    let fold = |name: &OsStr| -> String {
+        let text = name.to_string_lossy();
+        text.nfc().collect::<String>().to_lowercase()
+    };
+    let wanted = fold(name);
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if fold(&entry.file_name()) == wanted && entry.path() != from {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn link(from: &Path, to: &Path) -> io::Result<()> {
@@ -439,7 +466,10 @@ pub fn put_new(path: &Path, content: &[u8]) -> io::Result<bool> {
         Ok(()) => sync_parent(path).map(|()| true),
         Err(error) => {
             discard(&part);
-            if error.kind() == io::ErrorKind::AlreadyExists && fs::read(path)? == content {
+            // Where it cannot be read, a name like it is taken and not this one.
+            let is_this = error.kind() == io::ErrorKind::AlreadyExists
+                && fs::read(path).is_ok_and(|found| found == content);
+            if is_this {
                 // Whoever wrote it may not have come as far as making its name durable.
                 sync_parent(path).map(|()| false)
             } else {
@@ -652,6 +682,19 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&a).unwrap(), b"a");
         assert_eq!(fs::read(&b).unwrap(), b"b");
+    }
+
+    #[test]
+    fn row_15_names_are_alike_whatever_the_size_of_letters_and_the_way_of_accents() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("CAFE\u{301}.mp4"), "mine").unwrap();
+        fs::write(at(".part"), "new").unwrap();
+        let alike = |to: &str| has_alike(&at(".part"), &at(to)).unwrap();
+        assert!(alike("caf\u{e9}.mp4"));
+        assert!(!alike("cafe.mp4"));
+        // A name is not in its own way.
+        assert!(!alike(".PART"));
     }
 
     #[test]

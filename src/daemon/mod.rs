@@ -11,7 +11,7 @@ pub use key::{environment, find_key};
 pub use requests::{Request, Way};
 pub use systemd::Notifier;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -256,6 +256,13 @@ impl Daemon {
                 return;
             }
         }
+    }
+
+    /// The inboxes whose threads hang in their folders.
+    pub fn hanging(&self) -> BTreeSet<String> {
+        let inboxes = self.shared.inboxes();
+        let hanging = inboxes.iter().filter(|handle| handle.is_stalled());
+        hanging.map(|handle| handle.name.clone()).collect()
     }
 
     /// What the daemon is doing, in one line.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::upload::reachable;
-use super::{StageError, blocking, inbox};
+use super::{StageError, blocking, inbox, on_its_mount};
 use crate::config::OnSuccess;
 use crate::engine::Engine;
 use crate::files::{
@@ -34,6 +34,15 @@ pub async fn run(
     let places = settings.places;
     if job.files.iter().any(|file| file.at.is_some()) {
         reachable(engine, job, &places).await?;
+    }
+    let rests = match verdict {
+        Verdict::Done { .. } => {
+            (settings.on_success == OnSuccess::Keep).then_some(&places.originals)
+        }
+        Verdict::Failed(_) | Verdict::Cancelled { .. } => Some(&places.failed),
+    };
+    if let Some(folder) = rests {
+        on_its_mount(engine, folder).await?;
     }
     let Some(moves) = moves else {
         return choose(engine, job, verdict, &[], &places, settings.on_success).await;

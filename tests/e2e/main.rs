@@ -14,6 +14,7 @@ mod mounts_inside;
 mod names;
 mod notify;
 mod operations;
+mod permissions;
 mod scans;
 mod service;
 mod sidecars;
