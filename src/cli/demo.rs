@@ -193,6 +193,12 @@ fn configuration(dir: &Path, base_url: &str) -> Result<Config, CommandError> {
         CommandError::Failed(format!("the simulator's address cannot be used: {error}"))
     })?;
     let defaults = json!({"model": "gen4_turbo", "ratio": "960:960", "duration": 5});
+    let folders = Folders {
+        working: dir.join("working"),
+        outbox: dir.join("outbox"),
+        originals: dir.join("originals"),
+        failed: dir.join("failed"),
+    };
     Ok(Config {
         file: None,
         state_dir: dir.join("state"),
@@ -206,12 +212,7 @@ fn configuration(dir: &Path, base_url: &str) -> Result<Config, CommandError> {
         inboxes: vec![Inbox {
             name: "inbox".to_owned(),
             path: dir.join("inbox"),
-            folders: Folders {
-                working: dir.join("working"),
-                outbox: dir.join("outbox"),
-                originals: dir.join("originals"),
-                failed: dir.join("failed"),
-            },
+            folders: folders.clone(),
             watch: Watch::Auto,
             scan_interval: None,
             settle: Some(Duration::from_secs(1)),
@@ -220,6 +221,7 @@ fn configuration(dir: &Path, base_url: &str) -> Result<Config, CommandError> {
             pair_wait: Duration::from_secs(2),
             on_success: OnSuccess::Keep,
             status_file: Some(dir.join("STATUS.html")),
+            on_mount: (folders, None),
             ignore: Vec::new(),
             defaults: Defaults {
                 values: defaults.as_object().cloned().unwrap_or_default(),

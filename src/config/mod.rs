@@ -194,10 +194,22 @@ pub struct Inbox {
     pub limits: SpendLimits,
     /// Where people see the state; `None` where it is off.
     pub status_file: Option<PathBuf>,
+    /// The same two where a filesystem is mounted at the inbox itself: it may not be mounted at the moment, which only
+    /// whoever remembers it can know.
+    pub on_mount: (Folders, Option<PathBuf>),
     /// Patterns of names that are no input, in addition to the built-in ones.
     pub ignore: Vec<String>,
     /// Keys that every sidecar of this inbox starts from.
     pub defaults: Defaults,
+}
+
+impl Inbox {
+    /// Places everything as if a filesystem were mounted at the inbox itself.
+    pub fn place_on_mount(&mut self) {
+        let (folders, status_file) = self.on_mount.clone();
+        self.folders = folders;
+        self.status_file = status_file;
+    }
 }
 
 /// How changes in an inbox are noticed.

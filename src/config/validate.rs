@@ -509,8 +509,13 @@ fn inbox<'d>(
     let resolved = surroundings.resolve(&folder);
     let mount_point = surroundings.is_mount_point(&resolved);
     let parent_writable = surroundings.parent_writable(&resolved);
-    let folders = place_folders(&folder, configured.clone(), mount_point, parent_writable);
-    let status_file = has_status_file.then(|| status_file(&folder, mount_point, parent_writable));
+    let place = |mount_point| {
+        let folders = place_folders(&folder, configured.clone(), mount_point, parent_writable);
+        let status_file = status_file(&folder, mount_point, parent_writable);
+        (folders, has_status_file.then_some(status_file))
+    };
+    let (folders, status_file) = place(mount_point);
+    let on_mount = place(true);
     Some(Read {
         inbox: Inbox {
             name,
@@ -524,6 +529,7 @@ fn inbox<'d>(
             on_success: on_success.unwrap_or(OnSuccess::Keep),
             limits,
             status_file,
+            on_mount,
             ignore,
             defaults,
         },

@@ -11,7 +11,7 @@ pub use key::{environment, find_key};
 pub use requests::{Request, Way};
 pub use systemd::Notifier;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -90,6 +90,8 @@ pub(crate) struct Shared {
     inboxes: Mutex<Vec<InboxHandle>>,
     config: Mutex<Config>,
     teller: Arc<Mutex<Arc<Teller>>>,
+    /// Inboxes that are mount points whose filesystem was not mounted at the start.
+    on_mounts: HashSet<PathBuf>,
 }
 
 impl Shared {
@@ -175,7 +177,7 @@ impl Daemon {
     /// # Errors
     /// Nothing runs then.
     pub async fn start(
-        config: Config,
+        mut config: Config,
         key: Result<ApiKey, KeyError>,
         accept_folders: bool,
     ) -> Result<Daemon, StartError> {
@@ -186,6 +188,7 @@ impl Daemon {
         if accept_folders {
             journal.forget_roots().await?;
         }
+        let on_mounts = place_on_mounts(journal.as_ref(), &mut config).await?;
         let catalogue = Arc::new(catalogue(&config)?);
         let ledger = Ledger::open(journal).await?;
         let (engine, queue) = Engine::new(ledger, catalogue, settings(&config));
@@ -204,6 +207,7 @@ impl Daemon {
             inboxes: Mutex::new(inboxes),
             config: Mutex::new(config),
             teller: teller.clone(),
+            on_mounts,
         });
         let inboxes = Arc::downgrade(&shared);
         engine.set_frozen_check(Box::new(move |name| {
@@ -326,6 +330,12 @@ impl Daemon {
     /// Nothing has changed then.
     pub fn reload(&self, new: Config, key: Result<ApiKey, KeyError>) -> Result<Reload, StartError> {
         let mut config = self.shared.config();
+        let mut new = new;
+        for inbox in &mut new.inboxes {
+            if self.shared.on_mounts.contains(&inbox.path) {
+                inbox.place_on_mount();
+            }
+        }
         let changes = difference(&config, &new);
         // What needs a restart keeps its old value, so that the parts agree with each other.
         let mut merged = new;
@@ -423,6 +433,22 @@ impl Daemon {
         }
         late
     }
+}
+
+/// The folders of an inbox that is a mount point lie inside it. Where it is not mounted yet, only the journal knows that it is
+/// one; answers with the paths of those.
+async fn place_on_mounts(
+    journal: &dyn Journal,
+    config: &mut Config,
+) -> Result<HashSet<PathBuf>, JournalError> {
+    let mut found = HashSet::new();
+    for inbox in &mut config.inboxes {
+        if inbox::is_bare_mount_point(journal, &inbox.path).await? {
+            inbox.place_on_mount();
+            found.insert(inbox.path.clone());
+        }
+    }
+    Ok(found)
 }
 
 /// Has people told as a configuration says.

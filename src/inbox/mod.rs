@@ -42,7 +42,7 @@ pub use mounts::{Mount, here as mount_here, is_mounted, trust};
 pub use probe::probe;
 pub use put_back::{NotPutBack, put_back};
 pub use request::{Outcome, Rules, settles_endpoint};
-pub use root::{bare, remember};
+pub use root::{bare, is_bare_mount_point, remember};
 pub use scan::Ignore;
 pub use settle::Writer;
 pub use take::{Taking, finish_taking, free_spot};

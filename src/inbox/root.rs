@@ -298,14 +298,7 @@ impl Worker {
 /// # Errors
 /// The journal cannot be read.
 pub async fn bare(journal: &dyn Journal, folder: &Path) -> Result<Option<String>, JournalError> {
-    let remembered = journal.root(&folder.to_string_lossy()).await?;
-    let remembered = remembered.and_then(|text| match serde_json::from_str::<Mount>(&text) {
-        Ok(mount) => Some(mount),
-        Err(error) => {
-            tracing::warn!(folder = %folder.display(), %error, "what the folder lay on before cannot be read");
-            None
-        }
-    });
+    let remembered = remembered(journal, folder).await?;
     let planned = planned_mount(folder);
     Ok(mounts::missing_mount(
         folder,
@@ -313,6 +306,33 @@ pub async fn bare(journal: &dyn Journal, folder: &Path) -> Result<Option<String>
         remembered.as_ref(),
         planned.as_deref(),
     ))
+}
+
+/// Whether a folder is itself the point at which something was mounted when it was last used, and nothing is now.
+///
+/// # Errors
+/// The journal cannot be read.
+pub async fn is_bare_mount_point(
+    journal: &dyn Journal,
+    folder: &Path,
+) -> Result<bool, JournalError> {
+    let was_point = remembered(journal, folder)
+        .await?
+        .is_some_and(|mount| mount.point == folder);
+    let is_point = mounts::here(folder).is_some_and(|mount| mount.point == folder);
+    Ok(was_point && !is_point)
+}
+
+/// The mount that a folder lay on when it was last used.
+async fn remembered(journal: &dyn Journal, folder: &Path) -> Result<Option<Mount>, JournalError> {
+    let text = journal.root(&folder.to_string_lossy()).await?;
+    Ok(text.and_then(|text| match serde_json::from_str::<Mount>(&text) {
+        Ok(mount) => Some(mount),
+        Err(error) => {
+            tracing::warn!(folder = %folder.display(), %error, "what the folder lay on before cannot be read");
+            None
+        }
+    }))
 }
 
 /// Remembers what a folder lies on, for [`bare`].

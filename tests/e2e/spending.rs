@@ -18,7 +18,7 @@ fn drop_pictures(studio: &Studio, folder: &str, count: usize) {
 }
 
 /// Waits until nothing moves: `done` jobs are done, and all others wait for budget.
-fn comes_to_rest(studio: &Studio, done: usize, held: usize) {
+fn rests_with(studio: &Studio, done: usize, held: usize) {
     studio.wait_until(&format!("{done} are done and {held} wait"), |studio| {
         let jobs = studio.jobs();
         let done_now = jobs.iter().filter(|job| job.state() == "done").count();
@@ -42,7 +42,7 @@ fn a_limit_of_one_inbox_holds_its_own_jobs_and_no_others() {
         .run();
     drop_pictures(&studio, "inbox", 4);
     drop_pictures(&studio, "second/inbox", 4);
-    comes_to_rest(&studio, 6, 2);
+    rests_with(&studio, 6, 2);
     let held = studio.job("2.jpg").map(|job| job.inbox().to_owned());
     assert!(held.is_some());
     for job in studio.jobs().iter().filter(|job| job.state() == "waiting") {
@@ -64,23 +64,24 @@ fn limits_hold_for_inboxes_at_once_with_work_in_flight_and_across_restarts() {
         .run();
     drop_pictures(&studio, "inbox", 5);
     drop_pictures(&studio, "second/inbox", 5);
-    // In the midst of it, and again.
-    for _ in 0..3 {
-        let before = studio.submissions().len();
-        studio.wait_until("something more was sent, or all that may be", |studio| {
-            let now = studio.submissions().len();
-            now > before || now == 5
-        });
-        studio.kill9();
-        studio.start();
-    }
-    studio.wait_until("what may be spent is spent", |studio| {
+    let comes_to_rest = |studio: &Studio| {
         let jobs = studio.jobs();
         let settled = |job: &crate::harness::Job| {
             job.has_ended() || job.state() == "in_doubt" || job.reason().contains("for budget")
         };
         jobs.len() == 10 && jobs.iter().all(settled)
-    });
+    };
+    // In the midst of it, and again.
+    for _ in 0..3 {
+        let before = studio.submissions().len();
+        studio.wait_until(
+            "something more was sent, or nothing more may be",
+            |studio| studio.submissions().len() > before || comes_to_rest(studio),
+        );
+        studio.kill9();
+        studio.start();
+    }
+    studio.wait_until("what may be spent is spent", comes_to_rest);
     // A doubt may have been paid for, so it counts, too.
     let spent = 10_000 - studio.seen().credit_balance;
     assert!(spent <= 125, "{spent}\n{}", studio.report());
@@ -109,7 +110,7 @@ fn jobs_of_unknown_price_go_one_at_a_time_and_at_most_one_goes_over_the_limit() 
     for number in 0..4 {
         studio.drop_file(format!("{number}.mp4"), mp4(&number.to_string()));
     }
-    comes_to_rest(&studio, 2, 2);
+    rests_with(&studio, 2, 2);
     assert_eq!(studio.submissions().len(), 2);
     assert_eq!(10_000 - studio.seen().credit_balance, 20);
 }

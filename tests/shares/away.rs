@@ -255,7 +255,6 @@ fn row_10_a_daemon_that_starts_before_the_share_is_mounted_waits_for_it() {
 }
 
 #[test]
-#[ignore = "the folders' default places change with the mount: outputs go beside the mountpoint"]
 fn row_10_a_daemon_that_starts_before_its_inbox_is_mounted_waits_for_it() {
     starts_without_the_share("");
 }

@@ -131,6 +131,7 @@ web:
             pair_wait: Duration::from_secs(10),
             on_success: OnSuccess::Keep,
             status_file: Some("/srv/studio/STATUS.html".into()),
+            on_mount: config.inboxes[0].on_mount.clone(),
             ignore: Vec::new(),
             defaults: Defaults {
                 values: values.as_object().unwrap().clone(),
