@@ -534,6 +534,7 @@ fn the_example_shows_every_key_and_its_true_default() {
     full.inboxes[0].name = "inbox".to_owned();
     full.inboxes[0].ignore.clear();
     full.notify = Notify::default();
+    full.inboxes[0].on_mount = plain.inboxes[0].on_mount.clone();
     full.inboxes[0].limits = SpendLimits::default();
     full.limits.spending.per_month = None;
     assert_eq!(full, plain);
