@@ -360,35 +360,15 @@ fn publish(jobs: &Jobs, changed: HashMap<JobId, Arc<Job>>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Failure, FailureKind, Folder, InputFile, Role, Spot};
+    use crate::job::{Folder, InputFile, Role, samples};
     use crate::journal::SqliteJournal;
-    use std::path::Path;
 
     fn job(working: &str) -> Job {
-        let path = |text: &str| RelPath::new(Path::new(text)).unwrap();
         let file = InputFile {
-            role: Role::Main,
-            dropped: path("cat.jpg"),
-            at: Some(Spot {
-                folder: Folder::Inbox,
-                path: path("cat.jpg"),
-            }),
-            working: path(working),
-            mount: None,
-            bytes: 1,
-            version: None,
-            sha256: None,
+            working: samples::path(working),
+            ..samples::file("cat.jpg", Role::Main, Folder::Inbox)
         };
-        let failure = Failure {
-            kind: FailureKind::Input,
-            what: String::new(),
-            details: vec![],
-            advice: String::new(),
-            task: None,
-        };
-        let id = JobId::random();
-        let now = Timestamp::now();
-        Job::taken(id, "studio", path("cat.jpg"), vec![file], Err(failure), now)
+        samples::wrong("cat.jpg", vec![file])
     }
 
     #[tokio::test]

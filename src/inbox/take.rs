@@ -214,50 +214,24 @@ fn numbered(name: &OsStr, number: u32, limit: usize) -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Failure, FailureKind, Folder, JobId, Role};
+    use crate::job::{Folder, Role, samples};
 
     /// An inbox with `cat.jpg` and its sidecar, and the job that is about to take them.
     fn dropped() -> (tempfile::TempDir, Places, Job) {
         let dir = tempfile::tempdir().unwrap();
-        let at = |name: &str| dir.path().join(name);
-        let places = Places {
-            inbox: at("inbox"),
-            working: at("working"),
-            outbox: at("outbox"),
-            originals: at("originals"),
-            failed: at("failed"),
-        };
+        let places = Places::sample(dir.path());
         std::fs::create_dir(&places.inbox).unwrap();
         let file = |name: &str| {
             std::fs::write(places.inbox.join(name), name).unwrap();
-            let path = RelPath::new(Path::new(name)).unwrap();
             let stamp = stamp(&places.inbox.join(name)).unwrap().unwrap();
             InputFile {
-                role: Role::Main,
-                dropped: path.clone(),
-                at: Some(Spot {
-                    folder: Folder::Inbox,
-                    path: path.clone(),
-                }),
-                working: path,
-                mount: None,
                 bytes: stamp.size,
                 version: Some(stamp.version()),
-                sha256: None,
+                ..samples::file(name, Role::Main, Folder::Inbox)
             }
         };
         let files = vec![file("cat.jpg"), file("cat.jpg.yaml")];
-        let failure = Failure {
-            kind: FailureKind::Input,
-            what: String::new(),
-            details: vec![],
-            advice: String::new(),
-            task: None,
-        };
-        let input = RelPath::new(Path::new("cat.jpg")).unwrap();
-        let now = jiff::Timestamp::UNIX_EPOCH;
-        let job = Job::taken(JobId::random(), "studio", input, files, Err(failure), now);
-        (dir, places, job)
+        (dir, places, samples::wrong("cat.jpg", files))
     }
 
     fn exchange(path: &Path, content: &str) {

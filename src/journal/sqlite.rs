@@ -34,6 +34,9 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_notices.sql"),
 ];
 
+/// A question, or a statement.
+type Query<'a> = sqlx::query::Query<'a, Sqlite, <Sqlite as sqlx::Database>::Arguments>;
+
 /// A journal in one SQLite file.
 pub struct SqliteJournal {
     path: PathBuf,
@@ -148,6 +151,17 @@ impl SqliteJournal {
         }
     }
 
+    /// The jobs whose bodies a query answers with.
+    async fn read_jobs(&self, query: Query<'_>) -> Result<Vec<Job>, JournalError> {
+        query
+            .fetch_all(&self.readers)
+            .await
+            .map_err(self.store())?
+            .iter()
+            .map(|row| self.read_job(row.get(0)))
+            .collect()
+    }
+
     fn read_id(&self, text: &str) -> Result<JobId, JournalError> {
         text.parse::<JobId>()
             .map_err(|error| JournalError::Unreadable {
@@ -173,11 +187,7 @@ impl SqliteJournal {
     }
 
     /// One statement in a transaction of its own.
-    async fn write_alone(
-        &self,
-        statement: sqlx::query::Query<'_, Sqlite, <Sqlite as sqlx::Database>::Arguments>,
-        what: &str,
-    ) -> Result<(), JournalError> {
+    async fn write_alone(&self, statement: Query<'_>, what: &str) -> Result<(), JournalError> {
         let mut slot = self.writer.lock().await;
         let mut writer = self.connection(slot.take()).await?;
         let mut transaction = writer.begin_with(BEGIN).await.map_err(self.store())?;
@@ -452,13 +462,10 @@ impl Journal for SqliteJournal {
 
     fn open_jobs(&self) -> Answer<'_, Vec<Job>> {
         Box::pin(async move {
-            sqlx::query("SELECT body FROM jobs WHERE open = 1 ORDER BY created_at, id")
-                .fetch_all(&self.readers)
-                .await
-                .map_err(self.store())?
-                .iter()
-                .map(|row| self.read_job(row.get(0)))
-                .collect()
+            self.read_jobs(sqlx::query(
+                "SELECT body FROM jobs WHERE open = 1 ORDER BY created_at, id",
+            ))
+            .await
         })
     }
 
@@ -507,32 +514,23 @@ impl Journal for SqliteJournal {
                 Some((time, id)) => (time.as_microsecond(), id.as_str()),
                 None => (i64::MAX, ""),
             };
-            sqlx::query(
+            let query = sqlx::query(
                 "SELECT body FROM jobs WHERE open = 0 AND (updated_at < ?1 OR (updated_at = ?1 AND id > ?2)) \
                  ORDER BY updated_at DESC, id LIMIT ?3",
             )
             .bind(time)
             .bind(id)
-            .bind(limit)
-            .fetch_all(&self.readers)
-            .await
-            .map_err(self.store())?
-            .iter()
-            .map(|row| self.read_job(row.get(0)))
-            .collect()
+            .bind(limit);
+            self.read_jobs(query).await
         })
     }
 
     fn jobs_to_retry<'a>(&'a self, inbox: &'a str) -> Answer<'a, Vec<Job>> {
         Box::pin(async move {
-            sqlx::query("SELECT body FROM jobs WHERE retry_asked = 1 AND inbox = ?1 ORDER BY id")
-                .bind(inbox)
-                .fetch_all(&self.readers)
-                .await
-                .map_err(self.store())?
-                .iter()
-                .map(|row| self.read_job(row.get(0)))
-                .collect()
+            let query = sqlx::query(
+                "SELECT body FROM jobs WHERE retry_asked = 1 AND inbox = ?1 ORDER BY id",
+            );
+            self.read_jobs(query.bind(inbox)).await
         })
     }
 
@@ -545,20 +543,15 @@ impl Journal for SqliteJournal {
         Box::pin(async move {
             // No text that begins so comes after this one: it ends with the highest character there is.
             let end = format!("{start}\u{10ffff}");
-            sqlx::query(
+            let query = sqlx::query(
                 "SELECT body FROM jobs WHERE state = 'failed' AND inbox = ?1 AND input >= ?2 AND input < ?3 \
                  ORDER BY updated_at DESC LIMIT ?4",
             )
             .bind(inbox)
             .bind(start)
             .bind(end)
-            .bind(limit)
-            .fetch_all(&self.readers)
-            .await
-            .map_err(self.store())?
-            .iter()
-            .map(|row| self.read_job(row.get(0)))
-            .collect()
+            .bind(limit);
+            self.read_jobs(query).await
         })
     }
 
@@ -796,25 +789,15 @@ impl Journal for SqliteJournal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Failure, FailureKind, RelPath, transition};
+    use crate::job::{samples, transition};
 
     fn job() -> Job {
-        let failure = Failure {
-            kind: FailureKind::Input,
-            what: "wrong".into(),
-            details: vec![],
-            advice: "mend it".into(),
-            task: None,
-        };
-        let input = RelPath::new(Path::new("a.yaml")).unwrap();
-        Job::taken(
-            JobId::random(),
-            "studio",
-            input,
-            vec![],
-            Err(failure),
-            Timestamp::from_second(1_790_000_000).unwrap(),
-        )
+        let at = Timestamp::from_second(1_790_000_000).unwrap();
+        Job {
+            created_at: at,
+            updated_at: at,
+            ..samples::wrong("a.yaml", vec![])
+        }
     }
 
     fn entry(event: Option<Event>, job: &Job) -> Entry {

@@ -182,22 +182,12 @@ pub fn pause(attempts: u32, jitter: f64) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-    use crate::job::{Failure, FailureKind, JobId, RelPath, transition};
+    use crate::job::{samples, transition};
 
     fn failed() -> (Event, Job) {
-        let failure = Failure {
-            kind: FailureKind::Input,
-            what: "wrong".into(),
-            details: vec![],
-            advice: "mend it".into(),
-            task: None,
-        };
-        let input = RelPath::new(Path::new("a.yaml")).unwrap();
         let now = Timestamp::UNIX_EPOCH;
-        let job = Job::taken(JobId::random(), "studio", input, vec![], Err(failure), now);
+        let job = samples::wrong("a.yaml", vec![]);
         let job = transition(&job, Event::Moved { files: vec![] }, now).unwrap();
         let closed = Event::Closed { files: vec![] };
         let job = transition(&job, closed.clone(), now).unwrap();

@@ -428,13 +428,7 @@ mod tests {
     fn what_has_moved_keeps_its_place_when_another_name_was_taken_meanwhile() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        let places = Places {
-            inbox: at("inbox"),
-            working: at("working"),
-            outbox: at("outbox"),
-            originals: at("originals"),
-            failed: at("failed"),
-        };
+        let places = Places::sample(dir.path());
         for folder in ["working", "failed"] {
             std::fs::create_dir(at(folder)).unwrap();
         }
@@ -469,13 +463,7 @@ mod tests {
     fn a_job_whose_input_is_gone_leaves_the_note_of_another_alone() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        let places = Places {
-            inbox: at("inbox"),
-            working: at("working"),
-            outbox: at("outbox"),
-            originals: at("originals"),
-            failed: at("failed"),
-        };
+        let places = Places::sample(dir.path());
         std::fs::create_dir(at("failed")).unwrap();
         let wrong = Err(failure(FailureKind::Input));
         let now = Timestamp::UNIX_EPOCH;
