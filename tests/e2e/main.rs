@@ -15,6 +15,7 @@ mod names;
 mod notify;
 mod operations;
 mod permissions;
+mod rows;
 mod scans;
 mod service;
 mod sidecars;
