@@ -368,6 +368,7 @@ h3 { font-size: 1rem; margin: 1.5rem 0 .25rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .75rem .35rem 0; border-bottom: 1px solid var(--line); }
+td[data-column="When"] { white-space: nowrap; }
 thead th { font-weight: 600; opacity: .75; }
 tbody th { font-weight: 600; min-width: 8rem; }
 td:has(> img), tbody td:empty { width: 6rem; }
