@@ -82,13 +82,10 @@ fn folders(config: &Config) -> String {
     for inbox in &config.inboxes {
         let mount = mount_here(&inbox.path);
         let (_, watched) = trust(inbox.watch, mount.as_ref(), true);
-        text.push_str(&format!(
-            "  {} ({}): {watched}\n",
-            output::plain(&inbox.name),
-            output::plain(&inbox.path.to_string_lossy())
-        ));
+        let about = format!("{} ({}): {watched}", inbox.name, inbox.path.display());
+        text.push_str(&output::wrap(&output::plain(&about), 2));
         for what in probe(&inbox.name, &daemon::places(inbox)) {
-            text.push_str(&format!("  {}\n", output::plain(&what)));
+            text.push_str(&output::wrap(&output::plain(&what), 4));
         }
     }
     text

@@ -87,10 +87,60 @@ pub fn fit(text: &str, width: usize) -> String {
     short
 }
 
+/// Text in lines of at most 80 columns, where its words allow it, all indented and those after the first a little more.
+pub fn wrap(text: &str, indent: usize) -> String {
+    const COLUMNS: usize = 80;
+    let mut wrapped = String::new();
+    let mut line = " ".repeat(indent);
+    let mut is_empty = true;
+    for word in text.split_whitespace() {
+        let width = line.chars().count().saturating_add(word.chars().count());
+        if !is_empty && width.saturating_add(1) > COLUMNS {
+            wrapped.push_str(&line);
+            wrapped.push('\n');
+            line = " ".repeat(indent.saturating_add(2));
+            is_empty = true;
+        }
+        if !is_empty {
+            line.push(' ');
+        }
+        line.push_str(word);
+        is_empty = false;
+    }
+    wrapped.push_str(&line);
+    wrapped.push('\n');
+    wrapped
+}
+
 /// Credits for people: `25`, `12.5`, `?` where not known.
 pub fn credits(credits: Option<f64>) -> String {
     match credits {
         Some(credits) => format!("{credits}"),
         None => "?".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_wrapped_at_80_columns_and_loses_no_word() {
+        let text = "one two three ".repeat(30) + &"x".repeat(100);
+        let wrapped = wrap(&text, 2);
+        let lines: Vec<&str> = wrapped.lines().collect();
+        assert!(
+            lines
+                .iter()
+                .take(lines.len() - 1)
+                .all(|line| line.chars().count() <= 80)
+        );
+        assert!(lines[0].starts_with("  one") && lines[1].starts_with("    "));
+        let words = |text: &str| {
+            text.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(words(&wrapped), words(&text));
     }
 }

@@ -65,33 +65,27 @@ async fn all(config: &Config) -> Result<String, CommandError> {
             .map(serde_json::from_value)
             .collect::<Result<_, _>>()
             .map_err(unreadable)?;
-        text.push_str(&inboxes_table(&inboxes));
+        text.push_str(&inboxes_list(&inboxes));
     }
     Ok(text)
 }
 
 /// How each inbox is watched, and what is wrong with it.
-fn inboxes_table(inboxes: &[InboxLine]) -> String {
-    let mut rows = vec![["INBOX", "WAITING", "WATCHED"].map(str::to_owned).to_vec()];
+fn inboxes_list(inboxes: &[InboxLine]) -> String {
+    let mut text = String::from("\nInboxes:\n");
     for line in inboxes {
-        let watched = match &line.frozen {
-            Some(_) => "frozen".to_owned(),
-            None => line.watched.clone(),
+        let waiting = match line.waiting {
+            0 => String::new(),
+            waiting => format!(" {waiting} waiting."),
         };
-        rows.push(vec![
-            output::fit(&line.inbox, 28),
-            line.waiting.to_string(),
-            watched,
-        ]);
-    }
-    let mut text = format!("\n{}", output::table(&rows));
-    for line in inboxes {
-        for what in line.frozen.iter().chain(&line.problems) {
-            text.push_str(&format!(
-                "\n{}: {}\n",
-                output::plain(&line.inbox),
-                output::plain(what)
-            ));
+        let how = match &line.frozen {
+            Some(why) => format!("FROZEN: {why}."),
+            None => format!("watched by {}.", line.watched),
+        };
+        let about = format!("{}: {how}{waiting}", line.inbox);
+        text.push_str(&output::wrap(&output::plain(&about), 2));
+        for what in &line.problems {
+            text.push_str(&output::wrap(&output::plain(what), 4));
         }
     }
     text

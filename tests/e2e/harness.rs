@@ -1020,6 +1020,11 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// Text for people without the ends of its lines, which stand where it happens to be wrapped.
+pub fn unwrapped(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// Writes a file under a hidden name and renames it.
 pub fn put(path: &Path, bytes: &[u8]) {
     let folder = path.parent().unwrap();

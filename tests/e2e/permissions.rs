@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::{Studio, give, jpeg, text};
+use crate::harness::{Studio, give, jpeg, text, unwrapped};
 
 /// Debian's `nobody`, who is in no group but `nogroup`.
 const NOBODY: u32 = 65534;
@@ -132,7 +132,7 @@ fn check_as(studio: &Studio, user: u32) -> String {
         .arg(&studio.config)
         .output()
         .unwrap();
-    text(&output.stdout) + &text(&output.stderr)
+    unwrapped(&(text(&output.stdout) + &text(&output.stderr)))
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn row_14_a_folder_in_which_nothing_can_be_renamed_is_named_so() {
     assert!(said.contains("files cannot be renamed in it"), "{said}");
     assert!(said.contains(&*outbox.to_string_lossy()), "{said}");
     let check = studio.cli(&["check"]);
-    let check = text(&check.stdout) + &text(&check.stderr);
+    let check = unwrapped(&(text(&check.stdout) + &text(&check.stderr)));
     assert!(check.contains("files cannot be renamed in it"), "{check}");
     drop(append_only);
     assert!(studio.stop().success());

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::time::{Duration, SystemTime};
 
-use crate::harness::{Studio, jpeg, large_jpeg, sha256};
+use crate::harness::{Studio, jpeg, large_jpeg, sha256, unwrapped};
 use crate::share::{PIECE, Share, is_possible};
 use crate::studio::with_share;
 
@@ -33,9 +33,9 @@ fn row_01_what_another_client_puts_is_found_by_scanning_and_the_choice_is_told()
     let chosen = "scans on fuse.rclone, where events do not tell of every change";
     let log = studio.log();
     assert!(log.contains(chosen), "{log}");
-    let status = studio.cli_ok(&["status"]);
+    let status = unwrapped(&studio.cli_ok(&["status"]));
     assert!(status.contains(chosen), "{status}");
-    let check = studio.cli_ok(&["check"]);
+    let check = unwrapped(&studio.cli_ok(&["check"]));
     assert!(check.contains(chosen), "{check}");
 }
 
@@ -53,7 +53,7 @@ fn row_01_the_way_of_watching_can_be_chosen() {
         .inbox("watch: scan")
         .image_defaults()
         .run();
-    let status = studio.cli_ok(&["status"]);
+    let status = unwrapped(&studio.cli_ok(&["status"]));
     let log = studio.log();
     for words in [
         "events on fuse.rclone, as configured, and scans",
@@ -84,7 +84,7 @@ fn row_02_a_share_inside_a_local_inbox_is_scanned_for_itself() {
     fs::create_dir(&folder).unwrap();
     let _bound = Bound::new(&share.path(""), &folder);
     studio.start();
-    let status = studio.cli_ok(&["status"]);
+    let status = unwrapped(&studio.cli_ok(&["status"]));
     for words in ["below nas: scans on fuse.rclone", "events on "] {
         assert!(status.contains(words), "{status}");
     }
