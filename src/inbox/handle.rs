@@ -127,6 +127,16 @@ impl InboxHandle {
         self.peek().clone()
     }
 
+    /// Why nothing can be done with its folder now, if that is so.
+    pub fn frozen(&self) -> Option<String> {
+        self.peek().frozen.clone()
+    }
+
+    /// Whether the first scan is over.
+    pub fn has_looked(&self) -> bool {
+        self.peek().ready
+    }
+
     /// Whether the first scan is over, or nobody knows when it will be: a folder that hangs keeps only itself waiting.
     pub fn is_ready(&self) -> bool {
         let view = self.peek();

@@ -15,3 +15,4 @@ mod operations;
 mod service;
 mod sidecars;
 mod status_file;
+mod web;
