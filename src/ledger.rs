@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::job::{Event, Illegal, Job, JobId, RelPath, Seen, State, transition};
 use crate::journal::{Entry, Journal, JournalError};
+use crate::metrics::Metrics;
 
 /// At most this many changes share one commit, so that the first of them does not wait for long.
 const BATCH: usize = 512;
@@ -59,12 +60,14 @@ pub struct Ledger {
     jobs: Jobs,
     version: Arc<watch::Sender<u64>>,
     journal: Arc<dyn Journal>,
+    metrics: Arc<Metrics>,
 }
 
 impl Ledger {
     /// Starts the ledger with the journal's open jobs. It ends when all handles are gone.
     pub async fn open(journal: Arc<dyn Journal>) -> Result<Ledger, JournalError> {
         let open = journal.open_jobs().await?;
+        let metrics = Arc::new(Metrics::new(&open));
         let jobs: Jobs = Arc::new(RwLock::new(
             open.into_iter()
                 .map(|job| (job.id.clone(), Arc::new(job)))
@@ -77,18 +80,25 @@ impl Ledger {
             jobs.clone(),
             version.clone(),
             journal.clone(),
+            metrics.clone(),
         ));
         Ok(Ledger {
             changes,
             jobs,
             version,
             journal,
+            metrics,
         })
     }
 
     /// The store behind it, for questions about jobs that have ended.
     pub fn journal(&self) -> &Arc<dyn Journal> {
         &self.journal
+    }
+
+    /// What is counted while the daemon runs.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Adds new jobs, all or none.
@@ -160,6 +170,7 @@ async fn work(
     jobs: Jobs,
     version: Arc<watch::Sender<u64>>,
     journal: Arc<dyn Journal>,
+    metrics: Arc<Metrics>,
 ) {
     let mut requests = Vec::with_capacity(BATCH);
     while receiver.recv_many(&mut requests, BATCH).await > 0 {
@@ -174,6 +185,9 @@ async fn work(
             journal.commit(&batch.entries).await.map_err(Arc::new)
         };
         if committed.is_ok() {
+            for entry in &batch.entries {
+                metrics.saw(entry);
+            }
             publish(&jobs, batch.changed);
             version.send_modify(|version| *version = version.wrapping_add(1));
         }

@@ -33,6 +33,7 @@ pub mod job;
 pub mod journal;
 pub mod ledger;
 pub mod media;
+pub mod metrics;
 pub mod outbox;
 pub mod places;
 pub mod retry;

@@ -15,9 +15,7 @@ use crate::journal::Entry;
 use crate::runway::{CallError, DownloadError, Submission, UploadError};
 
 /// Upper bounds of the histogram of times in the queue, in seconds.
-pub const QUEUE_BOUNDS: [f64; 8] = [
-    1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0,
-];
+pub const QUEUE_BOUNDS: [f64; 8] = [1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0];
 /// Upper bounds of the histogram of tasks' times, in seconds.
 pub const TASK_BOUNDS: [f64; 8] = [5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0];
 /// Models that are told apart; further ones share a name, so that mistyped models do not fill the memory.
@@ -37,7 +35,10 @@ pub struct Histogram {
 impl Histogram {
     fn add(&mut self, bounds: &[f64; 8], seconds: f64) {
         let seconds = seconds.max(0.0);
-        let at = bounds.iter().position(|bound| seconds <= *bound).unwrap_or(8);
+        let at = bounds
+            .iter()
+            .position(|bound| seconds <= *bound)
+            .unwrap_or(8);
         if let Some(count) = self.counts.get_mut(at) {
             *count = count.saturating_add(1);
         }
@@ -91,9 +92,7 @@ impl Metrics {
     pub fn new(open: &[Job]) -> Metrics {
         let metrics = Metrics::default();
         let queued = open.iter().filter(|job| is_queued(job));
-        metrics.lock().queued = queued
-            .map(|job| (job.id.clone(), job.updated_at))
-            .collect();
+        metrics.lock().queued = queued.map(|job| (job.id.clone(), job.updated_at)).collect();
         metrics
     }
 
@@ -118,13 +117,17 @@ impl Metrics {
         };
         let figures = &mut seen.figures;
         match event {
-            Event::Accepted { .. } => match job.charges.last().and_then(|charge| charge.estimated) {
-                Some(credits) => *figures.estimated.entry(job.inbox.clone()).or_default() += credits,
-                None => {
-                    let tasks = figures.unknown.entry(job.inbox.clone()).or_default();
-                    *tasks = tasks.saturating_add(1);
+            Event::Accepted { .. } => {
+                match job.charges.last().and_then(|charge| charge.estimated) {
+                    Some(credits) => {
+                        *figures.estimated.entry(job.inbox.clone()).or_default() += credits
+                    }
+                    None => {
+                        let tasks = figures.unknown.entry(job.inbox.clone()).or_default();
+                        *tasks = tasks.saturating_add(1);
+                    }
                 }
-            },
+            }
             Event::Succeeded { charged }
             | Event::TaskRetry { charged, .. }
             | Event::Fails { charged, .. }
@@ -206,7 +209,11 @@ impl Metrics {
             DownloadError::Truncated { .. } | DownloadError::Transient { .. } => {
                 self.failed("download", "network");
             }
-            _ => self.failed("download", "refused"),
+            DownloadError::Refused { .. } | DownloadError::Insecure { .. } => {
+                self.failed("download", "refused");
+            }
+            // Our own disk's trouble.
+            DownloadError::Disk(_) => {}
         }
     }
 

@@ -111,15 +111,24 @@ pub enum TokenError {
     },
 }
 
-/// The token of the status page, from a file that only its owner can read.
+/// The token of the status page, from a file that only its owner can read, or from a credential that systemd lets the service
+/// read.
 ///
 /// # Errors
 /// It cannot be read, others can read it, or it is none.
-pub fn web_token(file: &Path) -> Result<SecretString, TokenError> {
+pub fn web_token(file: &Path, env: Env<'_>) -> Result<SecretString, TokenError> {
     let not_a_token = || TokenError::NotAToken {
         file: file.to_owned(),
     };
-    let bytes = read(file, Mode::Private).map_err(|error| match error {
+    // Who may read there is systemd's business, and the mode alone does not tell it.
+    let is_credential = variable(env, "CREDENTIALS_DIRECTORY")
+        .is_some_and(|folder| file.parent() == Some(Path::new(&folder)));
+    let mode = if is_credential {
+        Mode::Any
+    } else {
+        Mode::Private
+    };
+    let bytes = read(file, mode).map_err(|error| match error {
         KeyError::Unreadable { file, source } => TokenError::Unreadable { file, source },
         KeyError::Exposed { file, mode } => TokenError::Exposed { file, mode },
         KeyError::Missing | KeyError::Empty { .. } | KeyError::NotAKey { .. } => not_a_token(),
@@ -337,20 +346,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let token = "0123456789abcdef0123456789abcdef";
         let good = file(folder.path(), "good", &format!("{token}\n"), 0o600);
-        assert_eq!(web_token(&good).unwrap().expose_secret(), token);
+        assert_eq!(web_token(&good, &|_| None).unwrap().expose_secret(), token);
         let shared = file(folder.path(), "shared", token, 0o640);
         assert!(matches!(
-            web_token(&shared),
+            web_token(&shared, &|_| None),
             Err(TokenError::Exposed { mode: 0o640, .. })
         ));
+        let credentials = OsString::from(folder.path());
+        assert!(web_token(&shared, &|_| Some(credentials.clone())).is_ok());
         for text in ["", "secret", "0123456789 0123456789 0123456789"] {
             let path = file(folder.path(), "weak", text, 0o600);
-            let error = web_token(&path).unwrap_err();
+            let error = web_token(&path, &|_| None).unwrap_err();
             assert!(matches!(error, TokenError::NotAToken { .. }), "{text:?}");
             assert!(text.is_empty() || !error.to_string().contains(text));
         }
         assert!(matches!(
-            web_token(Path::new("/nowhere/token")),
+            web_token(Path::new("/nowhere/token"), &|_| None),
             Err(TokenError::Unreadable { .. })
         ));
     }

@@ -231,13 +231,13 @@ fn is_queued(job: &Job) -> bool {
 }
 
 /// How many jobs are in which state, by inbox.
-type Standing = BTreeMap<String, BTreeMap<String, u64>>;
+pub(crate) type Standing = BTreeMap<String, BTreeMap<String, u64>>;
 
 /// How many jobs stand where: those in the inboxes and in motion as they are now, the ended ones as they were a moment ago.
 ///
 /// # Errors
 /// The journal cannot be read.
-async fn standing(shared: &Shared) -> Result<Standing, JournalError> {
+pub(crate) async fn standing(shared: &Shared) -> Result<Standing, JournalError> {
     let mut standing = Standing::new();
     let mut add = |inbox: &str, state: &str, jobs: u64| {
         let states = standing.entry(inbox.to_owned()).or_default();

@@ -65,6 +65,8 @@ pub struct InboxView {
     pub frozen: Option<String>,
     /// Whether the first scan is over.
     pub ready: bool,
+    /// How long the last look at the whole inbox took.
+    pub scan: Option<Duration>,
     /// When the thread last gave a sign of life.
     pub beat: Instant,
 }
@@ -77,6 +79,7 @@ impl InboxView {
             unusable: Vec::new(),
             frozen: None,
             ready: false,
+            scan: None,
             beat: now,
         }
     }

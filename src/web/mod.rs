@@ -14,6 +14,7 @@ mod events;
 mod files;
 mod guard;
 mod line;
+mod metrics;
 
 use std::io;
 use std::net::SocketAddr;
@@ -38,7 +39,7 @@ use tokio::sync::Semaphore;
 use self::guard::{Refusal, Rules, Token};
 use self::line::{Door, Peer};
 use crate::config::{TokenError, Web, web_token};
-use crate::daemon::Shared;
+use crate::daemon::{Shared, environment};
 
 /// The longest body of a request, in bytes.
 const BODY_MAX: usize = 16 * 1024;
@@ -105,7 +106,11 @@ pub(crate) async fn bind(web: &Web) -> Result<Option<Bound>, WebError> {
     let Some(listen) = web.listen else {
         return Ok(None);
     };
-    let token = web.token_file.as_deref().map(web_token).transpose()?;
+    let token = web
+        .token_file
+        .as_deref()
+        .map(|file| web_token(file, &environment))
+        .transpose()?;
     let fail = |source| WebError::Listen {
         address: listen,
         source,
@@ -185,6 +190,7 @@ fn router(app: Arc<App>) -> Router {
             get(async || page("ok\n", "text/plain; charset=utf-8")),
         )
         .route("/readyz", get(api::ready))
+        .route("/metrics", get(metrics::metrics))
         .route("/api/jobs", get(api::jobs))
         .route("/api/jobs/{id}", get(api::job))
         .route("/api/jobs/{id}/cancel", post(api::cancel))

@@ -673,6 +673,48 @@ fn large_bodies_half_requests_and_silent_listeners_do_not_hold_the_daemon_up() {
 }
 
 #[test]
+fn the_metrics_tell_what_happened() {
+    let studio = page().run();
+    studio.drop_file("red.jpg", jpeg("red"));
+    studio.wait_done("red.jpg");
+    studio
+        .sim()
+        .set_faults(vec![fault("/v1/image_to_video", 1, Action::ResetBefore)]);
+    studio.drop_file("blue.jpg", jpeg("blue"));
+    studio.wait_state("blue.jpg", "in_doubt");
+    studio.drop_file("lonely.yaml", "endpoint: image_to_video\n");
+    studio.wait_reason("lonely.yaml", "for media");
+    let told = |line: &str| {
+        studio.wait_until(line, |studio| {
+            let answer = get(studio, "/metrics");
+            assert!(answer.header("content-type").contains("version=0.0.4"));
+            text(&answer.body).lines().any(|found| found == line)
+        });
+    };
+    told("taxiway_jobs{inbox=\"inbox\",state=\"done\"} 1");
+    told("taxiway_jobs{inbox=\"inbox\",state=\"waiting\"} 1");
+    told("taxiway_in_doubt{inbox=\"inbox\"} 1");
+    told("taxiway_jobs_ended_total{inbox=\"inbox\",state=\"done\"} 1");
+    told("taxiway_credits_charged_total{inbox=\"inbox\"} 25");
+    told("taxiway_credits_estimated_total{inbox=\"inbox\"} 25");
+    told("taxiway_task_seconds_count{model=\"gen4_turbo\"} 1");
+    told("taxiway_queue_seconds_count{model=\"gen4_turbo\"} 2");
+    told("taxiway_api_errors_total{call=\"submit\",kind=\"doubt\"} 1");
+    told("taxiway_frozen{inbox=\"inbox\"} 0");
+    told("taxiway_inbox_ready{inbox=\"inbox\"} 1");
+    let words = text(&get(&studio, "/metrics").body);
+    let value = |name: &str| -> f64 {
+        let line = words.lines().find(|line| line.starts_with(name)).unwrap();
+        line.rsplit_once(' ').unwrap().1.parse().unwrap()
+    };
+    assert!(value("taxiway_polls_total") >= 1.0);
+    assert!(value("taxiway_downloaded_bytes_total") > 1000.0);
+    assert!(value("taxiway_scan_seconds") > 0.0);
+    assert!(value("taxiway_oldest_waiting_seconds") > 0.0);
+    assert!(value("taxiway_balance_credits") > 0.0);
+}
+
+#[test]
 fn what_changes_is_told_as_it_happens() {
     let studio = page().run();
     let mut stream = connect(&studio);
