@@ -97,6 +97,8 @@ function ago(text) {
   return new Date(text).toLocaleDateString(undefined, { day: 'numeric', month: 'short', year: 'numeric' });
 }
 
+const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
 function when(text) {
   return el('time', { datetime: text, title: new Date(text).toLocaleString() }, ago(text));
 }
@@ -126,13 +128,19 @@ function stateMark(job) {
   return el('p', { class: `state${kind}` }, words);
 }
 
+function why(job) {
+  if (job.state === 'in_doubt') return DOUBT;
+  return job.state === 'waiting' && job.reason.startsWith('for ') ? `Waits ${job.reason}` : capital(job.reason);
+}
+
 function thumb(job) {
   const picture = job.inputs.find(hasPicture);
   if (picture) {
     return el('img', { class: 'thumb', src: `${file(job, 'input', picture.index)}/picture`, alt: '', loading: 'lazy', width: 72, height: 72 });
   }
   const other = job.inputs[0];
-  const word = other ? (other.kind === 'other' ? 'file' : other.kind) : 'prompt';
+  const alone = job.endpoint ? 'prompt' : 'file';
+  const word = other && other.kind !== 'other' ? other.kind : alone;
   return el('span', { class: 'thumb word', 'aria-hidden': 'true' }, word);
 }
 
@@ -161,6 +169,7 @@ function actions(job) {
   };
   if (job.state === 'in_doubt') button('resolve', 'Resolve…', askResolve, 'main');
   else if (isOpen(job) && isJob(job)) button('cancel', 'Cancel…', askCancel, '');
+  if (job.state === 'failed') buttons.push(el('a', { class: 'button', href: `#/job/${job.id}`, 'data-what': 'more' }, 'What to do', el('span', { class: 'away' }, ` with ${job.shown}`)));
   if (job.state === 'failed' || job.state === 'cancelled') button('retry', 'Run again…', askRetry, '');
   return buttons.length ? el('div', { class: 'actions' }, buttons) : null;
 }
@@ -176,7 +185,7 @@ function card(job) {
         job.prompt && el('p', { class: 'prompt soft small' }, job.prompt),
       )),
     job.state === 'running' && job.progress !== null && el('progress', { max: 1, value: job.progress, 'aria-label': `Progress of ${job.shown}` }),
-    shows && el('p', { class: 'reason' }, job.state === 'in_doubt' ? DOUBT : job.reason),
+    shows && el('p', { class: 'reason' }, why(job)),
     job.results.map((shown) => result(job, shown, false)),
     el('p', { class: 'facts' },
       [job.model || job.endpoint, credits(job), inboxes.length > 1 ? job.inbox : null].filter(Boolean).map((fact) => el('span', {}, fact)),
@@ -224,6 +233,8 @@ function jobsView(inbox, query) {
     el('option', { value: '' }, 'All folders'),
     inboxes.map((line) => el('option', { value: line.inbox, selected: line.inbox === inbox }, line.inbox)));
   const go = () => {
+    // Somebody went on while what was typed here had not been looked for yet.
+    if (!search.isConnected) return;
     const parameters = new URLSearchParams();
     if (search.value.trim()) parameters.set('q', search.value.trim());
     if (state.value) parameters.set('state', state.value);
@@ -318,6 +329,8 @@ function jobsView(inbox, query) {
       const group = [...groups.values()].find((one) => one.states.includes(job.state));
       const fits = (!inbox || job.inbox === inbox) && (!only || only === group.key) && (!q || was);
       if (fits && !group.jobs.some((one) => one.id === job.id)) group.jobs.unshift(job);
+      // On a page that is open for weeks.
+      if (group.jobs.length > 400) load(group, false).catch(() => {});
     }
     around();
   }
@@ -400,7 +413,8 @@ function spendChart(spent, days) {
   const cost = (rows) => rows.reduce((sum, row) => sum + row.charged + row.estimated, 0);
   const of = (day, name) => spent.filter((row) => row.day === day && row.inbox === name);
   const top = Math.max(1, ...dates.map((day) => cost(spent.filter((row) => row.day === day))));
-  const [width, height, left, foot] = [720, 220, 48, 24];
+  // As wide as there is room, so that the figures keep their size on a phone.
+  const [width, height, left, foot] = [Math.max(240, Math.min(1120, main.clientWidth - 34)), 220, 48, 24];
   const step = (width - left) / dates.length;
   const shade = (index) => Math.max(0.25, 1 - index * 0.3);
   const picture = drawn('svg', { viewBox: `0 0 ${width} ${height}`, class: 'chart', role: 'img', 'aria-label': `Credits spent by day and folder in the past ${days} days; the table below has the figures` });
@@ -416,18 +430,18 @@ function spendChart(spent, days) {
       base -= tall;
       picture.append(drawn('rect', { class: 'bar', x: left + index * step + step * 0.12, y: base, width: Math.max(1, step * 0.76), height: tall, opacity: shade(shadeIndex) }));
     });
-    if (index % Math.ceil(dates.length / 8) === 0) picture.append(drawn('text', { x: left + (index + 0.5) * step, y: height - 6, 'text-anchor': 'middle' }, day.slice(5)));
+    if (index % Math.ceil((dates.length * 56) / (width - left)) === 0) picture.append(drawn('text', { x: Math.min(width, left + (index + 0.5) * step), y: height - 6, 'text-anchor': index * step > width - left - 20 ? 'end' : 'middle' }, day.slice(5)));
   });
   const legend = el('p', { class: 'legend' }, names.map((name, index) => el('span', {}, drawn('svg', { viewBox: '0 0 10 10', 'aria-hidden': 'true' }, drawn('rect', { width: 10, height: 10, opacity: shade(index) })), name)));
   const table = el('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Spending as a table' },
     el('table', {},
-      el('caption', {}, 'Credits by day (UTC), folder and model'),
+      el('caption', { class: 'away' }, 'Credits by day (UTC), folder and model'),
       el('thead', {}, el('tr', {}, ['Day', 'Folder', 'Model'].map((head) => el('th', { scope: 'col' }, head)),
         ['Tasks', 'Charged', 'Expected', 'Of unknown price'].map((head) => el('th', { scope: 'col', class: 'number' }, head)))),
       el('tbody', {}, [...spent].reverse().map((row) => el('tr', {},
         el('th', { scope: 'row' }, row.day), el('td', {}, row.inbox), el('td', {}, row.model || '–'),
         [number(row.tasks), number(row.charged), number(row.estimated), number(row.unknown)].map((cell) => el('td', { class: 'number' }, cell)))))));
-  return [picture, legend, table];
+  return [picture, legend, el('h2', {}, 'Credits by day (UTC), folder and model'), table];
 }
 
 // ---- one job
@@ -456,7 +470,7 @@ async function showJob(id) {
   ];
   const sections = [];
   const section = (title, ...content) => sections.push(el('section', {}, el('h3', {}, title), ...content));
-  if (job.reason) section(job.state === 'failed' ? 'What happened' : 'Why', el('p', {}, job.reason));
+  if (job.reason) section(job.state === 'failed' ? 'What happened' : 'Why', el('p', {}, capital(job.reason)));
   if (details?.failure) {
     if (details.failure.details.length) sections.at(-1).append(el('ul', { class: 'plain' }, details.failure.details.map((line) => el('li', {}, line))));
     section('What to do', el('p', {}, details.failure.advice));
@@ -538,7 +552,7 @@ async function askResolve(job) {
     return tell(error.message);
   }
   if (!doubt) return refresh();
-  const [adopt, resubmit, abandon] = doubt.ways_out.map((way) => way.when);
+  const [adopt, resubmit, abandon] = doubt.ways_out.map((way) => capital(way.when.replace(/^give it up: /, '')));
   const task = el('input', { id: 'task', autocomplete: 'off', spellcheck: 'false', placeholder: 'Task ID from Runway’s portal' });
   const choice = (value, label, note, extra) => el('div', { class: 'choice' },
     el('input', { type: 'radio', name: 'way', value, id: `way-${value}`, required: true }), el('label', { for: `way-${value}` }, label), el('span', { class: 'soft small' }, note), extra);
@@ -583,6 +597,8 @@ async function refresh() {
 
 const soon = later(400, refresh);
 const aroundSoon = later(700, () => refreshAround().catch(() => {}));
+// What has ended is counted now and then only, so that the last change shows in the figures a little later.
+const aroundLate = later(4000, () => refreshAround().catch(() => {}));
 
 function pulse(words) {
   const place = document.getElementById('pulse');
@@ -599,6 +615,7 @@ function listen() {
     view?.take(jobs);
     if (!all) soon();
     aroundSoon();
+    aroundLate();
     const open = jobs.find((job) => location.hash === `#/job/${job.id}`);
     if (open && detail.open && !detail.contains(document.activeElement?.closest('video'))) showJob(open.id);
   });
