@@ -11,6 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags, ResolveFlags, openat, openat2, renameat_with};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
+use unicode_normalization::UnicodeNormalization as _;
 
 use crate::failpoint;
 
@@ -185,6 +186,42 @@ pub fn open_plain(path: &Path) -> io::Result<File> {
     plain(file)
 }
 
+/// Whether some bytes of a file were never written: its writer reserved the room, or passed over them and may come back. Where the
+/// filesystem cannot tell, it says that there are none. Moves the file's position.
+///
+/// # Errors
+/// The file cannot be looked at.
+pub fn has_hole(file: &File) -> io::Result<bool> {
+    let bytes = file.metadata()?.len();
+    match rustix::fs::seek(file, rustix::fs::SeekFrom::Hole(0)) {
+        // The end of the file counts as a hole, too.
+        Ok(at) => Ok(at < bytes),
+        // An empty file, or a filesystem without the notion.
+        Err(Errno::NXIO | Errno::INVAL | Errno::OPNOTSUPP) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// So many zero bytes at the end are room that was reserved and not filled, in what is neither silence nor a plain surface.
+const ZEROS: usize = 64;
+
+/// Whether a file ends in zeros.
+///
+/// # Errors
+/// It cannot be read.
+pub fn ends_in_zeros(file: &File) -> io::Result<bool> {
+    let mut end = [1; ZEROS];
+    let Some(from) = file.metadata()?.len().checked_sub(ZEROS as u64) else {
+        return Ok(false);
+    };
+    match file.read_exact_at(&mut end, from) {
+        Ok(()) => Ok(end.iter().all(|byte| *byte == 0)),
+        // It was cut off meanwhile, which the next look tells.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Opens a plain file below a folder to read it. No link is followed on the way from `root` to it, whatever is exchanged
 /// meanwhile, so what is read lies below `root`; a pipe or a device is an error and not a wait without end.
 ///
@@ -307,16 +344,42 @@ fn rename_once(from: &Path, to: &Path) -> io::Result<()> {
             Ok(()) => remove_linked(from, to),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(error),
-            // Neither: look, then rename. Only another program that takes the same name within these microseconds
-            // could lose a file by it.
+            // Neither: look, then rename. Only another program that takes the same name within these microseconds (or, on
+            // a mount that caches its folders, within that time) could lose a file by it.
             Err(_) => match fs::symlink_metadata(to) {
                 Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => replace(from, to),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    if has_alike(from, to)? {
+                        return Err(io::ErrorKind::AlreadyExists.into());
+                    }
+                    replace(from, to)
+                }
                 Err(error) => Err(error),
             },
         },
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether a name differs only in the size of its letters, or in how accents are written, from another in its folder. A
+/// server may take such names for one, although the program that mounts it tells them apart: a rename onto the one would
+/// then replace the other.
+fn has_alike(from: &Path, to: &Path) -> io::Result<bool> {
+    let (Some(folder), Some(name)) = (to.parent(), to.file_name()) else {
+        return Ok(false);
+    };
+    let fold = |name: &OsStr| -> String {
+        let text = name.to_string_lossy();
+        text.nfc().collect::<String>().to_lowercase()
+    };
+    let wanted = fold(name);
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if fold(&entry.file_name()) == wanted && entry.path() != from {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn link(from: &Path, to: &Path) -> io::Result<()> {
@@ -403,7 +466,10 @@ pub fn put_new(path: &Path, content: &[u8]) -> io::Result<bool> {
         Ok(()) => sync_parent(path).map(|()| true),
         Err(error) => {
             discard(&part);
-            if error.kind() == io::ErrorKind::AlreadyExists && fs::read(path)? == content {
+            // Where it cannot be read, a name like it is taken and not this one.
+            let is_this = error.kind() == io::ErrorKind::AlreadyExists
+                && fs::read(path).is_ok_and(|found| found == content);
+            if is_this {
                 // Whoever wrote it may not have come as far as making its name durable.
                 sync_parent(path).map(|()| false)
             } else {
@@ -590,7 +656,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rename_never_replaces() {
+    fn row_03_room_that_is_reserved_and_not_filled_is_seen() {
+        let file = tempfile::tempfile().unwrap();
+        assert!(!has_hole(&file).unwrap() && !ends_in_zeros(&file).unwrap());
+        file.set_len(100_000).unwrap();
+        assert!(has_hole(&file).unwrap() && ends_in_zeros(&file).unwrap());
+        // The end is there, and the middle is not.
+        file.write_all_at(&[7; 40_000], 0).unwrap();
+        file.write_all_at(&[7; 40_000], 60_000).unwrap();
+        assert!(has_hole(&file).unwrap() && !ends_in_zeros(&file).unwrap());
+        file.write_all_at(&[7; 20_000], 40_000).unwrap();
+        assert!(!has_hole(&file).unwrap());
+        // Less than a block is missing.
+        file.set_len(100_100).unwrap();
+        assert!(ends_in_zeros(&file).unwrap());
+    }
+
+    #[test]
+    fn row_15_a_rename_never_replaces() {
         let dir = tempfile::tempdir().unwrap();
         let (a, b) = (dir.path().join("a"), dir.path().join("b"));
         fs::write(&a, "a").unwrap();
@@ -599,6 +682,19 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&a).unwrap(), b"a");
         assert_eq!(fs::read(&b).unwrap(), b"b");
+    }
+
+    #[test]
+    fn row_15_names_are_alike_whatever_the_size_of_letters_and_the_way_of_accents() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("CAFE\u{301}.mp4"), "mine").unwrap();
+        fs::write(at(".part"), "new").unwrap();
+        let alike = |to: &str| has_alike(&at(".part"), &at(to)).unwrap();
+        assert!(alike("caf\u{e9}.mp4"));
+        assert!(!alike("cafe.mp4"));
+        // A name is not in its own way.
+        assert!(!alike(".PART"));
     }
 
     #[test]
@@ -628,7 +724,7 @@ mod tests {
     }
 
     #[test]
-    fn one_name_written_in_two_ways_is_never_removed() {
+    fn row_15_one_name_written_in_two_ways_is_never_removed() {
         let dir = tempfile::tempdir().unwrap();
         let real = dir.path().join("real");
         fs::create_dir(&real).unwrap();
@@ -664,7 +760,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_opened_through_a_link_below_the_root() {
+    fn row_16_nothing_is_opened_through_a_link_below_the_root() {
         let dir = tempfile::tempdir().unwrap();
         let (root, outside) = (dir.path().join("inbox"), dir.path().join("secret"));
         fs::create_dir_all(root.join("_refs")).unwrap();

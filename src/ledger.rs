@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::job::{Event, Illegal, Job, JobId, RelPath, Seen, State, transition};
 use crate::journal::{Entry, Journal, JournalError};
 use crate::metrics::Metrics;
+use crate::notify::Rules;
 
 /// At most this many changes share one commit, so that the first of them does not wait for long.
 const BATCH: usize = 512;
@@ -61,6 +62,27 @@ pub struct Ledger {
     version: Arc<watch::Sender<u64>>,
     journal: Arc<dyn Journal>,
     metrics: Arc<Metrics>,
+    announce: Announce,
+}
+
+/// What people are told of, and that there is something to tell.
+#[derive(Clone, Default)]
+struct Announce {
+    rules: Arc<RwLock<Arc<Rules>>>,
+    told: Arc<watch::Sender<u64>>,
+}
+
+impl Announce {
+    fn rules(&self) -> Arc<Rules> {
+        self.rules
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn told_something(&self) {
+        self.told.send_modify(|told| *told = told.wrapping_add(1));
+    }
 }
 
 impl Ledger {
@@ -75,20 +97,48 @@ impl Ledger {
         ));
         let (changes, receiver) = mpsc::unbounded_channel();
         let version = Arc::new(watch::Sender::new(0));
+        let announce = Announce::default();
         tokio::spawn(work(
             receiver,
             jobs.clone(),
             version.clone(),
             journal.clone(),
             metrics.clone(),
+            announce.clone(),
         ));
         Ok(Ledger {
+            announce,
             changes,
             jobs,
             version,
             journal,
             metrics,
         })
+    }
+
+    /// What people are told of.
+    pub fn rules(&self) -> Arc<Rules> {
+        self.announce.rules()
+    }
+
+    /// Changes what people are told of from now on.
+    pub fn set_rules(&self, rules: Rules) {
+        *self
+            .announce
+            .rules
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        self.told_something();
+    }
+
+    /// Wakes whoever waits for something to tell. Ask for it before asking the journal.
+    pub fn notices(&self) -> watch::Receiver<u64> {
+        self.announce.told.subscribe()
+    }
+
+    /// There is something new to tell, or somebody else to tell it.
+    pub fn told_something(&self) {
+        self.announce.told_something();
     }
 
     /// The store behind it, for questions about jobs that have ended.
@@ -171,10 +221,12 @@ async fn work(
     version: Arc<watch::Sender<u64>>,
     journal: Arc<dyn Journal>,
     metrics: Arc<Metrics>,
+    announce: Announce,
 ) {
     let mut requests = Vec::with_capacity(BATCH);
     while receiver.recv_many(&mut requests, BATCH).await > 0 {
-        let mut batch = Batch::new(&jobs);
+        let rules = announce.rules();
+        let mut batch = Batch::new(&jobs, rules);
         let mut replies = Vec::with_capacity(requests.len());
         for (change, reply) in requests.drain(..) {
             replies.push((reply, batch.add(change, Timestamp::now())));
@@ -187,6 +239,9 @@ async fn work(
         if committed.is_ok() {
             for entry in &batch.entries {
                 metrics.saw(entry);
+            }
+            if batch.entries.iter().any(|entry| !entry.notices.is_empty()) {
+                announce.told_something();
             }
             publish(&jobs, batch.changed);
             version.send_modify(|version| *version = version.wrapping_add(1));
@@ -208,14 +263,16 @@ async fn work(
 /// Changes that share a commit. Later ones build on earlier ones.
 struct Batch<'a> {
     jobs: &'a Jobs,
+    rules: Arc<Rules>,
     changed: HashMap<JobId, Arc<Job>>,
     entries: Vec<Entry>,
 }
 
 impl<'a> Batch<'a> {
-    fn new(jobs: &'a Jobs) -> Batch<'a> {
+    fn new(jobs: &'a Jobs, rules: Arc<Rules>) -> Batch<'a> {
         Batch {
             jobs,
+            rules,
             changed: HashMap::new(),
             entries: Vec::new(),
         }
@@ -284,7 +341,14 @@ impl<'a> Batch<'a> {
     fn push(&mut self, event: Option<Event>, job: Job) -> Arc<Job> {
         let shared = Arc::new(job.clone());
         self.changed.insert(job.id.clone(), shared.clone());
-        self.entries.push(Entry { event, job });
+        let notices = event
+            .as_ref()
+            .map_or_else(Vec::new, |event| self.rules.of_job(event, &job));
+        self.entries.push(Entry {
+            event,
+            job,
+            notices,
+        });
         shared
     }
 
@@ -310,35 +374,15 @@ fn publish(jobs: &Jobs, changed: HashMap<JobId, Arc<Job>>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Failure, FailureKind, Folder, InputFile, Role, Spot};
+    use crate::job::{Folder, InputFile, Role, samples};
     use crate::journal::SqliteJournal;
-    use std::path::Path;
 
     fn job(working: &str) -> Job {
-        let path = |text: &str| RelPath::new(Path::new(text)).unwrap();
         let file = InputFile {
-            role: Role::Main,
-            dropped: path("cat.jpg"),
-            at: Some(Spot {
-                folder: Folder::Inbox,
-                path: path("cat.jpg"),
-            }),
-            working: path(working),
-            mount: None,
-            bytes: 1,
-            version: None,
-            sha256: None,
+            working: samples::path(working),
+            ..samples::file("cat.jpg", Role::Main, Folder::Inbox)
         };
-        let failure = Failure {
-            kind: FailureKind::Input,
-            what: String::new(),
-            details: vec![],
-            advice: String::new(),
-            task: None,
-        };
-        let id = JobId::random();
-        let now = Timestamp::now();
-        Job::taken(id, "studio", path("cat.jpg"), vec![file], Err(failure), now)
+        samples::wrong("cat.jpg", vec![file])
     }
 
     #[tokio::test]

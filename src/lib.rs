@@ -18,6 +18,7 @@
 //! [`daemon`] wires these together, [`cli`] is what people type, [`status`] and [`web`] are what they see, and [`simulator`]
 //! stands in for Runway where there is no key. `docs/ARCHITECTURE.md` has the map, the invariants and the reasons.
 
+pub mod budget;
 pub mod catalogue;
 pub mod cli;
 pub mod config;
@@ -34,6 +35,7 @@ pub mod journal;
 pub mod ledger;
 pub mod media;
 pub mod metrics;
+pub mod notify;
 pub mod outbox;
 pub mod places;
 pub mod retry;

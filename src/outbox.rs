@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn outputs_are_named_after_the_input_and_never_over_another() {
+    fn row_15_outputs_are_named_after_the_input_and_never_over_another() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path();
         assert_eq!(

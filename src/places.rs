@@ -30,6 +30,18 @@ impl Places {
         }
     }
 
+    /// Folders of the usual names in a directory.
+    #[cfg(test)]
+    pub(crate) fn sample(dir: &std::path::Path) -> Places {
+        Places {
+            inbox: dir.join("inbox"),
+            working: dir.join("working"),
+            outbox: dir.join("outbox"),
+            originals: dir.join("originals"),
+            failed: dir.join("failed"),
+        }
+    }
+
     /// The path of a spot.
     pub fn path(&self, spot: &Spot) -> PathBuf {
         self.folder(spot.folder).join(spot.path.as_path())

@@ -8,6 +8,7 @@
 //! to 2 GB there, most of it as holes in sparse files.
 
 mod burst;
+mod folders;
 mod idle;
 mod latency;
 mod machine;
@@ -36,7 +37,7 @@ struct Measure {
     run: fn(bool) -> Result<Vec<Row>>,
 }
 
-const MEASURES: [Measure; 7] = [
+const MEASURES: [Measure; 8] = [
     Measure {
         name: "latency",
         about: "from the end of writing a picture to its request",
@@ -56,6 +57,11 @@ const MEASURES: [Measure; 7] = [
         name: "idle",
         about: "100,000 files lying in 1,000 folders and 50 running tasks",
         run: idle::run,
+    },
+    Measure {
+        name: "folders",
+        about: "100,000 files lying in 1,000 folders of a local disk, and of a FUSE mount where nothing tells of changes",
+        run: folders::run,
     },
     Measure {
         name: "restart",

@@ -124,6 +124,7 @@ pub(crate) async fn fill(
         entries.push(Entry {
             event: None,
             job: job.clone(),
+            notices: Vec::new(),
         });
         for event in events {
             let now = job.updated_at + SignedDuration::from_millis(50);
@@ -131,6 +132,7 @@ pub(crate) async fn fill(
             entries.push(Entry {
                 event: Some(event),
                 job: job.clone(),
+                notices: Vec::new(),
             });
         }
         jobs += 1;

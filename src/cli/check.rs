@@ -11,7 +11,7 @@ use crate::catalogue::Catalogue;
 use crate::config::{Config, ConfigError, MAX_INPUT_SIZE};
 use crate::daemon;
 use crate::inbox::{
-    Candidate, Evaluator, Ignore, Layer, Rules, Tree, Waiting, mount_here, probe, trust,
+    Candidate, Evaluator, Ignore, Layer, Rules, Tree, Waiting, Writer, mount_here, probe, trust,
 };
 use crate::job::RelPath;
 
@@ -171,12 +171,14 @@ fn check_root(
     let mut stack = vec![RelPath::default()];
     let mut folders = Vec::new();
     while let Some(folder) = stack.pop() {
-        let new = tree.scan(&folder, &|_| true, now).map_err(|error| {
-            CommandError::Failed(format!(
-                "{} cannot be read: {error}",
-                tree.absolute(&folder).display()
-            ))
-        })?;
+        let new = tree
+            .scan(&folder, &|_| Writer::Done, now)
+            .map_err(|error| {
+                CommandError::Failed(format!(
+                    "{} cannot be read: {error}",
+                    tree.absolute(&folder).display()
+                ))
+            })?;
         tree.read_sidecars(&folder);
         folders.push(folder);
         stack.extend(new);

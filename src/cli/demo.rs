@@ -10,9 +10,10 @@ use secrecy::SecretString;
 use serde_json::json;
 
 use super::{CommandError, Global, output};
+use crate::budget::SpendLimits;
 use crate::config::{
-    ApiKey, Config, Defaults, Folders, Inbox, JournalKind, KeySource, Limits, OnSuccess, Runway,
-    Watch, Web,
+    ApiKey, Config, Defaults, Folders, Inbox, JournalKind, KeySource, Limits, Notify, OnSuccess,
+    Runway, Watch, Web,
 };
 use crate::daemon::{Daemon, Request};
 use crate::files::{create_folders, write_new};
@@ -193,6 +194,12 @@ fn configuration(dir: &Path, base_url: &str) -> Result<Config, CommandError> {
         CommandError::Failed(format!("the simulator's address cannot be used: {error}"))
     })?;
     let defaults = json!({"model": "gen4_turbo", "ratio": "960:960", "duration": 5});
+    let folders = Folders {
+        working: dir.join("working"),
+        outbox: dir.join("outbox"),
+        originals: dir.join("originals"),
+        failed: dir.join("failed"),
+    };
     Ok(Config {
         file: None,
         state_dir: dir.join("state"),
@@ -202,22 +209,20 @@ fn configuration(dir: &Path, base_url: &str) -> Result<Config, CommandError> {
             poll_interval: Duration::from_millis(250),
             ..Runway::default()
         },
+        notify: Notify::default(),
         inboxes: vec![Inbox {
             name: "inbox".to_owned(),
             path: dir.join("inbox"),
-            folders: Folders {
-                working: dir.join("working"),
-                outbox: dir.join("outbox"),
-                originals: dir.join("originals"),
-                failed: dir.join("failed"),
-            },
+            folders: folders.clone(),
             watch: Watch::Auto,
             scan_interval: None,
             settle: Some(Duration::from_secs(1)),
             marker_required: false,
+            limits: SpendLimits::default(),
             pair_wait: Duration::from_secs(2),
             on_success: OnSuccess::Keep,
             status_file: Some(dir.join("STATUS.html")),
+            on_mount: (folders, None),
             ignore: Vec::new(),
             defaults: Defaults {
                 values: defaults.as_object().cloned().unwrap_or_default(),

@@ -213,9 +213,10 @@ impl From<StartError> for CommandError {
             StartError::State(AlreadyRunning::Running(_)) => {
                 CommandError::AlreadyRunning(error.to_string())
             }
-            StartError::Catalogue { .. } | StartError::Client(_) | StartError::Ignore { .. } => {
-                CommandError::Invalid(error.to_string())
-            }
+            StartError::Catalogue { .. }
+            | StartError::Client(_)
+            | StartError::Secret(_)
+            | StartError::Ignore { .. } => CommandError::Invalid(error.to_string()),
             StartError::State(AlreadyRunning::Unusable { .. })
             | StartError::Web(_)
             | StartError::Journal(_)

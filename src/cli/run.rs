@@ -1,5 +1,6 @@
 //! `taxiway run`: the daemon in the foreground.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -22,6 +23,7 @@ pub async fn run(global: &Global, accept_folders: bool) -> Result<(), CommandErr
     let key = find_key(&config);
     let daemon = Daemon::start(config, key, accept_folders).await?;
     let mut told_ready = false;
+    let mut hanging = BTreeSet::new();
     let mut tick = tokio::time::interval(Duration::from_millis(20));
     let mut status = tokio::time::interval(STATUS_EVERY);
     let watchdog = Notifier::watchdog_interval();
@@ -36,7 +38,10 @@ pub async fn run(global: &Global, accept_folders: bool) -> Result<(), CommandErr
                     tracing::info!("ready: {}", daemon.summary());
                 }
             }
-            _ = status.tick() => notifier.status(daemon.summary()),
+            _ = status.tick() => {
+                notifier.status(daemon.summary());
+                tell_of_hangs(&mut hanging, daemon.hanging());
+            }
             _ = alive.tick() => if watchdog.is_some() { notifier.alive() },
             signal = signals.next() => match signal {
                 Some(SIGHUP) => {
@@ -64,6 +69,17 @@ pub async fn run(global: &Global, accept_folders: bool) -> Result<(), CommandErr
         );
     }
     Ok(())
+}
+
+/// Logs which inboxes hang in their folders since the last time, and which do not any more: their threads cannot say so.
+fn tell_of_hangs(before: &mut BTreeSet<String>, now: BTreeSet<String>) {
+    for inbox in now.difference(before) {
+        tracing::error!(%inbox, "the folder does not answer: is its share's server in order? Other inboxes go on");
+    }
+    for inbox in before.difference(&now) {
+        tracing::info!(%inbox, "the folder answers again");
+    }
+    *before = now;
 }
 
 /// Reads the configuration again. A bad one is refused, and the old one stays.

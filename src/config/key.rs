@@ -167,6 +167,18 @@ pub fn api_key(runway: &Runway, env: Env<'_>) -> Result<ApiKey, KeyError> {
     Err(KeyError::Missing)
 }
 
+/// The text of a file that only its owner can read, without the white space around it: a secret that is no API key.
+///
+/// # Errors
+/// It cannot be read, others can read it, or it is no text.
+pub fn secret_text(file: &Path) -> Result<String, KeyError> {
+    let key = checked(
+        &read(file, Mode::Private)?,
+        KeySource::File(file.to_owned()),
+    )?;
+    Ok(key.secret.expose_secret().to_owned())
+}
+
 /// Whether it matters who can read a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {

@@ -30,12 +30,14 @@ use url::Url;
 
 pub use error::{ConfigError, Problem};
 pub use folders::{Configured, Folders, place_folders, status_file};
-pub use key::{ApiKey, KeyError, KeySource, TokenError, api_key, web_token};
+pub use key::{ApiKey, KeyError, KeySource, TokenError, api_key, secret_text, web_token};
 pub use mounts::{Mount, Surroundings, planned_mount};
 pub use reload::{Reload, difference};
 pub use units::{parse_duration, parse_size, show_duration};
 
+use crate::budget::SpendLimits;
 use crate::catalogue::Step;
+use crate::notify::Kind;
 use crate::yaml::{self, Document};
 
 /// The environment: gives the value of a variable. A variable that is set to nothing counts as not set.
@@ -74,6 +76,8 @@ pub struct Config {
     pub inboxes: Vec<Inbox>,
     /// What is refused or put off.
     pub limits: Limits,
+    /// Who is told of what.
+    pub notify: Notify,
     /// The status page.
     pub web: Web,
 }
@@ -123,6 +127,30 @@ impl Default for Runway {
     }
 }
 
+/// Who is told of what.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Notify {
+    /// Of what.
+    pub on: Vec<Kind>,
+    /// A program and its arguments; empty for none.
+    pub command: Vec<String>,
+    /// Where a webhook is sent to, and the file with the secret that signs it.
+    pub webhook: Option<(Url, PathBuf)>,
+    /// Below which balance, in credits, somebody is told.
+    pub low_balance: Option<f64>,
+}
+
+impl Default for Notify {
+    fn default() -> Notify {
+        Notify {
+            on: vec![Kind::Failed, Kind::InDoubt, Kind::LowBalance, Kind::Frozen],
+            command: Vec::new(),
+            webhook: None,
+            low_balance: None,
+        }
+    }
+}
+
 /// How many tasks of one model may be at work at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MaxInFlight {
@@ -162,12 +190,26 @@ pub struct Inbox {
     pub pair_wait: Duration,
     /// What becomes of the inputs of finished jobs.
     pub on_success: OnSuccess,
+    /// The most credits that may be spent on its jobs.
+    pub limits: SpendLimits,
     /// Where people see the state; `None` where it is off.
     pub status_file: Option<PathBuf>,
+    /// The same two where a filesystem is mounted at the inbox itself: it may not be mounted at the moment, which only
+    /// whoever remembers it can know.
+    pub on_mount: (Folders, Option<PathBuf>),
     /// Patterns of names that are no input, in addition to the built-in ones.
     pub ignore: Vec<String>,
     /// Keys that every sidecar of this inbox starts from.
     pub defaults: Defaults,
+}
+
+impl Inbox {
+    /// Places everything as if a filesystem were mounted at the inbox itself.
+    pub fn place_on_mount(&mut self) {
+        let (folders, status_file) = self.on_mount.clone();
+        self.folders = folders;
+        self.status_file = status_file;
+    }
 }
 
 /// How changes in an inbox are noticed.
@@ -209,8 +251,8 @@ impl PartialEq for Defaults {
 /// What is refused or put off.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
-    /// The most credits that may be spent in any 24 hours; nothing for no limit.
-    pub credits_per_day: Option<f64>,
+    /// The most credits that may be spent.
+    pub spending: SpendLimits,
     /// The largest input, in bytes.
     pub max_input_size: u64,
 }
@@ -218,7 +260,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            credits_per_day: None,
+            spending: SpendLimits::default(),
             max_input_size: MAX_INPUT_SIZE,
         }
     }

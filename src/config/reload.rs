@@ -36,6 +36,7 @@ pub fn difference(old: &Config, new: &Config) -> Reload {
         runway,
         inboxes,
         limits,
+        notify,
         web,
     } = old;
     let Runway {
@@ -49,7 +50,7 @@ pub fn difference(old: &Config, new: &Config) -> Reload {
         allow_unknown_models,
     } = runway;
     let Limits {
-        credits_per_day,
+        spending,
         max_input_size,
     } = limits;
 
@@ -92,10 +93,8 @@ pub fn difference(old: &Config, new: &Config) -> Reload {
             "runway.allow_unknown_models",
             *allow_unknown_models != new.runway.allow_unknown_models,
         ),
-        (
-            "limits.credits_per_day",
-            *credits_per_day != new.limits.credits_per_day,
-        ),
+        ("notify", *notify != new.notify),
+        ("limits", *spending != new.limits.spending),
         (
             "limits.max_input_size",
             *max_input_size != new.limits.max_input_size,

@@ -17,12 +17,29 @@ use super::reader::{
 };
 use super::{
     Config, Configured, Defaults, Env, Inbox, JournalKind, Limits, MAX_INPUT_SIZE, MaxInFlight,
-    OnDoubt, OnSuccess, PAIR_WAIT, POLL_FLOOR, Runway, Watch, Web, is_loopback, place_folders,
-    status_file, variable,
+    Notify, OnDoubt, OnSuccess, PAIR_WAIT, POLL_FLOOR, Runway, Watch, Web, is_loopback,
+    place_folders, status_file, variable,
 };
+use crate::budget::SpendLimits;
+use crate::notify::Kind;
 use crate::yaml::{Document, Node, to_json};
 
-const TOP: [&str; 6] = ["state_dir", "journal", "runway", "inboxes", "limits", "web"];
+const TOP: [&str; 7] = [
+    "state_dir",
+    "journal",
+    "runway",
+    "inboxes",
+    "limits",
+    "notify",
+    "web",
+];
+const NOTIFY: [&str; 5] = [
+    "on",
+    "command",
+    "webhook",
+    "webhook_secret_file",
+    "low_balance",
+];
 const RUNWAY: [&str; 8] = [
     "base_url",
     "api_version",
@@ -33,7 +50,7 @@ const RUNWAY: [&str; 8] = [
     "catalogue",
     "allow_unknown_models",
 ];
-const INBOX: [&str; 15] = [
+const INBOX: [&str; 16] = [
     "name",
     "path",
     "working",
@@ -47,10 +64,12 @@ const INBOX: [&str; 15] = [
     "on_success",
     "status_file",
     "done_marker",
+    "limits",
     "ignore",
     "defaults",
 ];
-const LIMITS: [&str; 2] = ["credits_per_day", "max_input_size"];
+const LIMITS: [&str; 3] = ["credits_per_day", "credits_per_month", "max_input_size"];
+const INBOX_LIMITS: [&str; 2] = ["credits_per_day", "credits_per_month"];
 const WEB: [&str; 3] = ["listen", "token_file", "hosts"];
 
 /// Every key of every mapping, for the test that the example shows them all.
@@ -94,11 +113,13 @@ pub(super) fn validate(
     let inboxes = inboxes(&mut reader, &root, base, surroundings, &shared);
     let section = reader.section(&root, "limits", &LIMITS);
     let limits = Limits {
-        credits_per_day: reader.take(&section, "credits_per_day", credits),
+        spending: spending(&mut reader, &section),
         max_input_size: reader
             .take(&section, "max_input_size", size)
             .unwrap_or(MAX_INPUT_SIZE),
     };
+    let section = reader.section(&root, "notify", &NOTIFY);
+    let notify = notify(&mut reader, &section, base);
     let section = reader.section(&root, "web", &WEB);
     let web = web(&mut reader, &section, base);
 
@@ -116,6 +137,7 @@ pub(super) fn validate(
         runway,
         inboxes: inboxes.into_iter().map(|read| read.inbox).collect(),
         limits,
+        notify,
         web,
     })
 }
@@ -386,6 +408,80 @@ fn inboxes<'d>(
         .collect()
 }
 
+/// Who is told of what.
+fn notify<'d>(reader: &mut Reader<'d>, section: &Section<'d>, base: &Path) -> Notify {
+    let plain = Notify::default();
+    let on = match section.get("on") {
+        None => plain.on,
+        Some(_) => {
+            let mut kinds = Vec::new();
+            for (path, node) in reader.items(section, "on") {
+                match choice(&Kind::ALL)(node) {
+                    Ok(kind) => kinds.push(kind),
+                    Err(wrong) => reader.problem(&path, format!("`on` {}", wrong.what), wrong.hint),
+                }
+            }
+            kinds
+        }
+    };
+    let mut command = Vec::new();
+    for (path, node) in reader.items(section, "command") {
+        match text(node) {
+            Ok(word) => command.push(word.to_owned()),
+            Err(wrong) => reader.problem(
+                &path,
+                format!("a word of `command` {}", wrong.what),
+                "write the program and its arguments one by one: `[/usr/local/bin/tell, --urgent]`",
+            ),
+        }
+    }
+    let url = reader.take(section, "webhook", webhook);
+    let secret = reader.take(section, "webhook_secret_file", path(base));
+    let webhook = match (url, secret) {
+        (Some(url), Some(secret)) => Some((url, secret)),
+        (Some(_), None) if section.get("webhook_secret_file").is_none() => {
+            reader.problem(
+                &section.way("webhook"),
+                "`webhook` has no secret to sign with",
+                "add `webhook_secret_file: /the/file`, with `whsec_` and base64 of 24 to 64 random bytes in it",
+            );
+            None
+        }
+        _ => None,
+    };
+    Notify {
+        on,
+        command,
+        webhook,
+        low_balance: reader.take(section, "low_balance", credits),
+    }
+}
+
+/// An address that notices are sent to: https, or this machine.
+fn webhook(node: &Node) -> Result<Url, Wrong> {
+    const HINT: &str = "write an address such as `https://example.com/hook`";
+    let text = text(node)?;
+    let url =
+        Url::parse(text).map_err(|error| Wrong::new(format!("is no address: {error}"), HINT))?;
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if is_loopback(&url) => Ok(url),
+        "http" => Err(Wrong::new(
+            "is plain http, which anybody on the way can read",
+            "use https; plain http is for this machine only",
+        )),
+        _ => Err(Wrong::new("is neither https nor http", HINT)),
+    }
+}
+
+/// The limits on spending that a section names.
+fn spending(reader: &mut Reader<'_>, section: &Section<'_>) -> SpendLimits {
+    SpendLimits {
+        per_day: reader.take(section, "credits_per_day", credits),
+        per_month: reader.take(section, "credits_per_month", credits),
+    }
+}
+
 /// One inbox; nothing if it is unknown where it lies, which is noted.
 fn inbox<'d>(
     reader: &mut Reader<'d>,
@@ -434,6 +530,8 @@ fn inbox<'d>(
             choice(&[("auto", true), ("off", false)]),
         )
         .unwrap_or(true);
+    let own_limits = reader.section(section, "limits", &INBOX_LIMITS);
+    let limits = spending(reader, &own_limits);
     let ignore = ignore(reader, section);
     let defaults = defaults(reader, section, document);
 
@@ -456,8 +554,13 @@ fn inbox<'d>(
     let resolved = surroundings.resolve(&folder);
     let mount_point = surroundings.is_mount_point(&resolved);
     let parent_writable = surroundings.parent_writable(&resolved);
-    let folders = place_folders(&folder, configured.clone(), mount_point, parent_writable);
-    let status_file = has_status_file.then(|| status_file(&folder, mount_point, parent_writable));
+    let place = |mount_point| {
+        let folders = place_folders(&folder, configured.clone(), mount_point, parent_writable);
+        let status_file = status_file(&folder, mount_point, parent_writable);
+        (folders, has_status_file.then_some(status_file))
+    };
+    let (folders, status_file) = place(mount_point);
+    let on_mount = place(true);
     Some(Read {
         inbox: Inbox {
             name,
@@ -469,7 +572,9 @@ fn inbox<'d>(
             marker_required,
             pair_wait: pair_wait.unwrap_or(PAIR_WAIT),
             on_success: on_success.unwrap_or(OnSuccess::Keep),
+            limits,
             status_file,
+            on_mount,
             ignore,
             defaults,
         },

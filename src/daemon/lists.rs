@@ -364,7 +364,8 @@ pub(super) async fn summary(shared: &Shared) -> Result<Value, String> {
             "tasks": spent.iter().map(|spent| spent.tasks).sum::<u64>(),
             "unknown": spent.iter().map(|spent| spent.unknown).sum::<u64>(),
         },
-        "credits_per_day": engine.settings().credits_per_day,
+        "credits_per_day": engine.settings().limits.per_day,
+        "credits_per_month": engine.settings().limits.per_month,
     }))
 }
 

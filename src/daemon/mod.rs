@@ -14,7 +14,7 @@ pub use requests::{Request, Way};
 pub(crate) use requests::{answer, inbox_line};
 pub use systemd::Notifier;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -28,6 +28,7 @@ use crate::inbox::{self, Ignore, InboxHandle, Layer, Setup};
 use crate::job::{RelPath, State};
 use crate::journal::{AlreadyRunning, Journal, JournalError, SqliteJournal, StateLock};
 use crate::ledger::Ledger;
+use crate::notify::{self, Rules, SecretError, Teller};
 use crate::places::Places;
 use crate::runway::ClientError;
 use crate::web::{self, WebError};
@@ -54,6 +55,9 @@ pub enum StartError {
         /// Why.
         why: String,
     },
+    /// The webhook's secret cannot be used.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// The API's client cannot be made.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -95,6 +99,9 @@ pub(crate) struct Shared {
     config: Mutex<Config>,
     /// How many jobs have ended, as far as that was counted.
     counted: tokio::sync::Mutex<lists::Counted>,
+    teller: Arc<Mutex<Arc<Teller>>>,
+    /// Inboxes that are mount points whose filesystem was not mounted at the start.
+    on_mounts: HashSet<PathBuf>,
 }
 
 impl Shared {
@@ -156,7 +163,7 @@ fn settings(config: &Config) -> Settings {
         poll_interval: config.runway.poll_interval,
         max_in_flight: config.runway.max_in_flight,
         on_doubt: config.runway.on_doubt,
-        credits_per_day: config.limits.credits_per_day,
+        limits: config.limits.spending,
         inboxes: config
             .inboxes
             .iter()
@@ -164,6 +171,7 @@ fn settings(config: &Config) -> Settings {
                 let settings = InboxSettings {
                     places: places(inbox),
                     on_success: inbox.on_success,
+                    limits: inbox.limits,
                 };
                 (inbox.name.clone(), settings)
             })
@@ -179,7 +187,7 @@ impl Daemon {
     /// # Errors
     /// Nothing runs then.
     pub async fn start(
-        config: Config,
+        mut config: Config,
         key: Result<ApiKey, KeyError>,
         accept_folders: bool,
     ) -> Result<Daemon, StartError> {
@@ -191,10 +199,13 @@ impl Daemon {
         if accept_folders {
             journal.forget_roots().await?;
         }
+        let on_mounts = place_on_mounts(journal.as_ref(), &mut config).await?;
         let catalogue = Arc::new(catalogue(&config)?);
         let ledger = Ledger::open(journal).await?;
         let (engine, queue) = Engine::new(ledger, catalogue, settings(&config));
         key::set(&engine, &config, key)?;
+        let teller = Arc::new(Mutex::new(Arc::new(Teller::default())));
+        set_teller(&engine, &teller, &config)?;
         let mut inboxes = Vec::new();
         for inbox in &config.inboxes {
             inboxes.push(spawn_inbox(&engine, &config, inbox, None)?);
@@ -207,21 +218,36 @@ impl Daemon {
             inboxes: Mutex::new(inboxes),
             config: Mutex::new(config),
             counted: tokio::sync::Mutex::default(),
+            teller: teller.clone(),
+            on_mounts,
         });
         let inboxes = Arc::downgrade(&shared);
         engine.set_frozen_check(Box::new(move |name| {
             let shared = inboxes.upgrade()?;
             let inboxes = shared.inboxes();
             let inbox = inboxes.iter().find(|inbox| inbox.name == name)?;
-            let stalled = || {
-                inbox
-                    .is_stalled()
-                    .then(|| "the folder does not answer".to_owned())
-            };
-            inbox.frozen().or_else(stalled)
+            inbox.frozen()
         }));
         engine.tasks.spawn(key::watch(shared.clone()));
         engine.tasks.spawn(pages::run(shared.clone()));
+        engine.tasks.spawn(notify::run(engine.clone(), move || {
+            teller
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone()
+        }));
+        let (names, low) = (shared.clone(), shared.clone());
+        engine.tasks.spawn(notify::watch_health(
+            engine.clone(),
+            move || {
+                names
+                    .inboxes()
+                    .iter()
+                    .map(|inbox| inbox.name.clone())
+                    .collect()
+            },
+            move || low.config().notify.low_balance,
+        ));
         control::serve(shared.clone(), &socket).map_err(|source| StartError::Io {
             what: format!("the control socket {} cannot be made", socket.display()),
             source,
@@ -255,12 +281,18 @@ impl Daemon {
         }
     }
 
+    /// The inboxes whose threads hang in their folders.
+    pub fn hanging(&self) -> BTreeSet<String> {
+        let inboxes = self.shared.inboxes();
+        let hanging = inboxes.iter().filter(|handle| handle.is_stalled());
+        hanging.map(|handle| handle.name.clone()).collect()
+    }
+
     /// What the daemon is doing, in one line.
     pub fn summary(&self) -> String {
         let (mut waiting, mut frozen) = (0_usize, Vec::new());
         for handle in self.shared.inboxes().iter() {
-            let view = handle.view();
-            waiting += view.waiting.values().map(|held| held.len()).sum::<usize>();
+            waiting += handle.count_waiting();
             if handle.is_over() {
                 frozen.push(format!(
                     "{} (its watch has ended: restart taxiway)",
@@ -268,7 +300,7 @@ impl Daemon {
                 ));
             } else if handle.is_stalled() {
                 frozen.push(format!("{} (the folder does not answer)", handle.name));
-            } else if view.frozen.is_some() {
+            } else if handle.frozen().is_some() {
                 frozen.push(handle.name.clone());
             }
         }
@@ -317,6 +349,12 @@ impl Daemon {
     /// Nothing has changed then.
     pub fn reload(&self, new: Config, key: Result<ApiKey, KeyError>) -> Result<Reload, StartError> {
         let mut config = self.shared.config();
+        let mut new = new;
+        for inbox in &mut new.inboxes {
+            if self.shared.on_mounts.contains(&inbox.path) {
+                inbox.place_on_mount();
+            }
+        }
         let changes = difference(&config, &new);
         // What needs a restart keeps its old value, so that the parts agree with each other.
         let mut merged = new;
@@ -329,6 +367,7 @@ impl Daemon {
         for inbox in &merged.inboxes {
             ignore(inbox)?;
         }
+        set_teller(&self.engine, &self.shared.teller, &merged)?;
         key::set(&self.engine, &merged, key)?;
         self.engine.set_settings(settings(&merged));
         let mut handles = self.shared.inboxes();
@@ -413,6 +452,44 @@ impl Daemon {
         }
         late
     }
+}
+
+/// The folders of an inbox that is a mount point lie inside it. Where it is not mounted yet, only the journal knows that it is
+/// one; answers with the paths of those.
+async fn place_on_mounts(
+    journal: &dyn Journal,
+    config: &mut Config,
+) -> Result<HashSet<PathBuf>, JournalError> {
+    let mut found = HashSet::new();
+    for inbox in &mut config.inboxes {
+        if inbox::is_bare_mount_point(journal, &inbox.path).await? {
+            inbox.place_on_mount();
+            found.insert(inbox.path.clone());
+        }
+    }
+    Ok(found)
+}
+
+/// Has people told as a configuration says.
+fn set_teller(
+    engine: &Engine,
+    teller: &Mutex<Arc<Teller>>,
+    config: &Config,
+) -> Result<(), StartError> {
+    let notify = &config.notify;
+    let webhook = notify.webhook.as_ref();
+    let webhook = webhook.map(|(url, file)| (url, file.as_path()));
+    let new = Teller::new(&notify.command, webhook)?;
+    let outboxes = config.inboxes.iter();
+    engine.ledger.set_rules(Rules {
+        kinds: notify.on.clone(),
+        targets: new.targets(),
+        outboxes: outboxes
+            .map(|inbox| (inbox.name.clone(), inbox.folders.outbox.clone()))
+            .collect(),
+    });
+    *teller.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+    Ok(())
 }
 
 fn ignore(inbox: &crate::config::Inbox) -> Result<Ignore, StartError> {

@@ -10,15 +10,17 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use super::Shared;
 use crate::files::{open_beneath, write_over};
-use crate::inbox::{Mount, mount_here};
+use crate::inbox::{InboxHandle, Mount, mount_here};
 use crate::job::{Folder, Job, JobId, Role, State};
 use crate::status::Line;
-use crate::status_page::{Done, Inbox, Link, Page, Running, Trouble, Waiting, picture, way};
+use crate::status_page::{Done, Inbox, Link, Page, ROWS, Running, Trouble, Waiting, picture, way};
 
 /// A page is written at most once in this time.
 const EVERY: Duration = Duration::from_secs(3);
 /// How many ended jobs are looked at.
 const ENDED: u32 = 200;
+/// How many open jobs of an inbox are looked at: more than are shown.
+const LINES: usize = 300;
 /// How many of each kind are shown.
 const SHOWN: usize = 12;
 
@@ -40,9 +42,17 @@ struct Written {
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut written: HashMap<PathBuf, Written> = HashMap::new();
     let mut pictures = Pictures::new();
+    let mut changes = shared.engine.ledger.changes();
+    changes.mark_changed();
+    let mut past = Vec::new();
     loop {
         let going_on = shared.engine.pause(EVERY).await;
-        let pages = gather(&shared, &mut pictures, !going_on).await;
+        // Most of the time nothing has ended since, and the journal need not be asked.
+        if changes.has_changed().unwrap_or(true) {
+            changes.mark_unchanged();
+            past = ended(&shared).await.unwrap_or(past);
+        }
+        let pages = gather(&shared, &past, &mut pictures, !going_on).await;
         written.retain(|path, _| pages.contains_key(path));
         let mut last = Vec::new();
         for (path, page) in pages {
@@ -104,8 +114,21 @@ fn moment(at: Timestamp) -> String {
     zoned.strftime("%Y-%m-%d %H:%M %Z").to_string()
 }
 
+/// The jobs that ended last; `None` if the journal cannot be read now.
+async fn ended(shared: &Shared) -> Option<Vec<Job>> {
+    let journal = shared.engine.ledger.journal();
+    match journal.ended_jobs(None, ENDED).await {
+        Ok(jobs) => Some(jobs),
+        Err(error) => {
+            tracing::debug!(%error, "the status page shows no later jobs");
+            None
+        }
+    }
+}
+
 async fn gather(
     shared: &Arc<Shared>,
+    past: &[Job],
     pictures: &mut Pictures,
     ended: bool,
 ) -> BTreeMap<PathBuf, Page> {
@@ -126,15 +149,8 @@ async fn gather(
         .gates()
         .all_closed(Instant::now())
         .map(|closed| closed.words().to_owned());
-    let journal = shared.engine.ledger.journal();
-    let past = journal
-        .ended_jobs(None, ENDED)
-        .await
-        .unwrap_or_else(|error| {
-            tracing::debug!(%error, "the status page shows no ended jobs");
-            Vec::new()
-        });
-    let lines = super::requests::open_lines(shared);
+    let mut jobs = shared.engine.ledger.jobs();
+    jobs.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
     let mut pages: BTreeMap<PathBuf, Page> = BTreeMap::new();
     let mut shown = HashSet::new();
     for (name, folder, path) in inboxes {
@@ -145,9 +161,12 @@ async fn gather(
             name: name.clone(),
             ..Inbox::default()
         };
-        for line in lines.iter().filter(|line| line.inbox == name) {
-            add_open(&mut inbox, line);
+        add_waiting(shared, &mut inbox);
+        let mut own = jobs.iter().filter(|job| job.inbox == name);
+        for job in own.by_ref().take(LINES) {
+            add_open(&mut inbox, &super::requests::line(shared, job));
         }
+        inbox.more_running = own.count();
         for job in past.iter().filter(|job| job.inbox == name) {
             add_ended(shared, &mut inbox, job, &path, pictures).await;
             shown.insert(job.id.clone());
@@ -162,19 +181,37 @@ async fn gather(
 }
 
 fn frozen(shared: &Shared, name: &str) -> Option<String> {
-    let inboxes = shared.inboxes();
-    let handle = inboxes.iter().find(|inbox| inbox.name == name)?;
-    if handle.is_stalled() {
-        return Some("It does not answer.".to_owned());
-    }
-    handle.view().frozen
+    shared
+        .inboxes()
+        .iter()
+        .find(|inbox| inbox.name == name)?
+        .frozen()
 }
 
 /// What cannot be done in which of its folders.
 fn problems(shared: &Shared, name: &str) -> Vec<String> {
     let inboxes = shared.inboxes();
     let handle = inboxes.iter().find(|inbox| inbox.name == name);
-    handle.map_or_else(Vec::new, |handle| handle.view().unusable)
+    handle.map_or_else(Vec::new, InboxHandle::unusable)
+}
+
+/// What lies in the inbox and waits: as much as is shown, and how much there is.
+fn add_waiting(shared: &Shared, inbox: &mut Inbox) {
+    let inboxes = shared.inboxes();
+    let Some(handle) = inboxes.iter().find(|handle| handle.name == inbox.name) else {
+        return;
+    };
+    let first = handle.first_waiting(ROWS);
+    inbox.more_waiting = handle.count_waiting().saturating_sub(first.len());
+    inbox
+        .waiting
+        .extend(first.into_iter().map(|waiting| Waiting {
+            input: waiting.input.text(),
+            reason: match &inbox.frozen {
+                Some(frozen) => format!("{}; the inbox is frozen: {frozen}", waiting.reason),
+                None => waiting.reason.to_string(),
+            },
+        }));
 }
 
 fn add_open(inbox: &mut Inbox, line: &Line) {

@@ -161,18 +161,13 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Vec
 }
 
 pub(crate) fn inbox_line(handle: &InboxHandle) -> InboxLine {
-    let view = handle.view();
-    let stalled = || {
-        let why = "the folder does not answer: is its share's server in order? Other inboxes go on";
-        handle.is_stalled().then(|| why.to_owned())
-    };
     InboxLine {
         inbox: handle.name.clone(),
         path: handle.places.inbox.to_string_lossy().into_owned(),
-        watched: view.backend.clone(),
-        frozen: stalled().or(view.frozen),
-        problems: view.unusable,
-        waiting: view.waiting.values().map(|held| held.len()).sum(),
+        watched: handle.backend(),
+        frozen: handle.frozen(),
+        problems: handle.unusable(),
+        waiting: handle.count_waiting(),
     }
 }
 
@@ -207,7 +202,7 @@ pub(super) fn line(shared: &Shared, job: &Job) -> Line {
     line
 }
 
-pub(super) fn open_lines(shared: &Shared) -> Vec<Line> {
+fn open_lines(shared: &Shared) -> Vec<Line> {
     let mut lines: Vec<Line> = waiting_lines(shared);
     let mut jobs = shared.engine.ledger.jobs();
     jobs.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));

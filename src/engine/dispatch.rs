@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Engine, after, evidence, poller};
+use crate::budget::{Budget, DAY, MONTH, SpendLimits, Spent};
 use crate::config::OnDoubt;
 use crate::job::{Event, Hold, HoldReason, Job, JobId, State};
+use crate::journal::{Journal, JournalError};
 use crate::retry::Trouble;
 use crate::schedule::{self, Ready};
 use crate::stages;
@@ -33,6 +35,7 @@ pub async fn run(engine: Arc<Engine>) {
         last_inbox: None,
         followed: HashMap::new(),
         doubts_told: HashMap::new(),
+        month: None,
     };
     engine.tasks.spawn(watch_organization(engine.clone()));
     state.recover().await;
@@ -82,6 +85,8 @@ struct Dispatcher {
     followed: HashMap<JobId, bool>,
     /// Jobs in doubt beside whose input a note lies, with the event after which it was written.
     doubts_told: HashMap<JobId, u64>,
+    /// What was spent in a month, as of a moment ago.
+    month: Option<Month>,
 }
 
 impl Dispatcher {
@@ -246,13 +251,20 @@ impl Dispatcher {
             }
         }
         let by_id: HashMap<&JobId, &Arc<Job>> = waiting.iter().map(|job| (&job.id, job)).collect();
-        let mut budget = Budget::new(&self.engine).await;
+        let mut budget = match budget(&self.engine, &mut self.month).await {
+            Ok(budget) => budget,
+            Err(error) => {
+                tracing::error!(%error, "what was spent is not known: nothing new is submitted");
+                return look_again.min(now.checked_add(BUDGET_AGAIN).unwrap_or(now));
+            }
+        };
         let mut refused: Vec<(JobId, Hold)> = Vec::new();
         let chosen = schedule::next(ready, &room, self.last_inbox.as_deref(), |ready| {
             let Some(job) = by_id.get(&ready.id) else {
                 return false;
             };
-            let Err(why) = budget.admit(job) else {
+            let price = job.plan.as_ref().and_then(|plan| plan.estimated);
+            let Err(why) = budget.admit(&job.inbox, price) else {
                 return true;
             };
             let hold = Hold {
@@ -357,72 +369,78 @@ impl Drop for Driver {
     }
 }
 
-/// Spending against `limits.credits_per_day`.
-struct Budget {
-    limit: Option<f64>,
-    spent: f64,
-    unknown_in_flight: bool,
+/// What may still be spent, by the settings, the journal, and what is in flight. Where the journal cannot be read, nothing.
+async fn budget(engine: &Engine, month: &mut Option<Month>) -> Result<Budget, JournalError> {
+    let settings = engine.settings();
+    let limits: HashMap<String, SpendLimits> = settings
+        .inboxes
+        .iter()
+        .map(|(name, inbox)| (name.clone(), inbox.limits))
+        .collect();
+    let all = || limits.values().chain([&settings.limits]);
+    if all().all(SpendLimits::is_none) {
+        return Ok(Budget::default());
+    }
+    // The jobs first: one that is accepted between the two reads then counts twice for this look, and not nowhere.
+    let jobs = engine.ledger.jobs();
+    let journal = engine.ledger.journal();
+    let now = Timestamp::now();
+    let mut spent: HashMap<String, Spent> = HashMap::new();
+    for (inbox, credits) in journal.credits_by_inbox(now - DAY).await? {
+        spent.entry(inbox).or_default().day = credits;
+    }
+    if all().any(|limits| limits.per_month.is_some()) {
+        for (inbox, credits) in Month::spent(month, journal.as_ref(), now).await? {
+            spent.entry(inbox).or_default().month = credits;
+        }
+    }
+    let mut budget = Budget::new(settings.limits, &limits, &spent);
+    for job in jobs {
+        let price = job.plan.as_ref().and_then(|plan| plan.estimated);
+        match &job.state {
+            // Not in the journal's sums yet.
+            State::Uploading | State::Submitting { .. } | State::InDoubt { .. } => {
+                budget.count(&job.inbox, price);
+            }
+            // In them, as nothing.
+            State::Running { .. } if job.estimated().is_none() => budget.count(&job.inbox, None),
+            _ => {}
+        }
+    }
+    Ok(budget)
 }
 
-impl Budget {
-    async fn new(engine: &Engine) -> Budget {
-        let limit = engine.settings().credits_per_day;
-        let mut budget = Budget {
-            limit,
-            spent: 0.0,
-            unknown_in_flight: false,
+/// What was spent in 30 days, which may be very many tasks: summed up now and then, and what came since on top of it. What
+/// has grown too old meanwhile still counts, so no limit is exceeded by it.
+struct Month {
+    at: Timestamp,
+    spent: HashMap<String, f64>,
+}
+
+impl Month {
+    /// How long a sum is used.
+    const GOOD_FOR: SignedDuration = SignedDuration::from_secs(10);
+
+    async fn spent(
+        known: &mut Option<Month>,
+        journal: &dyn Journal,
+        now: Timestamp,
+    ) -> Result<HashMap<String, f64>, JournalError> {
+        let month = match known.take() {
+            Some(month) if now.duration_since(month.at) < Month::GOOD_FOR => month,
+            Some(_) | None => Month {
+                at: now,
+                spent: journal.credits_by_inbox(now - MONTH).await?,
+            },
         };
-        if limit.is_none() {
-            return budget;
-        }
-        // The jobs first: one that is accepted between the two reads then counts twice for this look, and not nowhere.
-        for job in engine.ledger.jobs() {
-            match &job.state {
-                // Not in the journal's sum yet.
-                State::Uploading | State::Submitting { .. } | State::InDoubt { .. } => {
-                    budget.count(&job)
-                }
-                State::Running { .. } if job.estimated().is_none() => {
-                    budget.unknown_in_flight = true
-                }
-                _ => {}
+        let mut spent = month.spent.clone();
+        if month.at < now {
+            for (inbox, credits) in journal.credits_by_inbox(month.at).await? {
+                *spent.entry(inbox).or_default() += credits;
             }
         }
-        let since = Timestamp::now() - SignedDuration::from_hours(24);
-        match engine.ledger.journal().credits_since(since).await {
-            Ok(spent) => budget.spent += spent,
-            Err(error) => {
-                tracing::error!(%error, "what was spent is not known: nothing new is submitted");
-                budget.spent = f64::INFINITY;
-            }
-        }
-        budget
-    }
-
-    fn count(&mut self, job: &Job) {
-        match job.plan.as_ref().and_then(|plan| plan.estimated) {
-            Some(credits) => self.spent += credits,
-            None => self.unknown_in_flight = true,
-        }
-    }
-
-    /// Whether a job fits; then it counts. A job of unknown price is let through alone while the limit is not reached, so
-    /// that at most one of them can go over it.
-    fn admit(&mut self, job: &Job) -> Result<(), String> {
-        let Some(limit) = self.limit else {
-            return Ok(());
-        };
-        let fits = match job.plan.as_ref().and_then(|plan| plan.estimated) {
-            Some(credits) => self.spent + credits <= limit,
-            None => self.spent < limit && !self.unknown_in_flight,
-        };
-        if fits {
-            self.count(job);
-            return Ok(());
-        }
-        Err(format!(
-            "`limits.credits_per_day` is {limit} credits, and the last 24 hours leave no room for it"
-        ))
+        *known = Some(month);
+        Ok(spent)
     }
 }
 

@@ -22,6 +22,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::budget::SpendLimits;
 use crate::catalogue::Catalogue;
 use crate::config::{MaxInFlight, OnDoubt, OnSuccess};
 use crate::job::{Event, Job, JobId};
@@ -56,8 +57,8 @@ pub struct Settings {
     pub max_in_flight: MaxInFlight,
     /// What becomes of a submission whose outcome is unknown.
     pub on_doubt: OnDoubt,
-    /// Limit on spending in credits over 24 hours.
-    pub credits_per_day: Option<f64>,
+    /// Limits on the spending of all inboxes together.
+    pub limits: SpendLimits,
     /// The inboxes by name.
     pub inboxes: HashMap<String, InboxSettings>,
 }
@@ -69,6 +70,8 @@ pub struct InboxSettings {
     pub places: Places,
     /// What becomes of the inputs of finished jobs.
     pub on_success: OnSuccess,
+    /// Limits on its spending.
+    pub limits: SpendLimits,
 }
 
 /// What all parts of the engine share.

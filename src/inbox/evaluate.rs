@@ -11,7 +11,7 @@ use super::layers::{Finding, Layer, Merged};
 use super::media_use::Unready;
 use super::pair::{Class, Group, classify, comparable, marked_by, marker_of, pair, stem};
 use super::request::{Outcome, Rules, Subject, plan};
-use super::settle::{Content, Judgement, judge};
+use super::settle::{Content, Judgement, Writer, judge};
 use super::tree::{Parsed, Tree, Unusable};
 use crate::job::{Failure, FailureKind, Plan, RelPath, Role, shown};
 use crate::media::{Kind, Probe};
@@ -59,6 +59,9 @@ impl Found {
         self.look_again = Some(self.look_again.map_or(at, |before| before.min(at)));
     }
 }
+
+/// How long a text must be quiet once its writer has closed it: it proves no end, and a script may close it after every line.
+pub(super) const TEXT_SETTLE: Duration = Duration::from_secs(1);
 
 /// How often something outside the watched folders is looked at again, such as a shared picture that is missing.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(2);
@@ -290,7 +293,7 @@ impl Pass<'_, '_> {
             return Ok(());
         }
         let quiet = self.now.saturating_duration_since(sighting.since);
-        if !sighting.closed && quiet < self.rules.settle {
+        if sighting.writer != Writer::Done && quiet < self.rules.settle {
             let at = sighting
                 .since
                 .checked_add(self.rules.settle)
@@ -309,12 +312,19 @@ impl Pass<'_, '_> {
                 ));
             }
         };
+        let is_text = classify(file.name()) == Class::Sidecar;
         let content = match content {
-            Content::Whole if certain => Content::Unknowable,
+            Content::Whole if certain || is_text => Content::Unknowable,
             other => other,
         };
-        sighting.closed &= !certain;
-        match judge(&sighting, &content, self.rules.settle, self.now) {
+        let settle = match sighting.writer {
+            Writer::Done if is_text && !certain => self.rules.settle.min(TEXT_SETTLE),
+            Writer::Done | Writer::Busy | Writer::Unknown => self.rules.settle,
+        };
+        if certain && sighting.writer == Writer::Done {
+            sighting.writer = Writer::Unknown;
+        }
+        match judge(&sighting, &content, settle, self.now) {
             Judgement::Finished => Ok(()),
             Judgement::NotYet { why, look_again } => Err(NotNow::Wait(why, look_again)),
         }
@@ -346,12 +356,13 @@ impl Pass<'_, '_> {
         }
     }
 
-    /// When a file that stands alone need not wait for its other half any longer.
+    /// When a file that stands alone need not wait for its other half any longer: counted anew from when that went away.
     fn pair_until(&self, file: &RelPath) -> Instant {
         let since = self
             .tree
             .sighting(file)
             .map_or(self.now, |sighting| sighting.since);
+        let since = self.tree.parted(file).map_or(since, |at| at.max(since));
         since.checked_add(self.rules.pair_wait).unwrap_or(self.now)
     }
 

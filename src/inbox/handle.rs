@@ -130,14 +130,52 @@ impl InboxHandle {
         self.peek().clone()
     }
 
-    /// Why nothing can be done with its folder now, if that is so.
-    pub fn frozen(&self) -> Option<String> {
-        self.peek().frozen.clone()
-    }
-
     /// Whether the first scan is over.
     pub fn has_looked(&self) -> bool {
         self.peek().ready
+    }
+
+    /// Why nothing can be done with its folder now, if nothing can.
+    pub fn frozen(&self) -> Option<String> {
+        let stalled = || {
+            let why =
+                "the folder does not answer: is its share's server in order? Other inboxes go on";
+            self.is_stalled().then(|| why.to_owned())
+        };
+        stalled().or_else(|| self.peek().frozen.clone())
+    }
+
+    /// How changes in it are noticed, and why so.
+    pub fn backend(&self) -> String {
+        self.peek().backend.clone()
+    }
+
+    /// What cannot be done in which of its folders.
+    pub fn unusable(&self) -> Vec<String> {
+        self.peek().unusable.clone()
+    }
+
+    /// How much stays in the inbox.
+    pub fn count_waiting(&self) -> usize {
+        self.peek().waiting.values().map(|held| held.len()).sum()
+    }
+
+    /// The first of what stays in the inbox, by path, at most `limit`. Thousands may lie there, and nobody needs them all.
+    pub fn first_waiting(&self, limit: usize) -> Vec<Waiting> {
+        let view = self.peek();
+        let mut folders: Vec<&RelPath> = view.waiting.keys().collect();
+        folders.sort_unstable();
+        let mut first = Vec::new();
+        for folder in folders {
+            let held = view.waiting.get(folder).into_iter();
+            first.extend(held.flat_map(|held| held.iter().map(|held| held.waiting.clone())));
+            if first.len() >= limit {
+                break;
+            }
+        }
+        drop(view);
+        first.truncate(limit);
+        first
     }
 
     /// Whether the first scan is over, or nobody knows when it will be: a folder that hangs keeps only itself waiting.

@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_that_comes_after_the_start_is_told_from_one_that_goes() {
+    fn row_10_a_share_that_comes_after_the_start_is_told_from_one_that_goes() {
         let root = Path::new("/mnt/nas one/in");
         let without = TABLE.lines().next().unwrap();
         let bare = Identity::new(device(254, 0), mount_of(without, root));
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_of_one_mount_have_one_realm() {
+    fn row_02_folders_of_one_mount_have_one_realm() {
         let dir = tempfile::tempdir().unwrap();
         let below = dir.path().join("below");
         std::fs::create_dir(&below).unwrap();

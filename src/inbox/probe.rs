@@ -2,7 +2,7 @@
 //! say is not asked, since a share's server may say otherwise.
 
 use std::fs::OpenOptions;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -79,7 +79,9 @@ fn try_out(folder: &Path, inbox: &str) -> Result<(), (Step, io::Error)> {
             .create(true)
             .truncate(true)
             .write(true)
-            .open(&first)
+            .open(&first)?
+            // Some mounts make a file on the server only when something is written to it, or after it was closed.
+            .write_all(b"taxiway tries out whether it can write here\n")
     };
     let rename = || {
         failpoint::hit("probe.rename")?;

@@ -129,63 +129,24 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    use jiff::Timestamp;
-
     use super::*;
-    use crate::job::{Failure, FailureKind, Folder, JobId, RelPath, Spot};
+    use crate::job::{Folder, samples};
 
     /// A job that failed, with `cat.jpg` and its sidecar in `failed`.
     fn failed() -> (tempfile::TempDir, Places, Job) {
         let dir = tempfile::tempdir().unwrap();
-        let at = |name: &str| dir.path().join(name);
-        let places = Places {
-            inbox: at("inbox"),
-            working: at("working"),
-            outbox: at("outbox"),
-            originals: at("originals"),
-            failed: at("failed"),
-        };
+        let places = Places::sample(dir.path());
         fs::create_dir(&places.inbox).unwrap();
         fs::create_dir(&places.failed).unwrap();
         let file = |name: &str, role: Role| {
             fs::write(places.failed.join(name), name).unwrap();
-            let path = RelPath::new(Path::new(name)).unwrap();
-            InputFile {
-                role,
-                dropped: path.clone(),
-                at: Some(Spot {
-                    folder: Folder::Failed,
-                    path: path.clone(),
-                }),
-                working: path,
-                mount: None,
-                bytes: 1,
-                version: None,
-                sha256: None,
-            }
+            samples::file(name, role, Folder::Failed)
         };
         let files = vec![
             file("cat.jpg", Role::Main),
             file("cat.jpg.yaml", Role::Sidecar),
         ];
-        let failure = Failure {
-            kind: FailureKind::Input,
-            what: String::new(),
-            details: vec![],
-            advice: String::new(),
-            task: None,
-        };
-        let input = RelPath::new(Path::new("cat.jpg")).unwrap();
-        let id = JobId::random();
-        let job = Job::taken(
-            id,
-            "studio",
-            input,
-            files,
-            Err(failure),
-            Timestamp::UNIX_EPOCH,
-        );
-        (dir, places, job)
+        (dir, places, samples::wrong("cat.jpg", files))
     }
 
     fn names(folder: &Path) -> Vec<String> {

@@ -14,6 +14,7 @@ use super::worker::Worker;
 use crate::config::{Watch, planned_mount};
 use crate::files::{advice, create_folders};
 use crate::job::{JobId, shown};
+use crate::journal::{Journal, JournalError};
 
 /// How often folders are tried out again while something is wrong with them.
 const PROBE_AGAIN: Duration = Duration::from_secs(10);
@@ -26,7 +27,11 @@ impl Worker {
     fn look_at_root(&self) -> Result<Identity, String> {
         let root = &self.setup.places.inbox;
         // Its files count as there only while it can be listed and searched; a look at its own entry in its parent needs neither.
-        let look = || std::fs::read_dir(root).and_then(|_| std::fs::metadata(root.join(".")));
+        // The first entry is read, since a mount whose server is gone may still open a folder.
+        let look = || {
+            std::fs::read_dir(root)?.next().transpose()?;
+            std::fs::metadata(root.join("."))
+        };
         let meta = look().map_err(|error| {
             format!(
                 "{} cannot be reached: {error}. Nothing in it is taken as deleted. {}",
@@ -102,48 +107,32 @@ impl Worker {
         }
     }
 
-    /// Why nothing is to be done at the root yet: what it lay on, or is to lie on, is not mounted. Asks the journal and the
-    /// table of mounts, and touches nothing.
-    fn is_bare(&self, root: &Path) -> Option<String> {
+    /// Why nothing is to be done at a folder yet: what it lay on, or is to lie on, is not mounted.
+    fn is_bare(&self, folder: &Path) -> Option<String> {
         let journal = self.setup.ledger.journal();
-        let path = root.to_string_lossy();
-        let remembered = match self.runtime.block_on(journal.root(&path)) {
-            Ok(remembered) => remembered,
-            Err(error) => return Some(error.to_string()),
-        };
-        let remembered = remembered.and_then(|text| match serde_json::from_str::<Mount>(&text) {
-            Ok(mount) => Some(mount),
-            Err(error) => {
-                tracing::warn!(inbox = %self.setup.name, %error, "what the folder lay on before cannot be read");
-                None
-            }
-        });
-        let planned = planned_mount(root);
-        mounts::missing_mount(
-            root,
-            mounts::here(root).as_ref(),
-            remembered.as_ref(),
-            planned.as_deref(),
-        )
+        self.runtime
+            .block_on(bare(journal.as_ref(), folder))
+            .unwrap_or_else(|error| Some(error.to_string()))
     }
 
-    /// Remembers what the root lies on, for later starts.
+    /// Remembers what the folders lie on, for later. Those that wait for their mount lie on nothing yet.
     fn remember(&self) {
-        let mount = self.identity.as_ref();
-        let Some(mount) = mount.and_then(|identity| identity.mount.as_ref()) else {
-            return;
-        };
+        let places = &self.setup.places;
         let journal = self.setup.ledger.journal();
-        let path = self.setup.places.inbox.to_string_lossy();
-        let remembering = async {
-            let text = serde_json::to_string(mount).unwrap_or_default();
-            match journal.root(&path).await? {
-                Some(known) if known == text => Ok(()),
-                Some(_) | None => journal.remember_root(&path, &text).await,
+        let folders = [
+            &places.inbox,
+            &places.working,
+            &places.outbox,
+            &places.originals,
+            &places.failed,
+        ];
+        for folder in folders {
+            if self.unmade.contains(folder) {
+                continue;
             }
-        };
-        if let Err(error) = self.runtime.block_on(remembering) {
-            tracing::debug!(inbox = %self.setup.name, %error, "what the folder lies on is not remembered");
+            if let Err(error) = self.runtime.block_on(remember(journal.as_ref(), folder)) {
+                tracing::debug!(inbox = %self.setup.name, %error, "what the folder lies on is not remembered");
+            }
         }
     }
 
@@ -159,7 +148,7 @@ impl Worker {
     fn forget_all(&mut self) {
         self.tree = Tree::new(self.setup.places.inbox.clone(), self.setup.ignore.clone());
         self.watches = None;
-        self.closed.clear();
+        self.writers.clear();
         self.dirty.clear();
         self.due.clear();
         self.thorough = true;
@@ -219,7 +208,11 @@ impl Worker {
     pub(super) fn make_folders(&mut self) -> Vec<(PathBuf, io::Error)> {
         let mut failed = Vec::new();
         for folder in std::mem::take(&mut self.unmade) {
-            if let Err(error) = create_folders(&folder) {
+            let made = match self.is_bare(&folder) {
+                Some(why) => Err(io::Error::other(why)),
+                None => create_folders(&folder),
+            };
+            if let Err(error) = made {
                 self.unmade.push(folder.clone());
                 failed.push((folder, error));
             }
@@ -234,7 +227,11 @@ impl Worker {
             Watch::Auto | Watch::Events => match Watches::new(self.hints.clone()) {
                 Ok(watches) => Some(watches),
                 Err(error) => {
-                    tracing::warn!(inbox = %self.setup.name, %error, "the kernel gives no events: the folder is scanned");
+                    tracing::warn!(
+                        inbox = %self.setup.name, %error,
+                        "the kernel gives no events: folders are scanned instead. Where it is for want of instances, raise them with \
+                         `sysctl fs.inotify.max_user_instances=1024`"
+                    );
                     None
                 }
             },
@@ -292,6 +289,65 @@ impl Worker {
         if news {
             tracing::error!(inbox = %self.setup.name, "frozen: {why}");
         }
+    }
+}
+
+/// Why nothing is to be done at a folder: what it lay on when it was last used, or is to lie on, is not mounted, so that it would
+/// be done under a bare mount point. Asks the journal and the table of mounts, and touches nothing.
+///
+/// # Errors
+/// The journal cannot be read.
+pub async fn bare(journal: &dyn Journal, folder: &Path) -> Result<Option<String>, JournalError> {
+    let remembered = remembered(journal, folder).await?;
+    let planned = planned_mount(folder);
+    Ok(mounts::missing_mount(
+        folder,
+        mounts::here(folder).as_ref(),
+        remembered.as_ref(),
+        planned.as_deref(),
+    ))
+}
+
+/// Whether a folder is itself the point at which something was mounted when it was last used, and nothing is now.
+///
+/// # Errors
+/// The journal cannot be read.
+pub async fn is_bare_mount_point(
+    journal: &dyn Journal,
+    folder: &Path,
+) -> Result<bool, JournalError> {
+    let was_point = remembered(journal, folder)
+        .await?
+        .is_some_and(|mount| mount.point == folder);
+    let is_point = mounts::here(folder).is_some_and(|mount| mount.point == folder);
+    Ok(was_point && !is_point)
+}
+
+/// The mount that a folder lay on when it was last used.
+async fn remembered(journal: &dyn Journal, folder: &Path) -> Result<Option<Mount>, JournalError> {
+    let text = journal.root(&folder.to_string_lossy()).await?;
+    Ok(text.and_then(|text| match serde_json::from_str::<Mount>(&text) {
+        Ok(mount) => Some(mount),
+        Err(error) => {
+            tracing::warn!(folder = %folder.display(), %error, "what the folder lay on before cannot be read");
+            None
+        }
+    }))
+}
+
+/// Remembers what a folder lies on, for [`bare`].
+///
+/// # Errors
+/// The journal cannot be read or written.
+pub async fn remember(journal: &dyn Journal, folder: &Path) -> Result<(), JournalError> {
+    let Some(mount) = mounts::here(folder) else {
+        return Ok(());
+    };
+    let path = folder.to_string_lossy();
+    let text = serde_json::to_string(&mount).unwrap_or_default();
+    match journal.root(&path).await? {
+        Some(known) if known == text => Ok(()),
+        Some(_) | None => journal.remember_root(&path, &text).await,
     }
 }
 

@@ -34,6 +34,17 @@ impl Stamp {
     }
 }
 
+/// What events say of whoever writes a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writer {
+    /// Nothing: no event tells of it, or events cannot be trusted.
+    Unknown,
+    /// Somebody wrote to it and has not closed it since.
+    Busy,
+    /// It was closed, or renamed into place, and nobody has written since.
+    Done,
+}
+
 /// What is known of a file's writing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sighting {
@@ -41,9 +52,8 @@ pub struct Sighting {
     pub stamp: Stamp,
     /// When this version was first seen.
     pub since: Instant,
-    /// Whether its writer closed it, or renamed it into place, and nobody has written since; known only where events can
-    /// be trusted.
-    pub closed: bool,
+    /// Its writer, as far as events can be trusted.
+    pub writer: Writer,
 }
 
 /// What its content says.
@@ -75,17 +85,32 @@ pub enum Judgement {
 /// slow line may pause.
 const PATIENCE: u32 = 3;
 
+/// The same for a file that its writer still has open: copies over a line that comes and goes pause for long. Not for ever,
+/// since a program may forget to close it, and the event that tells of it may be lost.
+const PATIENCE_WITH_WRITER: u32 = 12;
+
 /// Judges a file. `settle` is how long it must be quiet where nothing else proves it finished.
 pub fn judge(sighting: &Sighting, content: &Content, settle: Duration, now: Instant) -> Judgement {
     let quiet = now.saturating_duration_since(sighting.since);
-    let (needed, why) = match content {
-        Content::Whole if sighting.closed => return Judgement::Finished,
-        Content::Whole | Content::Unknowable => (settle, "still being written".to_owned()),
-        Content::Partial(missing) => (
-            settle.saturating_mul(PATIENCE),
-            format!("still being written: {missing}"),
+    let (times, why) = match (content, sighting.writer) {
+        (Content::Whole, Writer::Done) => return Judgement::Finished,
+        (Content::Whole | Content::Unknowable, Writer::Busy) => (
+            PATIENCE_WITH_WRITER,
+            "still being written: a program has it open".to_owned(),
         ),
+        (Content::Partial(missing), Writer::Busy) => (
+            PATIENCE_WITH_WRITER,
+            format!("still being written: {missing}, and a program has it open"),
+        ),
+        (Content::Partial(missing), Writer::Unknown | Writer::Done) => {
+            (PATIENCE, format!("still being written: {missing}"))
+        }
+        (Content::Whole, Writer::Unknown)
+        | (Content::Unknowable, Writer::Unknown | Writer::Done) => {
+            (1, "still being written".to_owned())
+        }
     };
+    let needed = settle.saturating_mul(times);
     if quiet >= needed {
         Judgement::Finished
     } else {
@@ -96,17 +121,21 @@ pub fn judge(sighting: &Sighting, content: &Content, settle: Duration, now: Inst
     }
 }
 
-/// What is known after another look: the same version keeps its time, a new one starts anew.
-pub fn look(before: Option<&Sighting>, stamp: Stamp, closed: bool, now: Instant) -> Sighting {
-    match before {
-        Some(before) if before.stamp == stamp => Sighting {
-            closed: closed || before.closed,
-            ..*before
-        },
-        _ => Sighting {
-            stamp,
-            since: now,
-            closed,
+/// What is known after another look: the same version keeps its time, a new one starts anew. `writer` is what events have
+/// said since the last look.
+pub fn look(before: Option<&Sighting>, stamp: Stamp, writer: Writer, now: Instant) -> Sighting {
+    let same = before.filter(|before| before.stamp == stamp);
+    // A writer stays one until it closes the file, whatever else is done to the file meanwhile.
+    let busy = before.filter(|before| {
+        before.writer == Writer::Busy
+            && (before.stamp.dev, before.stamp.ino) == (stamp.dev, stamp.ino)
+    });
+    Sighting {
+        stamp,
+        since: same.map_or(now, |same| same.since),
+        writer: match (writer, same.or(busy)) {
+            (Writer::Unknown, Some(before)) => before.writer,
+            (Writer::Unknown, None) | (Writer::Busy | Writer::Done, _) => writer,
         },
     }
 }
@@ -129,9 +158,9 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_file_is_taken_as_soon_as_its_writer_closes_it() {
+    fn row_03_a_whole_file_is_taken_as_soon_as_its_writer_closes_it() {
         let now = Instant::now();
-        let seen = look(None, stamp(9), true, now);
+        let seen = look(None, stamp(9), Writer::Done, now);
         assert_eq!(
             judge(&seen, &Content::Whole, SETTLE, now),
             Judgement::Finished
@@ -141,7 +170,7 @@ mod tests {
     #[test]
     fn row_03_without_proof_a_file_must_be_quiet() {
         let now = Instant::now();
-        let seen = look(None, stamp(9), true, now);
+        let seen = look(None, stamp(9), Writer::Done, now);
         assert!(matches!(
             judge(&seen, &Content::Unknowable, SETTLE, now + SETTLE / 2),
             Judgement::NotYet { look_again, .. } if look_again == now + SETTLE
@@ -153,9 +182,9 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_cut_short_gets_more_time() {
+    fn row_03_a_file_that_is_cut_short_gets_more_time() {
         let now = Instant::now();
-        let seen = look(None, stamp(9), false, now);
+        let seen = look(None, stamp(9), Writer::Unknown, now);
         let partial = Content::Partial("the end is missing".into());
         assert!(matches!(
             judge(&seen, &partial, SETTLE, now + SETTLE),
@@ -167,17 +196,53 @@ mod tests {
         );
     }
 
+    #[test]
+    fn row_03_a_file_that_a_program_has_open_gets_more_time_and_not_for_ever() {
+        let now = Instant::now();
+        let mut seen = look(None, stamp(9), Writer::Busy, now);
+        for content in [
+            Content::Whole,
+            Content::Unknowable,
+            Content::Partial("x".into()),
+        ] {
+            let early = judge(&seen, &content, SETTLE, now + SETTLE * PATIENCE);
+            assert!(matches!(early, Judgement::NotYet { .. }), "{content:?}");
+            let late = judge(&seen, &content, SETTLE, now + SETTLE * PATIENCE_WITH_WRITER);
+            assert_eq!(late, Judgement::Finished, "{content:?}");
+        }
+        // Its attributes change, and it is open still; then it is closed.
+        let later = now + SETTLE;
+        seen = look(
+            Some(&seen),
+            Stamp {
+                ctime: 5,
+                ..stamp(9)
+            },
+            Writer::Unknown,
+            later,
+        );
+        assert_eq!((seen.writer, seen.since), (Writer::Busy, later));
+        seen = look(Some(&seen), seen.stamp, Writer::Done, later + SETTLE);
+        assert_eq!(
+            judge(&seen, &Content::Whole, SETTLE, later + SETTLE),
+            Judgement::Finished
+        );
+        // What the closed file becomes afterwards is another version, of whose writer nothing is known.
+        seen = look(Some(&seen), stamp(10), Writer::Unknown, later + SETTLE);
+        assert_eq!(seen.writer, Writer::Unknown);
+    }
+
     proptest! {
         /// However a writer goes on, the file is never taken within the quiet time of its last change.
         #[test]
-        fn a_change_starts_the_quiet_time_anew(gaps in prop::collection::vec(0_u64..4_999, 1..40)) {
+        fn row_03_a_change_starts_the_quiet_time_anew(gaps in prop::collection::vec(0_u64..4_999, 1..40)) {
             let mut now = Instant::now();
-            let mut seen = look(None, stamp(0), false, now);
+            let mut seen = look(None, stamp(0), Writer::Unknown, now);
             for (size, gap) in (1_u64..).zip(gaps) {
                 now += Duration::from_millis(gap);
                 let early = matches!(judge(&seen, &Content::Whole, SETTLE, now), Judgement::NotYet { .. });
                 prop_assert!(early);
-                seen = look(Some(&seen), stamp(size), false, now);
+                seen = look(Some(&seen), stamp(size), Writer::Unknown, now);
             }
             prop_assert_eq!(judge(&seen, &Content::Whole, SETTLE, now + SETTLE), Judgement::Finished);
         }

@@ -214,50 +214,24 @@ fn numbered(name: &OsStr, number: u32, limit: usize) -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Failure, FailureKind, Folder, JobId, Role};
+    use crate::job::{Folder, Role, samples};
 
     /// An inbox with `cat.jpg` and its sidecar, and the job that is about to take them.
     fn dropped() -> (tempfile::TempDir, Places, Job) {
         let dir = tempfile::tempdir().unwrap();
-        let at = |name: &str| dir.path().join(name);
-        let places = Places {
-            inbox: at("inbox"),
-            working: at("working"),
-            outbox: at("outbox"),
-            originals: at("originals"),
-            failed: at("failed"),
-        };
+        let places = Places::sample(dir.path());
         std::fs::create_dir(&places.inbox).unwrap();
         let file = |name: &str| {
             std::fs::write(places.inbox.join(name), name).unwrap();
-            let path = RelPath::new(Path::new(name)).unwrap();
             let stamp = stamp(&places.inbox.join(name)).unwrap().unwrap();
             InputFile {
-                role: Role::Main,
-                dropped: path.clone(),
-                at: Some(Spot {
-                    folder: Folder::Inbox,
-                    path: path.clone(),
-                }),
-                working: path,
-                mount: None,
                 bytes: stamp.size,
                 version: Some(stamp.version()),
-                sha256: None,
+                ..samples::file(name, Role::Main, Folder::Inbox)
             }
         };
         let files = vec![file("cat.jpg"), file("cat.jpg.yaml")];
-        let failure = Failure {
-            kind: FailureKind::Input,
-            what: String::new(),
-            details: vec![],
-            advice: String::new(),
-            task: None,
-        };
-        let input = RelPath::new(Path::new("cat.jpg")).unwrap();
-        let now = jiff::Timestamp::UNIX_EPOCH;
-        let job = Job::taken(JobId::random(), "studio", input, files, Err(failure), now);
-        (dir, places, job)
+        (dir, places, samples::wrong("cat.jpg", files))
     }
 
     fn exchange(path: &Path, content: &str) {
@@ -267,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn taking_is_finished_from_wherever_a_crash_left_the_files() {
+    fn row_05_taking_is_finished_from_wherever_a_crash_left_the_files() {
         let (_dir, places, job) = dropped();
         std::fs::create_dir(&places.working).unwrap();
         let (from, to) = (places.inbox.join("cat.jpg"), places.working.join("cat.jpg"));
@@ -284,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn two_who_finish_the_same_take_at_the_same_time_agree() {
+    fn row_05_two_who_finish_the_same_take_at_the_same_time_agree() {
         for _ in 0..200 {
             let (_dir, places, job) = dropped();
             let done = std::thread::scope(|scope| {
@@ -302,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_which_one_was_exchanged_before_they_were_taken_stay_together_in_the_inbox() {
+    fn row_05_files_of_which_one_was_exchanged_before_they_were_taken_stay_together_in_the_inbox() {
         for exchanged in ["cat.jpg", "cat.jpg.yaml"] {
             let (_dir, places, job) = dropped();
             std::fs::create_dir(&places.working).unwrap();
@@ -333,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_taken_name_gets_a_number_before_the_extension() {
+    fn row_15_a_taken_name_gets_a_number_before_the_extension() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("red.jpg"), "x").unwrap();
         let wanted = RelPath::new(Path::new("red.jpg")).unwrap();

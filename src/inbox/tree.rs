@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
+use super::evaluate::TEXT_SETTLE;
 use super::layers::{Finding, Layer};
-use super::pair::{Class, classify, comparable};
+use super::pair::{Class, classify, comparable, stem};
 use super::request::{is_shared, local_file};
 use super::scan::{Entry, Ignore, folder_times, read_folder, stamp};
-use super::settle::{Content, Sighting, Stamp, look};
-use crate::files::open_plain;
+use super::settle::{Content, Sighting, Stamp, Writer, look};
+use crate::files::{ends_in_zeros, has_hole, open_plain};
 use crate::job::RelPath;
 use crate::media::{self, Probe, Wholeness};
 use crate::yaml::{self, Document, Node, ProblemKind, to_json};
@@ -48,7 +49,11 @@ struct Seen {
 
 #[derive(Debug, Clone)]
 enum Read {
-    Medium(Arc<Probe>),
+    Medium {
+        probe: Arc<Probe>,
+        /// Whether room was reserved for it that was not filled yet, as far as can be seen.
+        unfilled: bool,
+    },
     Sidecar(Arc<Parsed>),
 }
 
@@ -60,6 +65,28 @@ struct Folder {
     /// What is passed over with a reason: links and the like.
     odd: BTreeMap<OsString, &'static str>,
     folders: BTreeSet<OsString>,
+    /// What sidecars were for that have gone, as comparable names, and when that was seen.
+    parted: HashMap<Vec<u8>, Instant>,
+}
+
+impl Folder {
+    /// Notes that a sidecar has gone. Editors move one away before they write it anew.
+    fn part(&mut self, sidecar: &OsStr, now: Instant) {
+        self.parted.insert(comparable(stem(sidecar)), now);
+    }
+
+    /// Forgets what concerns no file that is here.
+    fn forget_parted(&mut self) {
+        if self.parted.is_empty() {
+            return;
+        }
+        let here: BTreeSet<Vec<u8>> = self
+            .files
+            .keys()
+            .flat_map(|name| [comparable(name), comparable(stem(name))])
+            .collect();
+        self.parted.retain(|name, _| here.contains(name));
+    }
 }
 
 /// A folder's file of defaults as it was last seen.
@@ -90,10 +117,13 @@ impl Defaults {
 
     /// When this version counts if nothing happens meanwhile; `None` if it counts now.
     fn unsettled(&self, settle: Duration, now: Instant) -> Option<Instant> {
-        let at = self.since.checked_add(settle).unwrap_or(now);
         let whole = matches!(self.parsed.as_deref(), Some(Parsed::Mapping { .. }));
-        let counts = self.old || (self.closed && whole);
-        (!counts && now < at).then_some(at)
+        let settle = match self.closed && whole {
+            true => settle.min(TEXT_SETTLE),
+            false => settle,
+        };
+        let at = self.since.checked_add(settle).unwrap_or(now);
+        (!self.old && now < at).then_some(at)
     }
 }
 
@@ -183,7 +213,7 @@ impl Tree {
     pub fn scan(
         &mut self,
         path: &RelPath,
-        closed: &dyn Fn(&Path) -> bool,
+        writer: &dyn Fn(&Path) -> Writer,
         now: Instant,
     ) -> io::Result<Vec<RelPath>> {
         let absolute = self.absolute(path);
@@ -205,6 +235,7 @@ impl Tree {
         let mut before = self.folders.remove(path).unwrap_or_default();
         let mut folder = Folder {
             times,
+            parted: std::mem::take(&mut before.parted),
             ..Folder::default()
         };
         let mut new = Vec::new();
@@ -215,7 +246,7 @@ impl Tree {
                     let sighting = look(
                         old.as_ref().map(|seen| &seen.sighting),
                         stamp,
-                        closed(&absolute.join(&name)),
+                        writer(&absolute.join(&name)),
                         now,
                     );
                     let read = old
@@ -257,7 +288,11 @@ impl Tree {
         }
         for gone in before.files.into_keys() {
             self.references.remove(&path.join(&gone));
+            if classify(&gone) == Class::Sidecar {
+                folder.part(&gone, now);
+            }
         }
+        folder.forget_parted();
         self.folders.insert(path.clone(), folder);
         Ok(new)
     }
@@ -316,6 +351,20 @@ impl Tree {
             .unwrap_or_default()
     }
 
+    /// When a file lost a sidecar, which may come back in a moment.
+    pub fn parted(&self, file: &RelPath) -> Option<Instant> {
+        let parted = &self.folders.get(&file.parent())?.parted;
+        if parted.is_empty() {
+            return None;
+        }
+        let name = file.name();
+        [comparable(name), comparable(stem(name))]
+            .iter()
+            .filter_map(|name| parted.get(name))
+            .max()
+            .copied()
+    }
+
     /// A file as it was last seen.
     pub fn sighting(&self, file: &RelPath) -> Option<Sighting> {
         self.seen(file).map(|seen| seen.sighting)
@@ -337,18 +386,31 @@ impl Tree {
     /// # Errors
     /// It cannot be read.
     pub fn probe(&mut self, file: &RelPath) -> io::Result<Arc<Probe>> {
+        self.medium(file).map(|(probe, _)| probe)
+    }
+
+    /// What a medium's content is, and whether room was reserved for it that was not filled yet.
+    fn medium(&mut self, file: &RelPath) -> io::Result<(Arc<Probe>, bool)> {
         if let Some(Seen {
-            read: Some(Read::Medium(probe)),
+            read: Some(Read::Medium { probe, unfilled }),
             ..
         }) = self.seen(file)
         {
-            return Ok(probe.clone());
+            return Ok((probe.clone(), *unfilled));
         }
-        let probe = Arc::new(media::probe(&mut open_plain(&self.absolute(file))?)?);
+        let mut opened = open_plain(&self.absolute(file))?;
+        // Before it is read: a hole that is filled meanwhile is noticed at the next look.
+        let hole = has_hole(&opened)?;
+        let probe = Arc::new(media::probe(&mut opened)?);
+        // Where the rest is shorter than a block there is no hole. Sound that is whole may well end in zeros.
+        let unfilled = hole || probe.wholeness == Wholeness::Unknowable && ends_in_zeros(&opened)?;
         if let Some(seen) = self.seen_mut(file) {
-            seen.read = Some(Read::Medium(probe.clone()));
+            seen.read = Some(Read::Medium {
+                probe: probe.clone(),
+                unfilled,
+            });
         }
-        Ok(probe)
+        Ok((probe, unfilled))
     }
 
     /// A sidecar's content. Read once for each version.
@@ -404,11 +466,25 @@ impl Tree {
     /// It cannot be read.
     pub fn content(&mut self, file: &RelPath) -> io::Result<Content> {
         match classify(file.name()) {
-            Class::Medium(_) => Ok(match &self.probe(file)?.wholeness {
-                Wholeness::Whole => Content::Whole,
-                Wholeness::Partial { missing } => Content::Partial(missing.clone()),
-                Wholeness::Unknowable => Content::Unknowable,
-            }),
+            Class::Medium(_) => {
+                let (probe, unfilled) = self.medium(file)?;
+                Ok(match &probe.wholeness {
+                    Wholeness::Partial { missing } => Content::Partial(missing.clone()),
+                    Wholeness::Whole | Wholeness::Unknowable if probe.bytes == 0 => {
+                        Content::Partial("it is empty".to_owned())
+                    }
+                    // Its beginning may come last.
+                    Wholeness::Whole | Wholeness::Unknowable if probe.format.is_none() => {
+                        Content::Partial("its content is of no known kind".to_owned())
+                    }
+                    // Its structure may be all there, and the pictures not yet.
+                    Wholeness::Whole | Wholeness::Unknowable if unfilled => Content::Partial(
+                        "room is reserved for it that is not filled yet".to_owned(),
+                    ),
+                    Wholeness::Whole => Content::Whole,
+                    Wholeness::Unknowable => Content::Unknowable,
+                })
+            }
             Class::Sidecar => Ok(match self.sidecar(file)?.as_ref() {
                 Parsed::Mapping { .. } => Content::Whole,
                 Parsed::Empty => Content::Partial("it is empty".to_owned()),
@@ -719,13 +795,13 @@ mod tests {
     }
 
     #[test]
-    fn folders_that_are_gone_are_told_once() {
+    fn row_07_folders_that_are_gone_are_told_once() {
         let (dir, mut tree) = tree();
         let now = Instant::now();
         fs::create_dir_all(dir.path().join("a/b")).unwrap();
         let scan = |tree: &mut Tree, path: &str| {
             let path = RelPath::new(Path::new(path)).unwrap();
-            tree.scan(&path, &|_| false, now).unwrap()
+            tree.scan(&path, &|_| Writer::Unknown, now).unwrap()
         };
         assert_eq!(scan(&mut tree, "").len(), 1);
         assert_eq!(scan(&mut tree, "a").len(), 1);

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
@@ -19,15 +21,38 @@ pub enum Hint {
     Written(PathBuf),
     /// Anything anywhere: events were lost.
     Everything,
+    /// The same, because there were more than the kernel keeps.
+    Overflow,
+    /// A watcher has ended, the present one or an earlier one.
+    Ended,
     /// Not a hint about files: the daemon wants something, or stops.
     Wake,
 }
 
+/// Goes with the watcher's thread and tells of its end, however it came.
+struct Life {
+    ended: Arc<AtomicBool>,
+    hints: Sender<Hint>,
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Release);
+        // Nobody is there to hear it where the inbox itself was given up.
+        self.hints.send(Hint::Ended).unwrap_or_default();
+    }
+}
+
 /// One non-recursive watch for each folder.
 pub struct Watches {
-    watcher: RecommendedWatcher,
-    /// Each with its inode: a folder that was removed and made again is another one.
-    watched: HashMap<PathBuf, u64>,
+    /// There until this is dropped.
+    watcher: Option<RecommendedWatcher>,
+    /// Whether the watcher's thread has ended. The watcher's own functions panic then, even the one that drops it.
+    ended: Arc<AtomicBool>,
+    /// Each with its device and inode: a folder that was removed and made again is another one.
+    watched: HashMap<PathBuf, (u64, u64)>,
+    /// The other way round: the kernel has one watch for a folder, however it is called by now.
+    names: HashMap<(u64, u64), PathBuf>,
     /// Whether the kernel refused a watch for want of room; said once.
     pub full: bool,
 }
@@ -35,41 +60,79 @@ pub struct Watches {
 impl Watches {
     /// Watches that send their hints to `hints`.
     pub fn new(hints: Sender<Hint>) -> notify::Result<Watches> {
+        let ended = Arc::new(AtomicBool::new(false));
+        let life = Life {
+            ended: ended.clone(),
+            hints,
+        };
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             for hint in translate(event) {
                 // The other end goes away when the inbox is given up; then nobody wants hints.
-                if hints.send(hint).is_err() {
+                if life.hints.send(hint).is_err() {
                     return;
                 }
             }
         })?;
         Ok(Watches {
-            watcher,
+            watcher: Some(watcher),
+            ended,
             watched: HashMap::new(),
+            names: HashMap::new(),
             full: false,
         })
     }
 
+    /// Whether no event will come any more.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
     /// Watches a folder; watching it again is nothing.
     pub fn add(&mut self, folder: &Path) -> notify::Result<()> {
-        let inode = std::fs::metadata(folder).map_err(notify::Error::io)?.ino();
+        let meta = std::fs::metadata(folder).map_err(notify::Error::io)?;
+        let identity = (meta.dev(), meta.ino());
         match self.watched.get(folder) {
-            Some(known) if *known == inode => return Ok(()),
+            Some(known) if *known == identity => return Ok(()),
             Some(_) => self.forget(folder),
             None => {}
         }
-        self.watcher.watch(folder, RecursiveMode::NonRecursive)?;
-        self.watched.insert(folder.to_owned(), inode);
+        // It was renamed: to forget its old name afterwards would end the watch under the new one.
+        if let Some(other) = self.names.get(&identity).cloned() {
+            self.forget(&other);
+        }
+        let ended = self.has_ended();
+        let Some(watcher) = self.watcher.as_mut().filter(|_| !ended) else {
+            return Err(notify::Error::generic("the watcher has ended"));
+        };
+        watcher.watch(folder, RecursiveMode::NonRecursive)?;
+        self.watched.insert(folder.to_owned(), identity);
+        self.names.insert(identity, folder.to_owned());
         Ok(())
     }
 
     /// Forgets a folder that is gone.
     pub fn forget(&mut self, folder: &Path) {
-        if self.watched.remove(folder).is_some()
-            && let Err(error) = self.watcher.unwatch(folder)
+        let Some(identity) = self.watched.remove(folder) else {
+            return;
+        };
+        self.names.remove(&identity);
+        let ended = self.has_ended();
+        if let Some(watcher) = self.watcher.as_mut().filter(|_| !ended)
+            && let Err(error) = watcher.unwatch(folder)
         {
             // The kernel drops the watch of a removed folder by itself.
             tracing::trace!(folder = %folder.display(), %error, "the watch was gone already");
+        }
+    }
+}
+
+impl Drop for Watches {
+    fn drop(&mut self) {
+        // To drop it would panic; what it holds is little, and this is rare.
+        if self.has_ended()
+            && let Some(watcher) = self.watcher.take()
+        {
+            std::mem::forget(watcher);
         }
     }
 }
@@ -83,7 +146,10 @@ fn translate(event: notify::Result<notify::Event>) -> Vec<Hint> {
         }
     };
     // An overflow carries no path.
-    if event.need_rescan() || event.paths.is_empty() {
+    if event.need_rescan() {
+        return vec![Hint::Overflow];
+    }
+    if event.paths.is_empty() {
         return vec![Hint::Everything];
     }
     let mut hints = Vec::new();
@@ -110,18 +176,42 @@ fn translate(event: notify::Result<notify::Event>) -> Vec<Hint> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]
     fn row_08_an_overflow_means_scan_everything() {
         let overflow = notify::Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
-        assert_eq!(translate(Ok(overflow)), vec![Hint::Everything]);
+        assert_eq!(translate(Ok(overflow)), vec![Hint::Overflow]);
         let error = notify::Error::generic("broken");
         assert_eq!(translate(Err(error)), vec![Hint::Everything]);
     }
 
     #[test]
-    fn a_rename_into_the_folder_counts_as_closed() {
+    fn row_07_a_renamed_folder_stays_watched() {
+        let dir = tempfile::tempdir().unwrap();
+        let (old, new) = (dir.path().join("old"), dir.path().join("new"));
+        std::fs::create_dir(&old).unwrap();
+        let (hints, receiver) = std::sync::mpsc::channel();
+        let mut watches = Watches::new(hints).unwrap();
+        watches.add(&old).unwrap();
+        std::fs::rename(&old, &new).unwrap();
+        // A scan finds the new name, and afterwards that the old one is gone.
+        watches.add(&new).unwrap();
+        watches.forget(&old);
+        std::fs::write(new.join("cat.jpg"), "").unwrap();
+        let closed = Hint::Closed(new.join("cat.jpg"));
+        let limit = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while receiver
+            .recv_timeout(limit.saturating_duration_since(std::time::Instant::now()))
+            .unwrap()
+            != closed
+        {}
+    }
+
+    #[test]
+    fn row_03_a_rename_into_the_folder_counts_as_closed() {
         let path = PathBuf::from("/in/cat.jpg");
         let event = notify::Event::new(EventKind::Modify(ModifyKind::Name(RenameMode::To)))
             .add_path(path.clone());

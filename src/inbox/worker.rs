@@ -1,6 +1,6 @@
 //! The thread of one inbox: scan, judge, pair, take; then wait for a hint or for time to pass.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -16,7 +16,7 @@ use super::handle::{Held, InboxHandle, InboxView, Retries, Setup};
 use super::layers::Layer;
 use super::mounts::{self, Identity, Mount};
 use super::request::Rules;
-use super::settle::Stamp;
+use super::settle::{Stamp, Writer};
 use super::tree::{DEFAULTS, Tree};
 use super::watch::{Hint, Watches};
 use crate::config::Watch;
@@ -28,8 +28,10 @@ use crate::ledger::LedgerError;
 const SETTLE_LOCAL: Duration = Duration::from_secs(5);
 const SETTLE_NETWORK: Duration = Duration::from_secs(12);
 
-/// Time between scans where events tell of every change: the scan only catches what was lost.
+/// Time between scans where events tell of every change: the scan only catches what was lost. Longer where there are many
+/// folders, up to a bound, since what was lost waits for so long.
 const SCAN_WITH_EVENTS: Duration = Duration::from_secs(60);
+const SCAN_WITH_EVENTS_MAX: Duration = Duration::from_secs(600);
 const SCAN_PER_FOLDER: Duration = Duration::from_millis(300);
 /// Bounds of the time between scans where nothing else tells of changes. Between them a scan may take one part in twenty
 /// of the time.
@@ -73,12 +75,13 @@ pub fn spawn_after(
         unmade: Vec::new(),
         unusable: Vec::new(),
         probed: Instant::now(),
-        closed: HashSet::new(),
+        writers: HashMap::new(),
         dirty: BTreeSet::new(),
         thorough: true,
         due: HashMap::new(),
         held: HashMap::new(),
         news: false,
+        overflowed: false,
         frozen: false,
         unreadable: HashMap::new(),
         trouble: None,
@@ -121,7 +124,8 @@ pub(super) struct Worker {
     /// What the last probe of the folders found wrong, and when it was.
     pub(super) unusable: Vec<String>,
     pub(super) probed: Instant,
-    pub(super) closed: HashSet<PathBuf>,
+    /// What events said of the writers of files since those were looked at.
+    pub(super) writers: HashMap<PathBuf, Writer>,
     pub(super) dirty: BTreeSet<RelPath>,
     /// Whether the next scan trusts nothing that was seen before.
     pub(super) thorough: bool,
@@ -129,6 +133,8 @@ pub(super) struct Worker {
     pub(super) held: HashMap<RelPath, Arc<Vec<Held>>>,
     /// Whether `held` is not what the view says.
     pub(super) news: bool,
+    /// Whether the kernel's queue has overflowed; noted so that it is said once.
+    pub(super) overflowed: bool,
     /// Whether the root could not be used at the last look.
     pub(super) frozen: bool,
     /// Folders that could not be read at the last look, and why; noted so that each is logged once.
@@ -180,6 +186,7 @@ impl Worker {
             let now = Instant::now();
             let mut working_changed = self.note_hints(hint.take(), &mut next_scan);
             self.note_mounts();
+            let trusted = self.trusted();
             let full = now >= next_scan;
             if full {
                 self.mark_all();
@@ -203,6 +210,10 @@ impl Worker {
                 next_scan = Instant::now()
                     .checked_add(self.interval(now.elapsed()))
                     .unwrap_or(now);
+            }
+            if trusted && !self.trusted() {
+                // The watches have run out: until now scans only caught what events lost, from now on they are all there is.
+                next_scan = Instant::now();
             }
             self.evaluate_due();
             if working_changed {
@@ -350,25 +361,16 @@ impl Worker {
     }
 
     fn interval(&self, cost: Duration) -> Duration {
-        if let Some(interval) = self.setup.scan_interval {
-            return interval;
-        }
-        let fair = cost.saturating_mul(SCAN_SHARE);
-        if self.trusted() {
-            // A few calls of the system a second at most, however many folders there are.
-            let folders = u32::try_from(self.tree.folders().count()).unwrap_or(u32::MAX);
-            let gentle = SCAN_PER_FOLDER.saturating_mul(folders);
-            fair.saturating_mul(5).max(SCAN_WITH_EVENTS).max(gentle)
-        } else {
-            self.interval_alone(cost)
-        }
+        self.setup
+            .scan_interval
+            .unwrap_or_else(|| pause(self.trusted(), self.tree.folders().count(), cost))
     }
 
     /// The same where nothing but scans tells of changes.
     fn interval_alone(&self, cost: Duration) -> Duration {
-        let fair = cost.saturating_mul(SCAN_SHARE);
-        let auto = fair.clamp(SCAN_ALONE_MIN, SCAN_ALONE_MAX);
-        self.setup.scan_interval.unwrap_or(auto)
+        self.setup
+            .scan_interval
+            .unwrap_or_else(|| pause(false, 0, cost))
     }
 
     pub(super) fn update_view<T>(&self, change: impl FnOnce(&mut InboxView) -> T) -> T {
@@ -404,7 +406,8 @@ impl Worker {
         for hint in hints {
             let path = match hint {
                 Hint::Wake => continue,
-                Hint::Everything => {
+                Hint::Everything | Hint::Overflow | Hint::Ended => {
+                    self.note_loss(&hint);
                     self.thorough = true;
                     *next_scan = Instant::now();
                     continue;
@@ -420,12 +423,13 @@ impl Worker {
                 }
                 Hint::Closed(path) => {
                     let folder = path.parent().map(Path::to_owned);
-                    self.closed.insert(path);
+                    self.writers.insert(path, Writer::Done);
                     folder
                 }
                 Hint::Written(path) => {
-                    self.closed.remove(&path);
-                    path.parent().map(Path::to_owned)
+                    let folder = path.parent().map(Path::to_owned);
+                    self.writers.insert(path, Writer::Busy);
+                    folder
                 }
                 Hint::Folder(path) => {
                     // Made or removed.
@@ -455,6 +459,25 @@ impl Worker {
         working_changed
     }
 
+    /// Says why events were lost: once, since it may happen again and again.
+    fn note_loss(&mut self, hint: &Hint) {
+        if *hint == Hint::Overflow && !std::mem::replace(&mut self.overflowed, true) {
+            tracing::warn!(
+                inbox = %self.setup.name,
+                "more happened at once than the kernel tells of: everything is scanned, now and whenever it happens again. Raise \
+                 the limit with `sysctl fs.inotify.max_queued_events=131072`"
+            );
+        }
+        if self.watches.as_ref().is_some_and(Watches::has_ended) {
+            self.watches = None;
+            tracing::warn!(
+                inbox = %self.setup.name,
+                "the thread that the kernel tells of changes has broken off: folders are scanned instead, until taxiway is started again"
+            );
+            self.say_backend();
+        }
+    }
+
     /// Notes what an event said of a file of defaults, and answers with its folder.
     fn note_defaults(&mut self, path: &Path, closed: bool) -> Option<PathBuf> {
         let folder = path.parent()?;
@@ -470,7 +493,7 @@ impl Worker {
     fn scan(&mut self, now: Instant) {
         let mut stack: Vec<RelPath> = std::mem::take(&mut self.dirty).into_iter().collect();
         if stack.is_empty() {
-            self.closed.clear();
+            self.writers.clear();
             return;
         }
         while let Some(folder) = stack.pop() {
@@ -486,11 +509,12 @@ impl Worker {
             // Watch before looking: what comes between the two is then hinted at.
             self.watch_folder(&absolute);
             let trusted = self.trusted_in(&folder);
-            let closed = &self.closed;
-            match self
-                .tree
-                .scan(&folder, &|path| trusted && closed.contains(path), now)
-            {
+            let writers = trusted.then_some(&self.writers);
+            let writer = |path: &Path| {
+                let told = writers.and_then(|writers| writers.get(path));
+                told.copied().unwrap_or(Writer::Unknown)
+            };
+            match self.tree.scan(&folder, &writer, now) {
                 Ok(new) => {
                     self.unreadable.remove(&folder);
                     stack.extend(new);
@@ -511,7 +535,7 @@ impl Worker {
             }
         }
         // Their folders have been looked at; hints of other places are of no use to anybody.
-        self.closed.clear();
+        self.writers.clear();
         for folder in self.tree.take_gone() {
             let absolute = self.tree.absolute(&folder);
             if let Some(watches) = &mut self.watches {
@@ -677,6 +701,21 @@ impl Worker {
     }
 }
 
+/// The time until the next scan of everything, after one that took `cost`.
+fn pause(trusted: bool, folders: usize, cost: Duration) -> Duration {
+    let fair = cost.saturating_mul(SCAN_SHARE);
+    if trusted {
+        // A few calls of the system a second at most, for as many folders as people have.
+        let folders = u32::try_from(folders).unwrap_or(u32::MAX);
+        let gentle = SCAN_PER_FOLDER.saturating_mul(folders);
+        fair.saturating_mul(5)
+            .max(gentle)
+            .clamp(SCAN_WITH_EVENTS, SCAN_WITH_EVENTS_MAX)
+    } else {
+        fair.clamp(SCAN_ALONE_MIN, SCAN_ALONE_MAX)
+    }
+}
+
 fn can_be_cancelled(state: &State) -> bool {
     matches!(
         state,
@@ -752,6 +791,24 @@ mod tests {
     }
 
     #[test]
+    fn row_11_scans_cost_a_few_calls_a_second_and_what_events_lost_waits_ten_minutes_at_most() {
+        let quick = Duration::from_millis(20);
+        assert_eq!(pause(true, 10, quick), Duration::from_secs(60));
+        // A look at each of a thousand folders, over this time.
+        assert_eq!(pause(true, 1_000, quick), Duration::from_secs(300));
+        for (folders, cost) in [(1_000_000, quick), (usize::MAX, Duration::MAX)] {
+            assert_eq!(pause(true, folders, cost), Duration::from_secs(600));
+        }
+        // Where events cannot be trusted, one part in twenty of the time.
+        assert_eq!(pause(false, 10, quick), Duration::from_secs(2));
+        assert_eq!(
+            pause(false, 10, Duration::from_secs(1)),
+            Duration::from_secs(20)
+        );
+        assert_eq!(pause(false, 10, Duration::MAX), Duration::from_secs(300));
+    }
+
+    #[test]
     fn a_new_watch_begins_when_the_old_one_is_over() {
         let dir = tempfile::tempdir().unwrap();
         let runtime = runtime();
@@ -824,7 +881,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_exchanged_is_another_version() {
+    fn row_05_a_file_that_was_exchanged_is_another_version() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("cat.jpg");
         fs::write(&path, "a").unwrap();
@@ -839,7 +896,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_without_a_sign_of_life_hangs() {
+    fn row_12_a_thread_without_a_sign_of_life_hangs() {
         let now = Instant::now();
         let view = InboxView::new(now);
         assert!(!view.is_stalled_at(now + STALLED_AFTER));

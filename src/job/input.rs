@@ -231,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_that_is_not_utf8_survives_the_journal() {
+    fn row_15_a_path_that_is_not_utf8_survives_the_journal() {
         let path = RelPath::new(Path::new(OsStr::from_bytes(b"shoes/r\xffd.jpg"))).unwrap();
         let text = serde_json::to_string(&path).unwrap();
         assert_eq!(serde_json::from_str::<RelPath>(&text).unwrap(), path);
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_leaves_its_root_cannot_be_made() {
+    fn row_16_a_path_that_leaves_its_root_cannot_be_made() {
         for path in ["..", "a/../../b", "/etc/passwd"] {
             assert_eq!(RelPath::new(Path::new(path)), None, "{path}");
         }

@@ -8,6 +8,8 @@
 mod id;
 mod input;
 mod plan;
+#[cfg(test)]
+pub(crate) mod samples;
 mod state;
 mod transition;
 

@@ -18,6 +18,7 @@ mod sqlite;
 pub use lock::{AlreadyRunning, StateLock};
 pub use sqlite::SqliteJournal;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use futures_util::future::BoxFuture;
@@ -25,6 +26,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::job::{Event, Job, JobId};
+use crate::notify::{Notice, Target};
 
 /// One change to be made durable.
 #[derive(Debug, Clone)]
@@ -33,6 +35,8 @@ pub struct Entry {
     pub event: Option<Event>,
     /// The job afterwards.
     pub job: Job,
+    /// What people are to be told of it.
+    pub notices: Vec<Notice>,
 }
 
 impl Entry {
@@ -203,12 +207,33 @@ pub trait Journal: Send + Sync {
     /// Forgets what was remembered of all folders.
     fn forget_roots(&self) -> Answer<'_, ()>;
 
+    /// Adds what people are to be told of, where that is no event of a job's.
+    fn add_notices<'a>(&'a self, notices: &'a [Notice]) -> Answer<'a, ()>;
+
+    /// Notices to one of those who are told that are due at `now`, the longest due first, at most `limit`.
+    fn due_notices(&self, target: Target, now: Timestamp, limit: u32) -> Answer<'_, Vec<Notice>>;
+
+    /// When the next notice is due, if there is one.
+    fn next_notice(&self) -> Answer<'_, Option<Timestamp>>;
+
+    /// A notice was heard, or is given up.
+    fn forget_notice<'a>(&'a self, id: &'a str, target: Target) -> Answer<'a, ()>;
+
+    /// A notice was told in vain for the n-th time, and is due again later.
+    fn put_notice_off<'a>(
+        &'a self,
+        id: &'a str,
+        target: Target,
+        attempts: u32,
+        due: Timestamp,
+    ) -> Answer<'a, ()>;
+
     /// The ids of jobs that begin with `prefix`, at most ten.
     fn ids_like<'a>(&'a self, prefix: &'a str) -> Answer<'a, Vec<JobId>>;
 
-    /// Credits of all tasks accepted at or after `since`: what Runway charged, else what was estimated. Tasks of unknown
-    /// price count nothing.
-    fn credits_since(&self, since: Timestamp) -> Answer<'_, f64>;
+    /// Credits of all tasks accepted at or after `since`, by inbox: what Runway charged, else what was estimated. Tasks of
+    /// unknown price count nothing.
+    fn credits_by_inbox(&self, since: Timestamp) -> Answer<'_, HashMap<String, f64>>;
 
     /// The job that has, or had, a task of Runway's.
     fn owner_of_task<'a>(&'a self, task: &'a str) -> Answer<'a, Option<JobId>>;

@@ -1,5 +1,6 @@
 //! The journal in SQLite: write-ahead log, `synchronous=FULL`, so that a commit that has answered survives a power cut.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio::sync::Mutex;
 use super::{Answer, Count, Entry, Filter, Journal, JournalError, Spent, Upload};
 use crate::failpoint;
 use crate::job::{Charge, Event, Job, JobId};
+use crate::notify::{Notice, Target};
 
 /// "taxi" in ASCII: tells our files from other people's SQLite databases.
 const APPLICATION_ID: i64 = 0x7461_7869;
@@ -29,7 +31,11 @@ const BEGIN: &str = "BEGIN IMMEDIATE";
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_jobs.sql"),
     include_str!("migrations/0002_retry_asked.sql"),
+    include_str!("migrations/0003_notices.sql"),
 ];
+
+/// A question, or a statement.
+type Query<'a> = sqlx::query::Query<'a, Sqlite, <Sqlite as sqlx::Database>::Arguments>;
 
 /// A journal in one SQLite file.
 pub struct SqliteJournal {
@@ -145,6 +151,17 @@ impl SqliteJournal {
         }
     }
 
+    /// The jobs whose bodies a query answers with.
+    async fn read_jobs(&self, query: Query<'_>) -> Result<Vec<Job>, JournalError> {
+        query
+            .fetch_all(&self.readers)
+            .await
+            .map_err(self.store())?
+            .iter()
+            .map(|row| self.read_job(row.get(0)))
+            .collect()
+    }
+
     fn read_id(&self, text: &str) -> Result<JobId, JournalError> {
         text.parse::<JobId>()
             .map_err(|error| JournalError::Unreadable {
@@ -170,11 +187,7 @@ impl SqliteJournal {
     }
 
     /// One statement in a transaction of its own.
-    async fn write_alone(
-        &self,
-        statement: sqlx::query::Query<'_, Sqlite, <Sqlite as sqlx::Database>::Arguments>,
-        what: &str,
-    ) -> Result<(), JournalError> {
+    async fn write_alone(&self, statement: Query<'_>, what: &str) -> Result<(), JournalError> {
         let mut slot = self.writer.lock().await;
         let mut writer = self.connection(slot.take()).await?;
         let mut transaction = writer.begin_with(BEGIN).await.map_err(self.store())?;
@@ -249,9 +262,28 @@ impl SqliteJournal {
                     self.write_charge(&mut transaction, job, charge).await?;
                 }
             }
+            for notice in &entry.notices {
+                self.write_notice(&mut transaction, notice).await?;
+            }
         }
         let words: Vec<&str> = entries.iter().map(Entry::word).collect();
         commit(transaction, &words).await.map_err(self.store())
+    }
+
+    async fn write_notice(
+        &self,
+        transaction: &mut SqliteConnection,
+        notice: &Notice,
+    ) -> Result<(), JournalError> {
+        sqlx::query("INSERT INTO notices (id, target, at, body, due) VALUES (?1, ?2, ?3, ?4, ?3)")
+            .bind(&notice.id)
+            .bind(notice.target.word())
+            .bind(notice.at.as_microsecond())
+            .bind(&notice.body)
+            .execute(transaction)
+            .await
+            .map_err(self.store())?;
+        Ok(())
     }
 
     async fn write_charge(
@@ -453,13 +485,10 @@ impl Journal for SqliteJournal {
 
     fn open_jobs(&self) -> Answer<'_, Vec<Job>> {
         Box::pin(async move {
-            sqlx::query("SELECT body FROM jobs WHERE open = 1 ORDER BY created_at, id")
-                .fetch_all(&self.readers)
-                .await
-                .map_err(self.store())?
-                .iter()
-                .map(|row| self.read_job(row.get(0)))
-                .collect()
+            self.read_jobs(sqlx::query(
+                "SELECT body FROM jobs WHERE open = 1 ORDER BY created_at, id",
+            ))
+            .await
         })
     }
 
@@ -508,19 +537,14 @@ impl Journal for SqliteJournal {
                 Some((time, id)) => (time.as_microsecond(), id.as_str()),
                 None => (i64::MAX, ""),
             };
-            sqlx::query(
+            let query = sqlx::query(
                 "SELECT body FROM jobs WHERE open = 0 AND (updated_at < ?1 OR (updated_at = ?1 AND id > ?2)) \
                  ORDER BY updated_at DESC, id LIMIT ?3",
             )
             .bind(time)
             .bind(id)
-            .bind(limit)
-            .fetch_all(&self.readers)
-            .await
-            .map_err(self.store())?
-            .iter()
-            .map(|row| self.read_job(row.get(0)))
-            .collect()
+            .bind(limit);
+            self.read_jobs(query).await
         })
     }
 
@@ -605,14 +629,10 @@ impl Journal for SqliteJournal {
 
     fn jobs_to_retry<'a>(&'a self, inbox: &'a str) -> Answer<'a, Vec<Job>> {
         Box::pin(async move {
-            sqlx::query("SELECT body FROM jobs WHERE retry_asked = 1 AND inbox = ?1 ORDER BY id")
-                .bind(inbox)
-                .fetch_all(&self.readers)
-                .await
-                .map_err(self.store())?
-                .iter()
-                .map(|row| self.read_job(row.get(0)))
-                .collect()
+            let query = sqlx::query(
+                "SELECT body FROM jobs WHERE retry_asked = 1 AND inbox = ?1 ORDER BY id",
+            );
+            self.read_jobs(query.bind(inbox)).await
         })
     }
 
@@ -625,20 +645,15 @@ impl Journal for SqliteJournal {
         Box::pin(async move {
             // No text that begins so comes after this one: it ends with the highest character there is.
             let end = format!("{start}\u{10ffff}");
-            sqlx::query(
+            let query = sqlx::query(
                 "SELECT body FROM jobs WHERE state = 'failed' AND inbox = ?1 AND input >= ?2 AND input < ?3 \
                  ORDER BY updated_at DESC LIMIT ?4",
             )
             .bind(inbox)
             .bind(start)
             .bind(end)
-            .bind(limit)
-            .fetch_all(&self.readers)
-            .await
-            .map_err(self.store())?
-            .iter()
-            .map(|row| self.read_job(row.get(0)))
-            .collect()
+            .bind(limit);
+            self.read_jobs(query).await
         })
     }
 
@@ -667,6 +682,87 @@ impl Journal for SqliteJournal {
         Box::pin(self.write_alone(sqlx::query("DELETE FROM roots"), "root"))
     }
 
+    fn add_notices<'a>(&'a self, notices: &'a [Notice]) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let mut slot = self.writer.lock().await;
+            let mut writer = self.connection(slot.take()).await?;
+            let mut transaction = writer.begin_with(BEGIN).await.map_err(self.store())?;
+            for notice in notices {
+                self.write_notice(&mut transaction, notice).await?;
+            }
+            commit(transaction, &["notice"])
+                .await
+                .map_err(self.store())?;
+            *slot = Some(writer);
+            Ok(())
+        })
+    }
+
+    fn due_notices(&self, target: Target, now: Timestamp, limit: u32) -> Answer<'_, Vec<Notice>> {
+        Box::pin(async move {
+            let rows = sqlx::query(
+                "SELECT id, at, body, attempts FROM notices WHERE target = ?1 AND due <= ?2 ORDER BY due, id LIMIT ?3",
+            )
+            .bind(target.word())
+            .bind(now.as_microsecond())
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(self.store())?;
+            rows.iter()
+                .map(|row| {
+                    let at = Timestamp::from_microsecond(row.get(1));
+                    Ok(Notice {
+                        id: row.get(0),
+                        target,
+                        at: at.map_err(|error| JournalError::Unreadable {
+                            path: self.path.clone(),
+                            why: error.to_string(),
+                        })?,
+                        body: row.get(2),
+                        attempts: row.get(3),
+                    })
+                })
+                .collect()
+        })
+    }
+
+    fn next_notice(&self) -> Answer<'_, Option<Timestamp>> {
+        Box::pin(async move {
+            let due: Option<i64> = sqlx::query_scalar("SELECT min(due) FROM notices")
+                .fetch_one(&self.readers)
+                .await
+                .map_err(self.store())?;
+            // What lies beyond the end of time is not due.
+            Ok(due.map(|due| Timestamp::from_microsecond(due).unwrap_or(Timestamp::MAX)))
+        })
+    }
+
+    fn forget_notice<'a>(&'a self, id: &'a str, target: Target) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let forget = sqlx::query("DELETE FROM notices WHERE id = ?1 AND target = ?2");
+            self.write_alone(forget.bind(id).bind(target.word()), "told")
+                .await
+        })
+    }
+
+    fn put_notice_off<'a>(
+        &'a self,
+        id: &'a str,
+        target: Target,
+        attempts: u32,
+        due: Timestamp,
+    ) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let put_off = sqlx::query(
+                "UPDATE notices SET attempts = ?3, due = ?4 WHERE id = ?1 AND target = ?2",
+            );
+            let put_off = put_off.bind(id).bind(target.word()).bind(attempts);
+            self.write_alone(put_off.bind(due.as_microsecond()), "put off")
+                .await
+        })
+    }
+
     fn ids_like<'a>(&'a self, prefix: &'a str) -> Answer<'a, Vec<JobId>> {
         Box::pin(async move {
             let rows = sqlx::query(
@@ -680,15 +776,16 @@ impl Journal for SqliteJournal {
         })
     }
 
-    fn credits_since(&self, since: Timestamp) -> Answer<'_, f64> {
+    fn credits_by_inbox(&self, since: Timestamp) -> Answer<'_, HashMap<String, f64>> {
         Box::pin(async move {
-            sqlx::query_scalar(
-                "SELECT coalesce(sum(coalesce(charged, estimated, 0.0)), 0.0) FROM tasks WHERE accepted_at >= ?1",
+            let rows = sqlx::query(
+                "SELECT inbox, sum(coalesce(charged, estimated, 0.0)) FROM tasks WHERE accepted_at >= ?1 GROUP BY inbox",
             )
             .bind(since.as_microsecond())
-            .fetch_one(&self.readers)
+            .fetch_all(&self.readers)
             .await
-            .map_err(self.store())
+            .map_err(self.store())?;
+            Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
         })
     }
 
@@ -794,31 +891,22 @@ impl Journal for SqliteJournal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Failure, FailureKind, RelPath, transition};
+    use crate::job::{RelPath, samples, transition};
 
     fn job() -> Job {
-        let failure = Failure {
-            kind: FailureKind::Input,
-            what: "wrong".into(),
-            details: vec![],
-            advice: "mend it".into(),
-            task: None,
-        };
-        let input = RelPath::new(Path::new("a.yaml")).unwrap();
-        Job::taken(
-            JobId::random(),
-            "studio",
-            input,
-            vec![],
-            Err(failure),
-            Timestamp::from_second(1_790_000_000).unwrap(),
-        )
+        let at = Timestamp::from_second(1_790_000_000).unwrap();
+        Job {
+            created_at: at,
+            updated_at: at,
+            ..samples::wrong("a.yaml", vec![])
+        }
     }
 
     fn entry(event: Option<Event>, job: &Job) -> Entry {
         Entry {
             event,
             job: job.clone(),
+            notices: vec![],
         }
     }
 

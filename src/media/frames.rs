@@ -158,6 +158,11 @@ pub(super) fn walk_mp3<R: Read + Seek>(input: &mut Input<R>) -> io::Result<Findi
         (Wholeness::Whole, Some(count)) if frames < u64::from(count) => {
             Findings::partial(format!("the MP3 has {frames} of its {count} frames"))
         }
+        // Where nothing counts the frames and no tag closes them, more may follow at any time.
+        (Wholeness::Whole, None) if !stream.is_closed => Findings {
+            seconds,
+            ..Findings::new(Wholeness::Unknowable)
+        },
         (Wholeness::Whole, Some(_) | None) => Findings {
             seconds,
             ..Findings::new(Wholeness::Whole)
@@ -190,6 +195,8 @@ struct Stream {
     count: Option<u32>,
     /// Whether the frames and tags reach the exact end.
     end: Wholeness,
+    /// Whether something stands behind the frames, such as a tag.
+    is_closed: bool,
 }
 
 impl Stream {
@@ -218,6 +225,7 @@ fn walk_frames<R: Read + Seek>(input: &mut Input<R>) -> io::Result<Result<Stream
         samples_per_second: first.samples_per_second,
         count: read_count(input, &first)?,
         end: Wholeness::Unknowable,
+        is_closed: false,
     };
     let mut holds_sound = stream.count.is_none();
     while let Some(frame) = peek_frame(input)?.filter(|frame| frame.continues(&first)) {
@@ -231,6 +239,7 @@ fn walk_frames<R: Read + Seek>(input: &mut Input<R>) -> io::Result<Result<Stream
         }
         holds_sound = true;
     }
+    stream.is_closed = input.position() < input.length();
     stream.end = read_end(input)?;
     Ok(Ok(stream))
 }

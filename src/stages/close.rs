@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::upload::reachable;
-use super::{StageError, blocking, inbox};
+use super::{StageError, blocking, inbox, on_its_mount};
 use crate::config::OnSuccess;
 use crate::engine::Engine;
 use crate::files::{
@@ -34,6 +34,15 @@ pub async fn run(
     let places = settings.places;
     if job.files.iter().any(|file| file.at.is_some()) {
         reachable(engine, job, &places).await?;
+    }
+    let rests = match verdict {
+        Verdict::Done { .. } => {
+            (settings.on_success == OnSuccess::Keep).then_some(&places.originals)
+        }
+        Verdict::Failed(_) | Verdict::Cancelled { .. } => Some(&places.failed),
+    };
+    if let Some(folder) = rests {
+        on_its_mount(engine, folder).await?;
     }
     let Some(moves) = moves else {
         return choose(engine, job, verdict, &[], &places, settings.on_success).await;
@@ -419,13 +428,7 @@ mod tests {
     fn what_has_moved_keeps_its_place_when_another_name_was_taken_meanwhile() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        let places = Places {
-            inbox: at("inbox"),
-            working: at("working"),
-            outbox: at("outbox"),
-            originals: at("originals"),
-            failed: at("failed"),
-        };
+        let places = Places::sample(dir.path());
         for folder in ["working", "failed"] {
             std::fs::create_dir(at(folder)).unwrap();
         }
@@ -460,13 +463,7 @@ mod tests {
     fn a_job_whose_input_is_gone_leaves_the_note_of_another_alone() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        let places = Places {
-            inbox: at("inbox"),
-            working: at("working"),
-            outbox: at("outbox"),
-            originals: at("originals"),
-            failed: at("failed"),
-        };
+        let places = Places::sample(dir.path());
         std::fs::create_dir(at("failed")).unwrap();
         let wrong = Err(failure(FailureKind::Input));
         let now = Timestamp::UNIX_EPOCH;

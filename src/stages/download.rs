@@ -128,6 +128,8 @@ async fn fetch(
                 "Runway lists fewer outputs than before".to_owned(),
             ));
         };
+        // Other attempts may be long ago.
+        super::outbox(engine, job).await?;
         let opening = path.clone();
         let part = place
             .during(

@@ -18,6 +18,7 @@ use crate::engine::Engine;
 use crate::files::advice;
 use crate::inbox::{Taking, finish_taking, is_mounted};
 use crate::job::{Event, Failure, FailureKind, Job, JobId, State};
+use crate::journal::JournalError;
 use crate::retry::Trouble;
 
 /// Why a stage did not come to its end.
@@ -125,6 +126,7 @@ fn inbox(engine: &Engine, job: &Job) -> Result<crate::engine::InboxSettings, Sta
 /// offline, and nothing is written in its place.
 async fn outbox(engine: &Engine, job: &Job) -> Result<std::path::PathBuf, StageError> {
     let outbox = inbox(engine, job)?.places.outbox;
+    on_its_mount(engine, &outbox).await?;
     let look = outbox.clone();
     if blocking(engine, job, move || look.is_dir()).await? {
         Ok(outbox)
@@ -133,6 +135,25 @@ async fn outbox(engine: &Engine, job: &Job) -> Result<std::path::PathBuf, StageE
             "the outbox {} is not there: is its share offline? Make it again if it was removed",
             outbox.display()
         )))
+    }
+}
+
+/// Whether what a folder lay on is mounted: nothing is written under a bare mount point. What it lies on now is remembered, since
+/// a share may be mounted over it at any time.
+///
+/// # Errors
+/// It is away: the stage is done again.
+async fn on_its_mount(engine: &Engine, folder: &std::path::Path) -> Result<(), StageError> {
+    let journal = engine.ledger.journal();
+    let later = |error: JournalError| StageError::Later(error.to_string());
+    match crate::inbox::bare(journal.as_ref(), folder)
+        .await
+        .map_err(later)?
+    {
+        Some(why) => Err(StageError::Later(why)),
+        None => crate::inbox::remember(journal.as_ref(), folder)
+            .await
+            .map_err(later),
     }
 }
 

@@ -8,7 +8,7 @@ pub use picture::{picture, small_picture};
 use std::fmt::Write as _;
 
 /// At most so many rows of a table are shown; the rest is counted.
-const ROWS: usize = 100;
+pub const ROWS: usize = 100;
 
 /// All that a page tells.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -34,8 +34,12 @@ pub struct Inbox {
     pub problems: Vec<String>,
     /// What lies there and waits.
     pub waiting: Vec<Waiting>,
+    /// How much more waits than is told.
+    pub more_waiting: usize,
     /// Jobs in progress.
     pub running: Vec<Running>,
+    /// How many more are in progress than are told.
+    pub more_running: usize,
     /// Jobs that need a person's word.
     pub doubts: Vec<Trouble>,
     /// Jobs that failed or were cancelled lately, the latest first.
@@ -168,6 +172,7 @@ impl Inbox {
                 title,
                 &["File", "What happened", "What to do", "When"],
                 all,
+                0,
                 |one| {
                     vec![
                         escape(&one.input),
@@ -188,6 +193,7 @@ impl Inbox {
             "In progress",
             &["File", "State"],
             &self.running,
+            self.more_running,
             |one| {
                 let bar = one.progress.map_or_else(String::new, |progress| {
                 let percent = (progress.clamp(0.0, 1.0) * 100.0).round();
@@ -201,6 +207,7 @@ impl Inbox {
             "Waiting",
             &["File", "For what"],
             &self.waiting,
+            self.more_waiting,
             |one| vec![escape(&one.input), escape(&one.reason)],
         );
         troubles(html, "Failed or cancelled lately", &self.failed);
@@ -209,6 +216,7 @@ impl Inbox {
             "Delivered lately",
             &["", "File", "Output", "Credits", "When"],
             &self.done,
+            0,
             |one| {
                 let picture = one.picture.as_ref().map_or_else(String::new, |picture| {
                     // Its file's name stands beside it: a description would be read twice.
@@ -249,12 +257,13 @@ impl Link {
     }
 }
 
-/// A table with a heading, if there is anything to show. The first column names the row; a cell is HTML.
+/// A table with a heading, if there is anything to show; `more` rows are counted and not there. The first column names the row; a cell is HTML.
 fn table<T>(
     html: &mut String,
     title: &str,
     columns: &[&str],
     rows: &[T],
+    more: usize,
     cells: impl Fn(&T) -> Vec<String>,
 ) {
     if rows.is_empty() {
@@ -265,7 +274,7 @@ fn table<T>(
         format_args!(
             "<h3>{} <span class=\"count\">{}</span></h3>\n<div class=\"wide\"><table>\n<thead><tr>",
             escape(title),
-            rows.len()
+            rows.len().saturating_add(more)
         ),
     );
     for column in columns {
@@ -293,11 +302,9 @@ fn table<T>(
         html.push_str("</tr>\n");
     }
     html.push_str("</tbody>\n</table></div>\n");
-    if rows.len() > ROWS {
-        push(
-            html,
-            format_args!("<p>… and {} more.</p>\n", rows.len().saturating_sub(ROWS)),
-        );
+    let hidden = rows.len().saturating_sub(ROWS).saturating_add(more);
+    if hidden > 0 {
+        push(html, format_args!("<p>… and {hidden} more.</p>\n"));
     }
 }
 
@@ -361,6 +368,7 @@ h3 { font-size: 1rem; margin: 1.5rem 0 .25rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .75rem .35rem 0; border-bottom: 1px solid var(--line); }
+td[data-column="When"] { white-space: nowrap; }
 thead th { font-weight: 600; opacity: .75; }
 tbody th { font-weight: 600; min-width: 8rem; }
 td:has(> img), tbody td:empty { width: 6rem; }

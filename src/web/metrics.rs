@@ -112,7 +112,7 @@ fn snapshot(shared: &Shared, standing: Standing) -> Snapshot {
         balance: engine
             .organization_at()
             .map(|(_, organization)| organization.credit_balance),
-        limit: engine.settings().credits_per_day,
+        limit: engine.settings().limits.per_day,
     }
 }
 

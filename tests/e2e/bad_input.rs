@@ -411,7 +411,7 @@ fn files_that_are_no_media_stay_where_they_are_with_a_reason() {
 // ---- links, pipes and files that cannot be read
 
 #[test]
-fn a_link_to_a_picture_is_not_followed_and_says_so() {
+fn row_16_a_link_to_a_picture_is_not_followed_and_says_so() {
     let studio = two_inboxes().run();
     fs::create_dir(studio.path("elsewhere")).unwrap();
     let secret = studio.path("elsewhere/secret.jpg");
@@ -479,7 +479,7 @@ fn defaults_that_are_a_link_are_not_left_out_without_a_word() {
 }
 
 #[test]
-fn a_sidecar_that_refers_to_a_link_waits_with_its_name() {
+fn row_16_a_sidecar_that_refers_to_a_link_waits_with_its_name() {
     let studio = two_inboxes().run();
     fs::create_dir(studio.path("elsewhere")).unwrap();
     fs::write(studio.path("elsewhere/secret.jpg"), jpeg("secret")).unwrap();
@@ -820,7 +820,7 @@ fn an_empty_sidecar_beside_a_picture_means_the_defaults_and_alone_it_fails() {
 }
 
 #[test]
-fn a_path_that_leaves_the_inbox_fails_at_its_place() {
+fn row_16_a_path_that_leaves_the_inbox_fails_at_its_place() {
     sidecar_fails(&[
         (
             "up",

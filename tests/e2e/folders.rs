@@ -97,7 +97,7 @@ fn where_a_file_lies_is_what_state_it_is_in() {
 }
 
 #[test]
-fn nothing_is_overwritten_in_any_folder() {
+fn row_15_nothing_is_overwritten_in_any_folder() {
     let mut studio = Studio::builder().image_defaults().open();
     studio.drop_at("outbox/red.mp4", "mine");
     studio.drop_at("outbox/red (2).mp4.yaml", "mine, too");
@@ -141,7 +141,7 @@ fn nothing_is_overwritten_in_any_folder() {
 }
 
 #[test]
-fn media_of_the_same_stem_do_not_share_an_output() {
+fn row_15_media_of_the_same_stem_do_not_share_an_output() {
     let mut studio = Studio::builder().image_defaults().open();
     studio.drop_file("a.png", media("picture.png"));
     studio.drop_file("a.jpg", jpeg("a"));
@@ -275,7 +275,7 @@ fn deleting_a_running_jobs_file_in_working_cancels_its_task_at_runway() {
 }
 
 #[test]
-fn a_failed_task_is_told_in_plain_words_and_moving_the_file_back_tries_again() {
+fn row_06_a_failed_task_is_told_in_plain_words_and_moving_the_file_back_tries_again() {
     let studio = Studio::builder()
         .simulator(|options| {
             options.faults = vec![fault(
@@ -339,7 +339,7 @@ fn folders_may_lie_inside_the_inbox_below_underscore_names() {
 }
 
 #[test]
-fn litter_is_ignored() {
+fn row_13_litter_is_ignored() {
     let litter = [
         ".DS_Store",
         "._red.jpg",
@@ -409,7 +409,7 @@ fn names_that_begin_with_an_underscore_are_never_inputs() {
 }
 
 #[test]
-fn a_whole_tree_moved_in_is_taken_to_the_last_file() {
+fn row_07_a_whole_tree_moved_in_is_taken_to_the_last_file() {
     let studio = Studio::builder()
         .image_defaults()
         .task_seconds(0.0)
@@ -438,7 +438,7 @@ fn a_whole_tree_moved_in_is_taken_to_the_last_file() {
 }
 
 #[test]
-fn folders_made_one_by_one_with_a_file_each_are_all_taken() {
+fn row_07_folders_made_one_by_one_with_a_file_each_are_all_taken() {
     let studio = Studio::builder()
         .image_defaults()
         .task_seconds(0.0)
@@ -463,7 +463,7 @@ fn what_lies_there_at_the_start_is_taken() {
 }
 
 #[test]
-fn half_a_picture_waits_until_the_rest_has_come() {
+fn row_03_half_a_picture_waits_until_the_rest_has_come() {
     let bytes = jpeg("a picture that comes in two halves");
     let (first, rest) = bytes.split_at(bytes.len() / 2);
     let studio = Studio::builder().image_defaults().inbox("settle: 1h").run();
@@ -528,7 +528,7 @@ fn a_person_may_take_everything_from_the_outbox_at_once() {
 }
 
 #[test]
-fn an_inbox_that_vanishes_is_frozen_while_others_go_on_and_goes_on_when_it_is_back() {
+fn row_10_an_inbox_that_vanishes_is_frozen_while_others_go_on_and_goes_on_when_it_is_back() {
     let studio = Studio::builder()
         .image_defaults()
         .another_inbox("second/inbox")

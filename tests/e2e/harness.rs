@@ -8,6 +8,7 @@
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::{self, File};
+use std::io::Cursor;
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -15,8 +16,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use taxiway::media::probe;
 use taxiway::simulator::{Action, Options, Rule, Seen, Simulator, Snapshot};
 use tempfile::TempDir;
 
@@ -84,6 +88,19 @@ pub fn large_jpeg(words: &str, size: usize) -> Vec<u8> {
     bytes
 }
 
+/// A folder on a disk in memory, for tests in which nobody should wait for a slow disk; where there is none with room enough for
+/// any of them, the usual one.
+pub fn in_memory() -> PathBuf {
+    let memory = PathBuf::from("/dev/shm");
+    let has_room = rustix::fs::statvfs(&memory)
+        .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) > 500_000_000);
+    if has_room && tempfile::tempdir_in(&memory).is_ok() {
+        memory
+    } else {
+        std::env::temp_dir()
+    }
+}
+
 /// SHA-256 in hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes)
@@ -92,6 +109,18 @@ pub fn sha256(bytes: &[u8]) -> String {
             write!(text, "{byte:02x}").unwrap();
             text
         })
+}
+
+/// How the simulator's log tells a data URI of a file.
+pub fn logged(bytes: &[u8]) -> String {
+    let format = probe(&mut Cursor::new(bytes)).unwrap().format.unwrap();
+    let head = format!("data:{};base64", format.mime());
+    let uri = format!("{head},{}", STANDARD.encode(bytes));
+    format!(
+        "{head},… ({} characters, sha256 {})",
+        uri.len(),
+        &sha256(uri.as_bytes())[..16]
+    )
 }
 
 /// Whether some bytes occur in others.

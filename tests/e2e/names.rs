@@ -120,7 +120,7 @@ fn is_delivered(output: &Path, record: &Value) {
 }
 
 #[test]
-fn a_picture_of_any_name_comes_out_under_its_name() {
+fn row_15_a_picture_of_any_name_comes_out_under_its_name() {
     let studio = Studio::builder().image_defaults().run();
     let stems = stems();
     let pictures: Vec<(OsString, Vec<u8>)> = stems
@@ -363,7 +363,7 @@ fn the_log_and_the_notes_hold_no_control_characters_from_names() {
 }
 
 #[test]
-fn both_unicode_forms_of_one_name_are_two_files_and_neither_is_lost() {
+fn row_15_both_unicode_forms_of_one_name_are_two_files_and_neither_is_lost() {
     let (composed, decomposed) = ("caf\u{e9}", "cafe\u{301}");
     let studio = Studio::builder().image_defaults().run();
     let one = jpeg("composed");
@@ -384,7 +384,7 @@ fn both_unicode_forms_of_one_name_are_two_files_and_neither_is_lost() {
 }
 
 #[test]
-fn a_sidecar_and_its_picture_meet_across_unicode_forms() {
+fn row_15_a_sidecar_and_its_picture_meet_across_unicode_forms() {
     let (composed, decomposed) = ("caf\u{e9}", "cafe\u{301}");
     let studio = Studio::builder().run();
     for (folder, picture, sidecar) in [("a", composed, decomposed), ("b", decomposed, composed)] {
@@ -404,7 +404,7 @@ fn a_sidecar_and_its_picture_meet_across_unicode_forms() {
 }
 
 #[test]
-fn a_reference_is_found_across_unicode_forms() {
+fn row_15_a_reference_is_found_across_unicode_forms() {
     let (composed, decomposed) = ("caf\u{e9}", "cafe\u{301}");
     let studio = Studio::builder().run();
     // Macs write names decomposed, and editors write texts composed.

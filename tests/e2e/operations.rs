@@ -6,13 +6,13 @@ use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use taxiway::catalogue::Catalogue;
 use taxiway::media::{Format, Wholeness, probe};
 
-use crate::harness::{Job, Studio, contains, jpeg, large_jpeg, media, mp4, put, sha256, text};
+use crate::harness::{
+    Job, Studio, contains, jpeg, large_jpeg, logged, media, mp4, put, sha256, text,
+};
 
 /// A model that the newest SDK dropped, and the one that takes its place.
 type Dropped = Option<(&'static str, &'static str)>;
@@ -34,18 +34,6 @@ struct Case {
     /// What it costs, where the guide tells.
     credits: Option<f64>,
     dropped: Dropped,
-}
-
-/// How the simulator's log tells a data URI of a file.
-fn logged(bytes: &[u8]) -> String {
-    let format = probe(&mut Cursor::new(bytes)).unwrap().format.unwrap();
-    let head = format!("data:{};base64", format.mime());
-    let uri = format!("{head},{}", STANDARD.encode(bytes));
-    format!(
-        "{head},… ({} characters, sha256 {})",
-        uri.len(),
-        &sha256(uri.as_bytes())[..16]
-    )
 }
 
 fn with_media(body: &Value, files: &[(&'static str, Vec<u8>)]) -> Value {

@@ -53,7 +53,7 @@ fn refused(sidecar: &str) -> String {
 }
 
 #[test]
-fn a_sidecar_may_come_after_its_medium() {
+fn row_15_a_sidecar_may_come_after_its_medium() {
     let studio = patient().run();
     studio.drop_file("cat.jpg", jpeg("cat"));
     studio.wait_reason("cat.jpg", "sidecar");
@@ -71,7 +71,7 @@ fn a_sidecar_may_come_after_its_medium() {
 }
 
 #[test]
-fn a_sidecar_may_come_before_its_medium() {
+fn row_15_a_sidecar_may_come_before_its_medium() {
     let studio = patient().run();
     studio.drop_file("cat.jpg.yaml", film("exact"));
     studio.drop_file("dog.yml", film("stem"));
@@ -422,7 +422,7 @@ fn a_prompt_in_a_block_keeps_its_number_sign() {
 }
 
 #[test]
-fn a_path_that_leaves_the_inbox_is_refused() {
+fn row_16_a_path_that_leaves_the_inbox_is_refused() {
     for (path, place) in [
         ("../secret.jpg", "post.yaml:4:"),
         ("/etc/passwd", "post.yaml:4:"),
@@ -451,7 +451,7 @@ fn a_path_that_leaves_the_inbox_is_refused() {
 }
 
 #[test]
-fn a_link_is_not_followed() {
+fn row_16_a_link_is_not_followed() {
     let studio = Studio::builder().image_defaults().run();
     studio.drop_at("outside/secret.jpg", jpeg("secret"));
     symlink(studio.path("outside/secret.jpg"), studio.inbox("link.jpg")).unwrap();
@@ -554,7 +554,7 @@ fn a_sidecar_that_names_its_own_medium_uses_it_once() {
 }
 
 #[test]
-fn a_corrected_sidecar_moved_back_with_its_medium_is_tried_again() {
+fn row_06_a_corrected_sidecar_moved_back_with_its_medium_is_tried_again() {
     let mut studio = Studio::builder().image_defaults().open();
     studio.drop_file("red.jpg.yaml", "promt: a cat\n");
     studio.drop_file("red.jpg", jpeg("red"));
@@ -583,7 +583,7 @@ fn a_sidecar_without_media_is_a_job_by_itself_named_after_it() {
 }
 
 #[test]
-fn a_sidecar_still_being_written_is_not_taken() {
+fn row_03_a_sidecar_still_being_written_is_not_taken() {
     let studio = Studio::builder().image_defaults().run();
     // The writer holds it open while half of it is there.
     let path = studio.inbox("red.jpg.yaml");

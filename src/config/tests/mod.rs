@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use serde_json::json;
 
 use super::*;
+use crate::budget::SpendLimits;
 use crate::yaml::Place;
 
 /// A machine with a root, a share, a planned share and a bind mount, whose `/ro` cannot be written.
@@ -112,6 +113,7 @@ web:
             api_key_file: Some("/etc/taxiway/api-key".into()),
             ..Runway::default()
         },
+        notify: Notify::default(),
         inboxes: vec![Inbox {
             name: "studio".to_owned(),
             path: "/srv/studio/inbox".into(),
@@ -125,9 +127,11 @@ web:
             scan_interval: None,
             settle: None,
             marker_required: false,
+            limits: SpendLimits::default(),
             pair_wait: Duration::from_secs(10),
             on_success: OnSuccess::Keep,
             status_file: Some("/srv/studio/STATUS.html".into()),
+            on_mount: config.inboxes[0].on_mount.clone(),
             ignore: Vec::new(),
             defaults: Defaults {
                 values: values.as_object().unwrap().clone(),
@@ -135,7 +139,10 @@ web:
             },
         }],
         limits: Limits {
-            credits_per_day: Some(500.0),
+            spending: SpendLimits {
+                per_day: Some(500.0),
+                per_month: None,
+            },
             max_input_size: 200_000_000,
         },
         web: Web {
@@ -198,7 +205,10 @@ fn every_value_can_be_something_else() {
     assert_eq!(
         config.limits,
         Limits {
-            credits_per_day: Some(0.5),
+            spending: SpendLimits {
+                per_day: Some(0.5),
+                per_month: None
+            },
             max_input_size: 64 << 20
         }
     );
@@ -503,7 +513,7 @@ fn the_example_loads_as_it_is_beside_its_inbox() {
         config.inboxes[0].folders.outbox,
         Path::new("/home/me/film/outbox")
     );
-    assert_eq!(config.limits.credits_per_day, Some(500.0));
+    assert_eq!(config.limits.spending.per_day, Some(500.0));
 }
 
 #[test]
@@ -531,6 +541,10 @@ fn the_example_shows_every_key_and_its_true_default() {
     full.runway.catalogue = None;
     full.inboxes[0].name = "inbox".to_owned();
     full.inboxes[0].ignore.clear();
+    full.notify = Notify::default();
+    full.inboxes[0].on_mount = plain.inboxes[0].on_mount.clone();
+    full.inboxes[0].limits = SpendLimits::default();
+    full.limits.spending.per_month = None;
     assert_eq!(full, plain);
 }
 
@@ -546,7 +560,7 @@ fn a_reload_tells_what_takes_effect_and_what_needs_a_restart() {
         difference(&old, &new),
         Reload {
             needs_restart: vec!["state_dir", "runway.base_url", "web.listen"],
-            applied: vec!["runway.poll_interval", "limits.credits_per_day"],
+            applied: vec!["runway.poll_interval", "limits"],
             added: vec!["c".to_owned()],
             removed: vec!["a".to_owned()],
             changed: vec!["b".to_owned()],

@@ -1,0 +1,52 @@
+//! Jobs and their parts for tests of other modules.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use super::{Failure, FailureKind, Folder, InputFile, Job, JobId, RelPath, Role, Spot};
+
+/// A path.
+pub(crate) fn path(text: &str) -> RelPath {
+    RelPath::new(Path::new(text)).unwrap()
+}
+
+/// A failure of which nothing but its kind matters.
+pub(crate) fn failure(kind: FailureKind) -> Failure {
+    Failure {
+        kind,
+        what: "wrong".to_owned(),
+        details: vec![],
+        advice: "mend it".to_owned(),
+        task: None,
+    }
+}
+
+/// A file that lies in a folder under the name with which it was dropped.
+pub(crate) fn file(name: &str, role: Role, folder: Folder) -> InputFile {
+    InputFile {
+        role,
+        dropped: path(name),
+        at: Some(Spot {
+            folder,
+            path: path(name),
+        }),
+        working: path(name),
+        mount: None,
+        bytes: 1,
+        version: None,
+        sha256: None,
+    }
+}
+
+/// A job about which nothing can be asked of Runway, with these files.
+pub(crate) fn wrong(input: &str, files: Vec<InputFile>) -> Job {
+    Job::taken(
+        JobId::random(),
+        "studio",
+        path(input),
+        files,
+        Err(failure(FailureKind::Input)),
+        Timestamp::UNIX_EPOCH,
+    )
+}
