@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::job::{Event, Illegal, Job, JobId, RelPath, Seen, State, transition};
 use crate::journal::{Entry, Journal, JournalError};
+use crate::metrics::Metrics;
 use crate::notify::Rules;
 
 /// At most this many changes share one commit, so that the first of them does not wait for long.
@@ -60,6 +61,7 @@ pub struct Ledger {
     jobs: Jobs,
     version: Arc<watch::Sender<u64>>,
     journal: Arc<dyn Journal>,
+    metrics: Arc<Metrics>,
     announce: Announce,
 }
 
@@ -87,6 +89,7 @@ impl Ledger {
     /// Starts the ledger with the journal's open jobs. It ends when all handles are gone.
     pub async fn open(journal: Arc<dyn Journal>) -> Result<Ledger, JournalError> {
         let open = journal.open_jobs().await?;
+        let metrics = Arc::new(Metrics::new(&open));
         let jobs: Jobs = Arc::new(RwLock::new(
             open.into_iter()
                 .map(|job| (job.id.clone(), Arc::new(job)))
@@ -100,6 +103,7 @@ impl Ledger {
             jobs.clone(),
             version.clone(),
             journal.clone(),
+            metrics.clone(),
             announce.clone(),
         ));
         Ok(Ledger {
@@ -108,6 +112,7 @@ impl Ledger {
             jobs,
             version,
             journal,
+            metrics,
         })
     }
 
@@ -139,6 +144,11 @@ impl Ledger {
     /// The store behind it, for questions about jobs that have ended.
     pub fn journal(&self) -> &Arc<dyn Journal> {
         &self.journal
+    }
+
+    /// What is counted while the daemon runs.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Adds new jobs, all or none.
@@ -210,6 +220,7 @@ async fn work(
     jobs: Jobs,
     version: Arc<watch::Sender<u64>>,
     journal: Arc<dyn Journal>,
+    metrics: Arc<Metrics>,
     announce: Announce,
 ) {
     let mut requests = Vec::with_capacity(BATCH);
@@ -226,6 +237,9 @@ async fn work(
             journal.commit(&batch.entries).await.map_err(Arc::new)
         };
         if committed.is_ok() {
+            for entry in &batch.entries {
+                metrics.saw(entry);
+            }
             if batch.entries.iter().any(|entry| !entry.notices.is_empty()) {
                 announce.told_something();
             }

@@ -15,8 +15,8 @@
 //! files, and each becomes a **file** in the [`outbox`] by a rename that never replaces anything. At the end the inputs
 //! go to `originals/`, or to `failed/` with a note that says why.
 //!
-//! [`daemon`] wires these together, [`cli`] is what people type, [`status`] is what they see, and [`simulator`] stands in
-//! for Runway where there is no key. `docs/ARCHITECTURE.md` has the map, the invariants and the reasons.
+//! [`daemon`] wires these together, [`cli`] is what people type, [`status`] and [`web`] are what they see, and [`simulator`]
+//! stands in for Runway where there is no key. `docs/ARCHITECTURE.md` has the map, the invariants and the reasons.
 
 pub mod budget;
 pub mod catalogue;
@@ -34,6 +34,7 @@ pub mod job;
 pub mod journal;
 pub mod ledger;
 pub mod media;
+pub mod metrics;
 pub mod notify;
 pub mod outbox;
 pub mod places;
@@ -44,4 +45,5 @@ pub mod simulator;
 pub mod stages;
 pub mod status;
 pub mod status_page;
+pub mod web;
 pub mod yaml;

@@ -1,12 +1,13 @@
 //! Jobs as people and programs see them: the lines of `taxiway status`.
 
+use std::ffi::OsStr;
 use std::path::Path;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::job::{Event, Job, JobId, RelPath, State};
+use crate::job::{Event, Job, JobId, RelPath, Role, State, shown};
 
 /// One line of `status --json`. The fields are part of the contract.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,6 +40,77 @@ pub struct Line {
     pub created_at: Timestamp,
     /// When its state last changed.
     pub updated_at: Timestamp,
+}
+
+/// A job as the status page shows it: its line, and what to show beside it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Card {
+    /// The line of `status --json`.
+    #[serde(flatten)]
+    pub line: Line,
+    /// The prompt, where there is one.
+    pub prompt: Option<String>,
+    /// The input's name for people: what would play with the text is escaped.
+    pub shown: String,
+    /// Its media.
+    pub inputs: Vec<Shown>,
+    /// What was delivered.
+    pub results: Vec<Shown>,
+}
+
+impl Card {
+    /// The card of what still lies in the inbox.
+    pub fn waiting(line: Line) -> Card {
+        Card {
+            prompt: None,
+            shown: shown(line.input.as_ref()),
+            inputs: Vec::new(),
+            results: Vec::new(),
+            line,
+        }
+    }
+}
+
+/// A file of a job that can be looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Shown {
+    /// Its place among the job's files, or outputs.
+    pub index: usize,
+    /// Its name for people.
+    pub name: String,
+    /// `image`, `video`, `audio` or `other`, as its name says.
+    pub kind: &'static str,
+}
+
+impl Shown {
+    /// A file by its name.
+    pub fn of(index: usize, name: &OsStr) -> Shown {
+        let extension = Path::new(name)
+            .extension()
+            .map(|extension| extension.to_string_lossy().to_ascii_lowercase());
+        let kind = match extension.as_deref().unwrap_or_default() {
+            "jpg" | "jpeg" | "png" | "webp" | "gif" | "avif" => "image",
+            "mp4" | "m4v" | "mov" | "webm" => "video",
+            "mp3" | "wav" | "ogg" | "oga" | "flac" | "m4a" | "aac" => "audio",
+            _ => "other",
+        };
+        Shown {
+            index,
+            name: shown(name),
+            kind,
+        }
+    }
+
+    /// The media of a job that are still there.
+    pub fn inputs(job: &Job) -> Vec<Shown> {
+        job.files
+            .iter()
+            .enumerate()
+            .filter(|(_, file)| matches!(file.role, Role::Main | Role::Reference))
+            .filter(|(_, file)| file.at.is_some())
+            .map(|(index, file)| Shown::of(index, file.dropped.name()))
+            .collect()
+    }
 }
 
 /// An inbox, as `taxiway status` tells of it.

@@ -13,6 +13,7 @@ mod idle;
 mod latency;
 mod machine;
 mod media;
+mod page;
 mod polling;
 mod restart;
 mod studio;
@@ -36,7 +37,7 @@ struct Measure {
     run: fn(bool) -> Result<Vec<Row>>,
 }
 
-const MEASURES: [Measure; 7] = [
+const MEASURES: [Measure; 8] = [
     Measure {
         name: "latency",
         about: "from the end of writing a picture to its request",
@@ -71,6 +72,11 @@ const MEASURES: [Measure; 7] = [
         name: "polling",
         about: "questions per task, and how late a finished task is noticed",
         run: polling::run,
+    },
+    Measure {
+        name: "page",
+        about: "the status page and its API with 10,000 jobs (1,000 with --quick)",
+        run: page::run,
     },
 ];
 

@@ -112,7 +112,7 @@ fn start_task(studio: &Studio) -> Result<String> {
 }
 
 /// Writes jobs with all that happened to them.
-async fn fill(
+pub(crate) async fn fill(
     state: &Path,
     histories: impl Iterator<Item = Result<(Job, Vec<Event>)>>,
 ) -> Result<()> {
@@ -146,13 +146,13 @@ async fn fill(
 }
 
 /// A picture that was dropped, with its request.
-struct Dropped {
+pub(crate) struct Dropped {
     input: RelPath,
     bytes: u64,
 }
 
 impl Dropped {
-    fn new(input: &str, bytes: u64) -> Result<Dropped> {
+    pub(crate) fn new(input: &str, bytes: u64) -> Result<Dropped> {
         let input = RelPath::new(Path::new(input)).ok_or("no path below a folder")?;
         Ok(Dropped { input, bytes })
     }
@@ -221,7 +221,7 @@ impl Dropped {
     }
 
     /// A job that waits in the queue, or runs under this task.
-    fn open(&self, task: Option<String>) -> (Job, Vec<Event>) {
+    pub(crate) fn open(&self, task: Option<String>) -> (Job, Vec<Event>) {
         let mut events = vec![Event::Moved {
             files: vec![self.file(Folder::Working)],
         }];
@@ -232,7 +232,7 @@ impl Dropped {
     }
 
     /// A job whose output is delivered.
-    fn finished(&self) -> (Job, Vec<Event>) {
+    pub(crate) fn finished(&self) -> (Job, Vec<Event>) {
         let job = self.job();
         let output = self.input.with_name("output.mp4".as_ref());
         let (_, mut events) = self.open(Some(format!("task-{}", job.id)));

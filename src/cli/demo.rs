@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::IsTerminal as _;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use super::{CommandError, Global, output};
 use crate::budget::SpendLimits;
 use crate::config::{
     ApiKey, Config, Defaults, Folders, Inbox, JournalKind, KeySource, Limits, Notify, OnSuccess,
-    Runway, Watch,
+    Runway, Watch, Web,
 };
 use crate::daemon::{Daemon, Request};
 use crate::files::{create_folders, write_new};
@@ -136,7 +137,7 @@ pub async fn run(global: &Global, dir: Option<&Path>) -> Result<(), CommandError
     let daemon = Daemon::start(config, Ok(key), false).await?;
     daemon.ready().await;
     let mut screen = Screen::new(global, &dir);
-    screen.begin(&simulator.base_url())?;
+    screen.begin(&simulator.base_url(), daemon.page().unwrap_or_default())?;
     for sample in SAMPLES {
         for (name, content) in sample.files {
             let path = dir.join("inbox").join(name);
@@ -229,7 +230,10 @@ fn configuration(dir: &Path, base_url: &str) -> Result<Config, CommandError> {
             },
         }],
         limits: Limits::default(),
-        web: None,
+        web: Web {
+            listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+            ..Web::default()
+        },
     })
 }
 
@@ -300,12 +304,13 @@ impl Screen {
         }
     }
 
-    fn begin(&mut self, base_url: &str) -> Result<(), CommandError> {
+    fn begin(&mut self, base_url: &str, page: &str) -> Result<(), CommandError> {
         if self.json {
             return Ok(());
         }
         output::text(&format!(
-            "A daemon watches {}, and a simulator stands in for Runway at {base_url}.\nNow {} inputs are dropped there.\n\n",
+            "A daemon watches {}, and a simulator stands in for Runway at {base_url}.\n\
+             Its page, while this runs: {page}\nNow {} inputs are dropped there.\n\n",
             self.dir.join("inbox").display(),
             SAMPLES.len()
         ))

@@ -218,6 +218,7 @@ impl From<StartError> for CommandError {
             | StartError::Secret(_)
             | StartError::Ignore { .. } => CommandError::Invalid(error.to_string()),
             StartError::State(AlreadyRunning::Unusable { .. })
+            | StartError::Web(_)
             | StartError::Journal(_)
             | StartError::Io { .. } => CommandError::Failed(error.to_string()),
         }

@@ -8,7 +8,6 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_tokio::Signals;
 
 use super::{CommandError, Global, load};
-use crate::config::Config;
 use crate::daemon::{Daemon, Notifier, find_key};
 
 /// How often the one-line status is renewed.
@@ -22,7 +21,6 @@ pub async fn run(global: &Global, accept_folders: bool) -> Result<(), CommandErr
         .map_err(|error| CommandError::Failed(format!("signals cannot be caught: {error}")))?;
     let mut notifier = Notifier::default();
     let key = find_key(&config);
-    warn_about(&config);
     let daemon = Daemon::start(config, key, accept_folders).await?;
     let mut told_ready = false;
     let mut hanging = BTreeSet::new();
@@ -71,14 +69,6 @@ pub async fn run(global: &Global, accept_folders: bool) -> Result<(), CommandErr
         );
     }
     Ok(())
-}
-
-fn warn_about(config: &Config) {
-    if config.web.is_some() {
-        tracing::warn!(
-            "`web.listen` is set, and this version has no status page yet: use `taxiway status`"
-        );
-    }
 }
 
 /// Logs which inboxes hang in their folders since the last time, and which do not any more: their threads cannot say so.

@@ -81,6 +81,65 @@ pub enum KeyError {
     },
 }
 
+/// The shortest token of the status page, in bytes: one that cannot be guessed.
+const TOKEN_MIN: usize = 20;
+
+/// Why there is no token for the status page. No message holds any part of one.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// The file cannot be read.
+    #[error("the status page's token in {file} cannot be read: {source}\n  check that the file that `web.token_file` names is there and that the user that taxiway runs as may read it", file = .file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Others on this machine can read it.
+    #[error("other users can read the status page's token in {file} (mode {mode:03o})\n  run `chmod 600 {file}`", file = .file.display())]
+    Exposed {
+        /// The file.
+        file: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// What is there is no token.
+    #[error("what {file} holds is no token for the status page: it must be at least {TOKEN_MIN} letters and digits without spaces\n  make one with `openssl rand -hex 32`", file = .file.display())]
+    NotAToken {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+/// The token of the status page, from a file that only its owner can read, or from a credential that systemd lets the service
+/// read.
+///
+/// # Errors
+/// It cannot be read, others can read it, or it is none.
+pub fn web_token(file: &Path, env: Env<'_>) -> Result<SecretString, TokenError> {
+    let not_a_token = || TokenError::NotAToken {
+        file: file.to_owned(),
+    };
+    // Who may read there is systemd's business, and the mode alone does not tell it.
+    let is_credential = variable(env, "CREDENTIALS_DIRECTORY")
+        .is_some_and(|folder| file.parent() == Some(Path::new(&folder)));
+    let mode = if is_credential {
+        Mode::Any
+    } else {
+        Mode::Private
+    };
+    let bytes = read(file, mode).map_err(|error| match error {
+        KeyError::Unreadable { file, source } => TokenError::Unreadable { file, source },
+        KeyError::Exposed { file, mode } => TokenError::Exposed { file, mode },
+        KeyError::Missing | KeyError::Empty { .. } | KeyError::NotAKey { .. } => not_a_token(),
+    })?;
+    let token = checked(&bytes, KeySource::File(file.to_owned())).map_err(|_| not_a_token())?;
+    if token.secret.expose_secret().len() < TOKEN_MIN {
+        return Err(not_a_token());
+    }
+    Ok(token.secret)
+}
+
 /// Finds the API key: `runway.api_key_file`, `$CREDENTIALS_DIRECTORY/runway-api-key`, `RUNWAYML_API_SECRET`,
 /// `RUNWAY_API_KEY`. The first place that is there counts, even if what it holds is wrong.
 ///
@@ -292,6 +351,31 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn the_pages_token_is_long_and_private_or_there_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let token = "0123456789abcdef0123456789abcdef";
+        let good = file(folder.path(), "good", &format!("{token}\n"), 0o600);
+        assert_eq!(web_token(&good, &|_| None).unwrap().expose_secret(), token);
+        let shared = file(folder.path(), "shared", token, 0o640);
+        assert!(matches!(
+            web_token(&shared, &|_| None),
+            Err(TokenError::Exposed { mode: 0o640, .. })
+        ));
+        let credentials = OsString::from(folder.path());
+        assert!(web_token(&shared, &|_| Some(credentials.clone())).is_ok());
+        for text in ["", "secret", "0123456789 0123456789 0123456789"] {
+            let path = file(folder.path(), "weak", text, 0o600);
+            let error = web_token(&path, &|_| None).unwrap_err();
+            assert!(matches!(error, TokenError::NotAToken { .. }), "{text:?}");
+            assert!(text.is_empty() || !error.to_string().contains(text));
+        }
+        assert!(matches!(
+            web_token(Path::new("/nowhere/token"), &|_| None),
+            Err(TokenError::Unreadable { .. })
+        ));
     }
 
     #[test]

@@ -30,7 +30,7 @@ use url::Url;
 
 pub use error::{ConfigError, Problem};
 pub use folders::{Configured, Folders, place_folders, status_file};
-pub use key::{ApiKey, KeyError, KeySource, api_key, secret_text};
+pub use key::{ApiKey, KeyError, KeySource, TokenError, api_key, secret_text, web_token};
 pub use mounts::{Mount, Surroundings, planned_mount};
 pub use reload::{Reload, difference};
 pub use units::{parse_duration, parse_size, show_duration};
@@ -78,8 +78,8 @@ pub struct Config {
     pub limits: Limits,
     /// Who is told of what.
     pub notify: Notify,
-    /// Where the status page listens; nothing if it is off.
-    pub web: Option<SocketAddr>,
+    /// The status page.
+    pub web: Web,
 }
 
 /// What stores the journal.
@@ -264,6 +264,19 @@ impl Default for Limits {
             max_input_size: MAX_INPUT_SIZE,
         }
     }
+}
+
+/// Where the status page is, and who may see it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Web {
+    /// Where it listens; nothing if it is off.
+    pub listen: Option<SocketAddr>,
+    /// The file that holds the token that whoever looks has to know, absolute. There is one wherever the address is not of
+    /// this machine alone.
+    pub token_file: Option<PathBuf>,
+    /// Names of this machine, beside its loopback names and the address itself, that a browser may ask for it by; in lower
+    /// case, without a port.
+    pub hosts: Vec<String>,
 }
 
 /// Whether a URL leads to this machine: `localhost`, 127.0.0.0/8 or `::1`.

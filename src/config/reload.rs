@@ -1,6 +1,6 @@
 //! What a new configuration changes while the daemon runs.
 
-use super::{Config, Limits, Runway};
+use super::{Config, Limits, Runway, Web};
 
 /// What differs between two configurations, in the configuration's own words.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,6 +54,12 @@ pub fn difference(old: &Config, new: &Config) -> Reload {
         max_input_size,
     } = limits;
 
+    let Web {
+        listen,
+        token_file,
+        hosts,
+    } = web;
+
     // Running tasks and stored jobs belong to these.
     for (key, differs) in [
         ("state_dir", *state_dir != new.state_dir),
@@ -61,7 +67,9 @@ pub fn difference(old: &Config, new: &Config) -> Reload {
         ("runway.base_url", *base_url != new.runway.base_url),
         ("runway.api_version", *api_version != new.runway.api_version),
         ("runway.catalogue", *catalogue != new.runway.catalogue),
-        ("web.listen", *web != new.web),
+        ("web.listen", *listen != new.web.listen),
+        ("web.token_file", *token_file != new.web.token_file),
+        ("web.hosts", *hosts != new.web.hosts),
     ] {
         if differs {
             reload.needs_restart.push(key);

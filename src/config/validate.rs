@@ -17,8 +17,8 @@ use super::reader::{
 };
 use super::{
     Config, Configured, Defaults, Env, Inbox, JournalKind, Limits, MAX_INPUT_SIZE, MaxInFlight,
-    Notify, OnDoubt, OnSuccess, PAIR_WAIT, POLL_FLOOR, Runway, Watch, is_loopback, place_folders,
-    status_file, variable,
+    Notify, OnDoubt, OnSuccess, PAIR_WAIT, POLL_FLOOR, Runway, Watch, Web, is_loopback,
+    place_folders, status_file, variable,
 };
 use crate::budget::SpendLimits;
 use crate::notify::Kind;
@@ -70,7 +70,7 @@ const INBOX: [&str; 16] = [
 ];
 const LIMITS: [&str; 3] = ["credits_per_day", "credits_per_month", "max_input_size"];
 const INBOX_LIMITS: [&str; 2] = ["credits_per_day", "credits_per_month"];
-const WEB: [&str; 1] = ["listen"];
+const WEB: [&str; 3] = ["listen", "token_file", "hosts"];
 
 /// Every key of every mapping, for the test that the example shows them all.
 #[cfg(test)]
@@ -121,7 +121,7 @@ pub(super) fn validate(
     let section = reader.section(&root, "notify", &NOTIFY);
     let notify = notify(&mut reader, &section, base);
     let section = reader.section(&root, "web", &WEB);
-    let web = reader.take(&section, "listen", listen).flatten();
+    let web = web(&mut reader, &section, base);
 
     names(&mut reader, &inboxes);
     overlaps(&mut reader, &root, &state_dir, file, &inboxes, surroundings);
@@ -307,6 +307,51 @@ fn at_least_one(node: &Node) -> Result<NonZeroU32, Wrong> {
             "write a number such as `3`",
         )
     })
+}
+
+fn web<'d>(reader: &mut Reader<'d>, section: &Section<'d>, base: &Path) -> Web {
+    let listen = reader.take(section, "listen", listen).flatten();
+    let token_file = reader.take(section, "token_file", path(base));
+    let mut hosts = Vec::new();
+    for (way, node) in reader.items(section, "hosts") {
+        match host(node) {
+            Ok(name) => hosts.push(name),
+            Err(wrong) => reader.problem(
+                &way,
+                format!("a name of `hosts` {}", wrong.what),
+                wrong.hint,
+            ),
+        }
+    }
+    if let Some(address) = listen
+        && !address.ip().is_loopback()
+        && section.get("token_file").is_none()
+    {
+        reader.problem(
+            &section.way("listen"),
+            format!(
+                "`listen: {address}` can be reached from other machines, and nothing keeps strangers out"
+            ),
+            "name a file with a token that only this user can read (`token_file: /etc/taxiway/web-token`, made with \
+             `openssl rand -hex 32`), or listen on 127.0.0.1",
+        );
+    }
+    Web {
+        listen,
+        token_file,
+        hosts,
+    }
+}
+
+/// A machine's name as it stands in an address, without a port.
+fn host(node: &Node) -> Result<String, Wrong> {
+    const HINT: &str = "write a name alone, such as `studio.example`";
+    let text = text(node)?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if text.is_empty() || !text.chars().all(plain) {
+        return Err(Wrong::new(format!("is no machine's name: `{text}`"), HINT));
+    }
+    Ok(text.to_ascii_lowercase())
 }
 
 /// `off`, or an address and port.

@@ -2,13 +2,16 @@
 
 mod control;
 mod key;
+mod lists;
 mod pages;
 mod requests;
 mod systemd;
 
 pub use control::{ControlError, ask, socket_path};
 pub use key::{environment, find_key};
+pub(crate) use lists::{Standing, card, standing};
 pub use requests::{Request, Way};
+pub(crate) use requests::{answer, inbox_line};
 pub use systemd::Notifier;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -28,6 +31,7 @@ use crate::ledger::Ledger;
 use crate::notify::{self, Rules, SecretError, Teller};
 use crate::places::Places;
 use crate::runway::ClientError;
+use crate::web::{self, WebError};
 
 /// How long everything may take to stop. What is not over then is left as it is: the journal knows where it stood.
 pub const STOP_WITHIN: Duration = Duration::from_secs(8);
@@ -65,6 +69,9 @@ pub enum StartError {
         /// Why.
         why: String,
     },
+    /// The status page cannot be served.
+    #[error(transparent)]
+    Web(#[from] WebError),
     /// The control socket or a thread cannot be made.
     #[error("{what}: {source}")]
     Io {
@@ -82,6 +89,7 @@ pub struct Daemon {
     shared: Arc<Shared>,
     _lock: StateLock,
     socket: PathBuf,
+    page: Option<String>,
 }
 
 /// What the control socket and reloads share.
@@ -89,6 +97,8 @@ pub(crate) struct Shared {
     pub(crate) engine: Arc<Engine>,
     inboxes: Mutex<Vec<InboxHandle>>,
     config: Mutex<Config>,
+    /// How many jobs have ended, as far as that was counted.
+    counted: tokio::sync::Mutex<lists::Counted>,
     teller: Arc<Mutex<Arc<Teller>>>,
     /// Inboxes that are mount points whose filesystem was not mounted at the start.
     on_mounts: HashSet<PathBuf>,
@@ -182,6 +192,7 @@ impl Daemon {
         accept_folders: bool,
     ) -> Result<Daemon, StartError> {
         let lock = StateLock::take(&config.state_dir)?;
+        let page = web::bind(&config.web).await?;
         let journal: Arc<dyn Journal> = match config.journal {
             JournalKind::Sqlite => Arc::new(SqliteJournal::open(&config.state_dir).await?),
         };
@@ -206,6 +217,7 @@ impl Daemon {
             engine: engine.clone(),
             inboxes: Mutex::new(inboxes),
             config: Mutex::new(config),
+            counted: tokio::sync::Mutex::default(),
             teller: teller.clone(),
             on_mounts,
         });
@@ -240,12 +252,19 @@ impl Daemon {
             what: format!("the control socket {} cannot be made", socket.display()),
             source,
         })?;
+        let page = page.map(|bound| web::serve(bound, shared.clone()));
         Ok(Daemon {
             engine,
             shared,
+            page,
             _lock: lock,
             socket,
         })
+    }
+
+    /// The URL of the status page, where there is one.
+    pub fn page(&self) -> Option<&str> {
+        self.page.as_deref()
     }
 
     /// Whether every inbox has had its first look.
@@ -341,7 +360,7 @@ impl Daemon {
         let mut merged = new;
         merged.state_dir = config.state_dir.clone();
         merged.journal = config.journal;
-        merged.web = config.web;
+        merged.web = config.web.clone();
         merged.runway.base_url = config.runway.base_url.clone();
         merged.runway.api_version = config.runway.api_version.clone();
         merged.runway.catalogue = config.runway.catalogue.clone();

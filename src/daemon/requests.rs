@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Shared;
+use super::{Shared, lists};
 use crate::inbox::{InboxHandle, InboxView, NotPutBack, put_back};
 use crate::job::{Event, Failure, FailureKind, Job, JobId, State};
+use crate::journal::Filter;
 use crate::ledger::LedgerError;
 use crate::places::Places;
 use crate::runway::{CallError, TaskId, TaskStatus};
@@ -36,6 +37,22 @@ pub enum Request {
         before: Option<(Timestamp, JobId)>,
         /// How many.
         limit: u32,
+    },
+    /// A page of jobs of all states, the latest change first, with the place where the next page begins as the last result.
+    Jobs {
+        /// Which.
+        filter: Filter,
+        /// Where the page before ended.
+        before: Option<(Timestamp, JobId)>,
+        /// How many.
+        limit: u32,
+    },
+    /// What is going on, in one object.
+    Summary,
+    /// What was spent, by day, inbox and model.
+    Spend {
+        /// In how many days, today being one of them.
+        days: u32,
     },
     /// One job, with its history as the second result.
     Job {
@@ -74,7 +91,7 @@ pub enum Way {
 }
 
 /// Answers one request with a line for each result.
-pub(super) async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Vec<Value>, String> {
+pub(crate) async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Vec<Value>, String> {
     match request {
         Request::Status { ended } => {
             let mut lines = open_lines(shared);
@@ -101,6 +118,13 @@ pub(super) async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Vec
             values.push(serde_json::to_value(next).map_err(|error| error.to_string())?);
             Ok(values)
         }
+        Request::Jobs {
+            filter,
+            before,
+            limit,
+        } => lists::jobs(shared, &filter, before.as_ref(), limit).await,
+        Request::Summary => Ok(vec![lists::summary(shared).await?]),
+        Request::Spend { days } => lists::spend(shared, days).await,
         Request::Job { job } => match find(shared, &job).await? {
             Found::Waiting(line) => values(&[*line]),
             Found::Job(job) => {
@@ -136,7 +160,7 @@ pub(super) async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Vec
     }
 }
 
-fn inbox_line(handle: &InboxHandle) -> InboxLine {
+pub(crate) fn inbox_line(handle: &InboxHandle) -> InboxLine {
     InboxLine {
         inbox: handle.name.clone(),
         path: handle.places.inbox.to_string_lossy().into_owned(),
@@ -147,7 +171,7 @@ fn inbox_line(handle: &InboxHandle) -> InboxLine {
     }
 }
 
-fn values<T: Serialize>(lines: &[T]) -> Result<Vec<Value>, String> {
+pub(super) fn values<T: Serialize>(lines: &[T]) -> Result<Vec<Value>, String> {
     lines
         .iter()
         .map(|line| serde_json::to_value(line).map_err(|error| error.to_string()))
@@ -212,16 +236,7 @@ fn waiting_lines(shared: &Shared) -> Vec<Line> {
                 .waiting
                 .values()
                 .flat_map(|held| held.iter())
-                .map(|held| {
-                    let waiting = &held.waiting;
-                    let reason = match &view.frozen {
-                        Some(frozen) => {
-                            format!("{}; the inbox is frozen: {frozen}", waiting.reason)
-                        }
-                        None => waiting.reason.to_string(),
-                    };
-                    Line::waiting(&held.id, &name, &waiting.input, reason, held.since)
-                })
+                .map(|held| lists::waiting_line(&name, view.frozen.as_deref(), held))
                 .collect();
             lines
         })

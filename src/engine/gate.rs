@@ -100,6 +100,14 @@ impl Gates {
             .map(|bar| &bar.why)
     }
 
+    /// The lanes that cannot pass now for a reason of their own.
+    pub fn closed_lanes(&self, now: Instant) -> impl Iterator<Item = (&str, &Closed)> {
+        self.lanes
+            .iter()
+            .filter(move |(_, bar)| bar.until > now)
+            .map(|(lane, bar)| (lane.as_str(), &bar.why))
+    }
+
     /// Whether the key is what stands in the way of everything, also between two tries with it.
     pub fn want_a_key(&self) -> bool {
         let why = self.all.as_ref().map(|bar| &bar.why);

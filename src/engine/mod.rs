@@ -300,6 +300,7 @@ impl Engine {
             }
             Err(error) => {
                 tracing::debug!(%error, "the organization's limits are not known");
+                self.ledger.metrics().call_failed("organization", &error);
                 if let crate::runway::CallError::BadKey { message, .. } = &error {
                     self.close_for_key(message);
                 }

@@ -165,7 +165,12 @@ async fn ask(engine: &Arc<Engine>, id: &JobId, memory: &mut Memory) -> Option<In
     let (Ok(task_id), Some(plan)) = (task.id.parse::<TaskId>(), job.plan.as_ref()) else {
         return later;
     };
-    match client.task(&plan.poll, &task_id).await {
+    engine.ledger.metrics().polled();
+    let answer = client.task(&plan.poll, &task_id).await;
+    if let Err(error) = &answer {
+        engine.ledger.metrics().call_failed("poll", error);
+    }
+    match answer {
         Ok(answer) => {
             if memory.errors > 0 {
                 engine.clear_trouble(id);
@@ -178,7 +183,10 @@ async fn ask(engine: &Arc<Engine>, id: &JobId, memory: &mut Memory) -> Option<In
                         memory.cancel_sent = true;
                         later
                     }
-                    Err(error) => trouble(engine, &job, &error, interval, memory),
+                    Err(error) => {
+                        engine.ledger.metrics().call_failed("cancel", &error);
+                        trouble(engine, &job, &error, interval, memory)
+                    }
                 };
             }
             act(engine, &job, task, answer, memory)

@@ -65,6 +65,8 @@ pub struct InboxView {
     pub frozen: Option<String>,
     /// Whether the first scan is over.
     pub ready: bool,
+    /// How long the last look at the whole inbox took.
+    pub scan: Option<Duration>,
     /// When the thread last gave a sign of life.
     pub beat: Instant,
 }
@@ -77,6 +79,7 @@ impl InboxView {
             unusable: Vec::new(),
             frozen: None,
             ready: false,
+            scan: None,
             beat: now,
         }
     }
@@ -125,6 +128,11 @@ impl InboxHandle {
     /// What it last knew.
     pub fn view(&self) -> InboxView {
         self.peek().clone()
+    }
+
+    /// Whether the first scan is over.
+    pub fn has_looked(&self) -> bool {
+        self.peek().ready
     }
 
     /// Why nothing can be done with its folder now, if nothing can.

@@ -205,6 +205,8 @@ impl Worker {
                 self.held
                     .retain(|folder, _| folder.is_root() || tree.contains(folder));
                 self.news = true;
+                let took = now.elapsed();
+                self.update_view(|view| view.scan = Some(took));
                 next_scan = Instant::now()
                     .checked_add(self.interval(now.elapsed()))
                     .unwrap_or(now);

@@ -23,6 +23,7 @@ use std::path::PathBuf;
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::job::{Event, Job, JobId};
 use crate::notify::{Notice, Target};
@@ -52,6 +53,47 @@ pub struct Upload {
     pub uri: String,
     /// When Runway forgets it.
     pub expires_at: Timestamp,
+}
+
+/// Which jobs are meant.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filter {
+    /// Those in one of these states, by the contract's words; empty for any.
+    pub states: Vec<String>,
+    /// Those of this inbox.
+    pub inbox: Option<String>,
+    /// Those that may hold this text anywhere, whatever its case. What the journal finds is looked at again by whoever asks.
+    pub text: Option<String>,
+}
+
+/// How many ended jobs of an inbox are in a state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Count {
+    /// The contract's word.
+    pub state: String,
+    /// The inbox's name.
+    pub inbox: String,
+    /// How many.
+    pub jobs: u64,
+}
+
+/// What the tasks of one day, inbox and model cost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Spent {
+    /// The day in UTC, as `2026-11-27`.
+    pub day: String,
+    /// The inbox's name.
+    pub inbox: String,
+    /// The model, where the endpoint has models.
+    pub model: Option<String>,
+    /// How many tasks, also those in doubt that count as spent.
+    pub tasks: u64,
+    /// Credits that Runway charged, of the tasks that told it.
+    pub charged: f64,
+    /// Credits that the others are expected to cost, of those whose price is known.
+    pub estimated: f64,
+    /// Tasks of which neither is known: they cost something, and nobody knows how much.
+    pub unknown: u64,
 }
 
 /// Why the journal could not do what it was asked.
@@ -130,6 +172,20 @@ pub trait Journal: Send + Sync {
         before: Option<&'a (Timestamp, JobId)>,
         limit: u32,
     ) -> Answer<'a, Vec<Job>>;
+
+    /// The same for some of the jobs.
+    fn ended_jobs_of<'a>(
+        &'a self,
+        filter: &'a Filter,
+        before: Option<&'a (Timestamp, JobId)>,
+        limit: u32,
+    ) -> Answer<'a, Vec<Job>>;
+
+    /// How many jobs have ended, by state and inbox. Reads all of them: not for every look.
+    fn ended_counts(&self) -> Answer<'_, Vec<Count>>;
+
+    /// What was spent since then, by day, inbox and model, the earliest day first.
+    fn spent_since(&self, since: Timestamp) -> Answer<'_, Vec<Spent>>;
 
     /// The ended jobs of an inbox that a person asked to run again and whose files were not taken yet.
     fn jobs_to_retry<'a>(&'a self, inbox: &'a str) -> Answer<'a, Vec<Job>>;

@@ -12,7 +12,7 @@ use sqlx::sqlite::{
 use sqlx::{Connection, Row, Sqlite, Transaction};
 use tokio::sync::Mutex;
 
-use super::{Answer, Entry, Journal, JournalError, Upload};
+use super::{Answer, Count, Entry, Filter, Journal, JournalError, Spent, Upload};
 use crate::failpoint;
 use crate::job::{Charge, Event, Job, JobId};
 use crate::notify::{Notice, Target};
@@ -355,6 +355,29 @@ fn changes_charge(event: &Event) -> bool {
     }
 }
 
+/// The pattern of `LIKE` for a text anywhere in the JSON of a job.
+fn like(text: &str) -> String {
+    let json = serde_json::Value::from(text).to_string();
+    // Without the quotes around it.
+    let inner = json
+        .get(1..json.len().saturating_sub(1))
+        .unwrap_or_default();
+    let mut pattern = String::from("%");
+    for c in inner.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}
+
+/// What was counted is never below zero.
+fn unsigned(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or_default()
+}
+
 /// SQLite's integers are signed; a job never sees 2^63 events.
 fn sequence(seq: u64) -> i64 {
     i64::try_from(seq).unwrap_or(i64::MAX)
@@ -522,6 +545,85 @@ impl Journal for SqliteJournal {
             .bind(id)
             .bind(limit);
             self.read_jobs(query).await
+        })
+    }
+
+    fn ended_jobs_of<'a>(
+        &'a self,
+        filter: &'a Filter,
+        before: Option<&'a (Timestamp, JobId)>,
+        limit: u32,
+    ) -> Answer<'a, Vec<Job>> {
+        Box::pin(async move {
+            let (time, id) = match before {
+                Some((time, id)) => (time.as_microsecond(), id.as_str()),
+                None => (i64::MAX, ""),
+            };
+            // States are words of our own, without commas. The unary plus keeps SQLite on the index that has the order.
+            let states = match filter.states.as_slice() {
+                [] => String::new(),
+                states => format!(",{},", states.join(",")),
+            };
+            sqlx::query(
+                "SELECT body FROM jobs WHERE open = 0 AND (updated_at < ?1 OR (updated_at = ?1 AND id > ?2)) \
+                 AND (?3 = '' OR instr(?3, ',' || +state || ',') > 0) AND (?4 IS NULL OR +inbox = ?4) \
+                 AND (?5 IS NULL OR body LIKE ?5 ESCAPE '\\') \
+                 ORDER BY updated_at DESC, id LIMIT ?6",
+            )
+            .bind(time)
+            .bind(id)
+            .bind(states)
+            .bind(filter.inbox.as_deref())
+            .bind(filter.text.as_deref().map(like))
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(self.store())?
+            .iter()
+            .map(|row| self.read_job(row.get(0)))
+            .collect()
+        })
+    }
+
+    fn ended_counts(&self) -> Answer<'_, Vec<Count>> {
+        Box::pin(async move {
+            let rows = sqlx::query(
+                "SELECT state, inbox, count(*) FROM jobs WHERE open = 0 GROUP BY state, inbox",
+            )
+            .fetch_all(&self.readers)
+            .await
+            .map_err(self.store())?;
+            let count = |row: &sqlx::sqlite::SqliteRow| Count {
+                state: row.get(0),
+                inbox: row.get(1),
+                jobs: unsigned(row.get(2)),
+            };
+            Ok(rows.iter().map(count).collect())
+        })
+    }
+
+    fn spent_since(&self, since: Timestamp) -> Answer<'_, Vec<Spent>> {
+        Box::pin(async move {
+            let rows = sqlx::query(
+                "SELECT strftime('%Y-%m-%d', accepted_at / 1000000, 'unixepoch') AS day, inbox, model, count(*), \
+                 total(charged), total(CASE WHEN charged IS NULL THEN estimated END), \
+                 sum(charged IS NULL AND estimated IS NULL) \
+                 FROM tasks WHERE accepted_at >= ?1 GROUP BY day, inbox, model ORDER BY day, inbox, model",
+            )
+            .bind(since.as_microsecond())
+            .fetch_all(&self.readers)
+            .await
+            .map_err(self.store())?;
+            let spent = |row: &sqlx::sqlite::SqliteRow| Spent {
+                day: row.get(0),
+                inbox: row.get(1),
+                model: row.get(2),
+                tasks: unsigned(row.get(3)),
+                charged: row.get(4),
+                estimated: row.get(5),
+                unknown: unsigned(row.get(6)),
+            };
+            Ok(rows.iter().map(spent).collect())
         })
     }
 
@@ -789,7 +891,7 @@ impl Journal for SqliteJournal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{samples, transition};
+    use crate::job::{RelPath, samples, transition};
 
     fn job() -> Job {
         let at = Timestamp::from_second(1_790_000_000).unwrap();
@@ -845,6 +947,93 @@ mod tests {
             journal.history(&first.id).await.unwrap(),
             events.map(|event| (first.created_at, event)).to_vec()
         );
+    }
+
+    #[tokio::test]
+    async fn ended_jobs_are_found_by_state_inbox_and_text_and_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = SqliteJournal::open(dir.path()).await.unwrap();
+        let mut first = job();
+        first.input = RelPath::new(Path::new("100%_sure.yaml")).unwrap();
+        let mut second = job();
+        second.inbox = "other".to_owned();
+        for job in [&first, &second] {
+            journal.commit(&[entry(None, job)]).await.unwrap();
+            let mut last = job.clone();
+            for event in [
+                Event::Moved { files: vec![] },
+                Event::Closed { files: vec![] },
+            ] {
+                last = transition(&last, event.clone(), job.created_at).unwrap();
+                journal.commit(&[entry(Some(event), &last)]).await.unwrap();
+            }
+        }
+        let found = async |states: &[&str], inbox: Option<&str>, text: Option<&str>| {
+            let filter = Filter {
+                states: states.iter().map(|state| (*state).to_owned()).collect(),
+                inbox: inbox.map(str::to_owned),
+                text: text.map(str::to_owned),
+            };
+            let jobs = journal.ended_jobs_of(&filter, None, 10).await.unwrap();
+            jobs.into_iter().map(|job| job.id).collect::<Vec<_>>()
+        };
+        assert_eq!(found(&[], None, None).await.len(), 2);
+        assert_eq!(found(&["failed", "done"], None, None).await.len(), 2);
+        assert!(found(&["done"], None, None).await.is_empty());
+        assert_eq!(found(&[], Some("other"), None).await, [second.id.clone()]);
+        // What means something to `LIKE` means itself.
+        assert_eq!(found(&[], None, Some("100%_SURE")).await, [first.id]);
+        assert!(found(&[], None, Some("1%sure")).await.is_empty());
+        let mut counts = journal.ended_counts().await.unwrap();
+        counts.sort_by(|a, b| a.inbox.cmp(&b.inbox));
+        let counts: Vec<_> = counts
+            .iter()
+            .map(|count| (count.state.as_str(), count.inbox.as_str(), count.jobs))
+            .collect();
+        assert_eq!(counts, [("failed", "other", 1), ("failed", "studio", 1)]);
+    }
+
+    #[tokio::test]
+    async fn what_was_spent_is_told_by_day_and_an_unknown_price_is_not_zero() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = SqliteJournal::open(dir.path()).await.unwrap();
+        let owner = job();
+        journal.commit(&[entry(None, &owner)]).await.unwrap();
+        let mut raw = journal.connection(None).await.unwrap();
+        for (task, day, estimated, charged) in [
+            ("a", 0, Some(5.0), Some(7.0)),
+            ("b", 0, Some(5.0), None),
+            ("c", 0, None, None),
+            ("d", 1, None, Some(2.0)),
+        ] {
+            let charge = Charge {
+                task: task.to_owned(),
+                at: Timestamp::from_second(86_400 * (100 + day) + 10).unwrap(),
+                estimated,
+                charged,
+            };
+            journal
+                .write_charge(&mut raw, &owner, &charge)
+                .await
+                .unwrap();
+        }
+        let spent = journal.spent_since(Timestamp::UNIX_EPOCH).await.unwrap();
+        assert_eq!(spent.len(), 2, "{spent:?}");
+        let Spent {
+            day,
+            tasks,
+            charged,
+            estimated,
+            unknown,
+            ..
+        } = &spent[0];
+        assert_eq!(
+            (day.as_str(), *tasks, *charged, *estimated, *unknown),
+            ("1970-04-11", 3, 7.0, 5.0, 1)
+        );
+        assert_eq!(spent[1].charged, 2.0);
+        let later = Timestamp::from_second(86_400 * 101).unwrap();
+        assert_eq!(journal.spent_since(later).await.unwrap(), spent[1..]);
     }
 
     #[tokio::test]

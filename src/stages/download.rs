@@ -144,6 +144,10 @@ async fn fetch(
             fetched = place.during(SENDING_HANGS_AFTER, fetching) => fetched,
             () = engine.stop.cancelled() => return Err(StageError::LeftOff),
         };
+        match &fetched {
+            Ok(done) => engine.ledger.metrics().downloaded(done.bytes),
+            Err(error) => engine.ledger.metrics().download_failed(error),
+        }
         let (why, retry_after) = match fetched {
             Ok(done) => {
                 let (part, read, bytes) = (part.into_std().await, path.clone(), done.bytes);

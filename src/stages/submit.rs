@@ -77,6 +77,7 @@ pub async fn run(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError>
     // From here on the daemon does not stop by itself before the outcome is known and written down; if it is killed, the
     // job is in doubt.
     let outcome = client.submit(&plan.path, &ready.body).await;
+    engine.ledger.metrics().submitted(&outcome);
     drop(ready.body);
     let lane = Engine::lane(job);
     if let Submission::Refused(Refusal {

@@ -351,6 +351,10 @@ async fn upload(
         sent = place.during(SENDING_HANGS_AFTER, sending) => sent,
         () = engine.stop.cancelled() => return Err(StageError::LeftOff.into()),
     };
+    match &sent {
+        Ok(_) => engine.ledger.metrics().uploaded(bytes),
+        Err(error) => engine.ledger.metrics().upload_failed(error),
+    }
     let uri = sent.map_err(|error| not_uploaded(&name, error))?;
     // Changed in place with the same length, it is not what its digest says, and others would get it for theirs.
     let after = place

@@ -3,7 +3,7 @@
 
 mod picture;
 
-pub use picture::picture;
+pub use picture::{picture, small_picture};
 
 use std::fmt::Write as _;
 

@@ -15,8 +15,16 @@ const MEMORY: u64 = 192 * 1024 * 1024;
 /// A small picture of an image as a data URI, a few kilobytes long.
 ///
 /// # Errors
-/// The file is no image that can be read, or is too large.
+/// As [`small_picture`].
 pub fn picture(file: File) -> io::Result<String> {
+    small_picture(file).map(|bytes| crate::runway::data_uri("image/jpeg", &bytes))
+}
+
+/// A small picture of an image, as a JPEG of a few kilobytes.
+///
+/// # Errors
+/// The file is no image that can be read, or is too large.
+pub fn small_picture(file: File) -> io::Result<Vec<u8>> {
     let mut reader = ImageReader::new(BufReader::new(file)).with_guessed_format()?;
     let mut limits = Limits::default();
     limits.max_image_width = Some(LARGEST);
@@ -32,7 +40,7 @@ pub fn picture(file: File) -> io::Result<String> {
     small
         .write_to(&mut Cursor::new(&mut bytes), ImageFormat::Jpeg)
         .map_err(io::Error::other)?;
-    Ok(crate::runway::data_uri("image/jpeg", &bytes))
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -21,4 +21,5 @@ mod service;
 mod sidecars;
 mod spending;
 mod status_file;
+mod web;
 mod writers;

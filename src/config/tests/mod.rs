@@ -145,7 +145,10 @@ web:
             },
             max_input_size: 200_000_000,
         },
-        web: Some("127.0.0.1:7878".parse().unwrap()),
+        web: Web {
+            listen: Some("127.0.0.1:7878".parse().unwrap()),
+            ..Web::default()
+        },
     };
     assert_eq!(config, expected);
 }
@@ -159,7 +162,7 @@ fn an_inbox_alone_is_a_configuration() {
         "https://api.dev.runwayml.com/"
     );
     assert_eq!(config.limits, Limits::default());
-    assert_eq!(config.web, None);
+    assert_eq!(config.web, Web::default());
     assert_eq!(config.state_dir, Path::new("/etc/taxiway/.taxiway"));
     assert_eq!(config.inboxes[0].name, "inbox");
 }
@@ -209,7 +212,7 @@ fn every_value_can_be_something_else() {
             max_input_size: 64 << 20
         }
     );
-    assert_eq!(config.web, None);
+    assert_eq!(config.web, Web::default());
 }
 
 #[test]
@@ -359,6 +362,10 @@ fn values_that_make_no_sense_are_refused() {
         ("limits: { max_input_size: 0 }", 27, "nothing through"),
         ("limits: { credits_per_day: none }", 28, "number of credits"),
         ("web: { listen: 7878 }", 16, "address"),
+        ("web: { listen: '0.0.0.0:7878' }", 16, "token_file"),
+        ("web: { listen: '[::]:7878' }", 16, "token_file"),
+        ("web: { listen: '192.168.1.5:7878' }", 16, "token_file"),
+        ("web: { hosts: ['a.example:80'] }", 16, "hosts"),
         ("web: { listen: 'localhost:7878' }", 16, "127.0.0.1:7878"),
         ("web: 127.0.0.1:7878", 6, "must be a mapping"),
     ] {
@@ -529,6 +536,7 @@ fn the_example_shows_every_key_and_its_true_default() {
         assert!(uncommented.contains(&format!("{key}:")), "{key} is shown");
     }
     // These are examples and have no default.
+    full.web = Web::default();
     full.runway.api_key_file = None;
     full.runway.catalogue = None;
     full.inboxes[0].name = "inbox".to_owned();

@@ -1,0 +1,577 @@
+//! `/metrics`: what the daemon counts, in the text format of Prometheus. Pure: text of a [`Snapshot`].
+
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write as _};
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse as _, Response};
+use jiff::Timestamp;
+
+use super::{App, trouble};
+use crate::daemon::{Shared, Standing, standing};
+use crate::engine::Closed;
+use crate::job::State as JobState;
+use crate::metrics::{Figures, Histogram, QUEUE_BOUNDS, TASK_BOUNDS};
+
+/// What is told.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Snapshot {
+    version: &'static str,
+    figures: Figures,
+    standing: Standing,
+    inboxes: Vec<Root>,
+    /// `key`, `credits` or `trouble`.
+    stopped: Option<&'static str>,
+    balance: Option<f64>,
+    limit: Option<f64>,
+}
+
+/// An inbox.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Root {
+    name: String,
+    backend: String,
+    scan_seconds: Option<f64>,
+    is_frozen: bool,
+    has_looked: bool,
+    problems: usize,
+    /// Age of what waits longest in it or in the queue, in seconds; 0 where nothing waits.
+    oldest: f64,
+}
+
+/// Why all submitting may stand still.
+const STOPS: [&str; 4] = ["credits", "key", "quota", "trouble"];
+
+/// Answers whoever collects.
+pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let _turn = app.long_questions.acquire().await;
+    match standing(&app.shared).await {
+        Ok(standing) => {
+            let kind = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+            (kind, text(&snapshot(&app.shared, standing))).into_response()
+        }
+        Err(error) => trouble(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+    }
+}
+
+fn snapshot(shared: &Shared, standing: Standing) -> Snapshot {
+    let engine = &shared.engine;
+    let now = Timestamp::now();
+    let mut oldest: BTreeMap<String, Timestamp> = BTreeMap::new();
+    let mut waits = |inbox: &str, since: Timestamp| {
+        let known = oldest.entry(inbox.to_owned()).or_insert(since);
+        *known = since.min(*known);
+    };
+    for job in engine.ledger.jobs() {
+        if matches!(job.state, JobState::Taking { .. } | JobState::Queued { .. }) {
+            waits(&job.inbox, job.created_at);
+        }
+    }
+    let handles = shared.inboxes();
+    for handle in handles.iter() {
+        for held in handle.view().waiting.values().flat_map(|held| held.iter()) {
+            waits(&handle.name, held.since);
+        }
+    }
+    let inboxes = handles
+        .iter()
+        .map(|handle| {
+            let view = handle.view();
+            Root {
+                name: handle.name.clone(),
+                backend: view.backend,
+                scan_seconds: view.scan.map(|scan| scan.as_secs_f64()),
+                is_frozen: view.frozen.is_some() || handle.is_stalled(),
+                has_looked: view.ready,
+                problems: view.unusable.len(),
+                oldest: oldest.get(&handle.name).map_or(0.0, |since| {
+                    now.duration_since(*since).as_secs_f64().max(0.0)
+                }),
+            }
+        })
+        .collect();
+    let stopped = engine
+        .gates()
+        .all_closed(Instant::now())
+        .map(|closed| match closed {
+            Closed::Key(_) => "key",
+            Closed::Credits(_) => "credits",
+            Closed::Trouble(_) => "trouble",
+            Closed::Quota(_) => "quota",
+        });
+    Snapshot {
+        version: env!("CARGO_PKG_VERSION"),
+        figures: engine.ledger.metrics().figures(),
+        standing,
+        inboxes,
+        stopped,
+        balance: engine
+            .organization_at()
+            .map(|(_, organization)| organization.credit_balance),
+        limit: engine.settings().limits.per_day,
+    }
+}
+
+/// The text of a family of series, of which the name is said once.
+struct Family<'a> {
+    text: &'a mut String,
+    name: &'static str,
+}
+
+impl<'a> Family<'a> {
+    fn new(text: &'a mut String, name: &'static str, kind: &str, help: &str) -> Family<'a> {
+        put(
+            text,
+            format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"),
+        );
+        Family { text, name }
+    }
+
+    fn add(&mut self, labels: &[(&str, &str)], value: impl Display) {
+        self.part("", labels, value);
+    }
+
+    fn part(&mut self, suffix: &str, labels: &[(&str, &str)], value: impl Display) {
+        put(self.text, format_args!("{}{suffix}", self.name));
+        if !labels.is_empty() {
+            let pairs: Vec<String> = labels
+                .iter()
+                .map(|(name, value)| format!("{name}=\"{}\"", escaped(value)))
+                .collect();
+            put(self.text, format_args!("{{{}}}", pairs.join(",")));
+        }
+        put(self.text, format_args!(" {value}\n"));
+    }
+
+    fn histograms(&mut self, all: &BTreeMap<String, Histogram>, bounds: &[f64; 8]) {
+        for (model, histogram) in all {
+            let mut sum = 0_u64;
+            let bounds = bounds.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
+            for (count, bound) in histogram.counts.iter().zip(bounds) {
+                sum = sum.saturating_add(*count);
+                self.part("_bucket", &[("model", model), ("le", &bound)], sum);
+            }
+            self.part("_sum", &[("model", model)], histogram.sum);
+            self.part("_count", &[("model", model)], sum);
+        }
+    }
+}
+
+/// Writing to a text cannot fail.
+fn put(text: &mut String, what: std::fmt::Arguments<'_>) {
+    if text.write_fmt(what).is_err() {
+        tracing::debug!("a figure could not be written");
+    }
+}
+
+/// A label's value: the format escapes backslash, quote and line end, and nothing else.
+fn escaped(value: &str) -> String {
+    value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}
+
+fn text(snapshot: &Snapshot) -> String {
+    let mut text = String::new();
+    let figures = &snapshot.figures;
+    Family::new(
+        &mut text,
+        "taxiway_build_info",
+        "gauge",
+        "The version that runs.",
+    )
+    .add(&[("version", snapshot.version)], 1);
+
+    let mut jobs = Family::new(
+        &mut text,
+        "taxiway_jobs",
+        "gauge",
+        "Jobs by inbox and state, ended ones too; from the journal, so that a restart changes nothing.",
+    );
+    for (inbox, states) in &snapshot.standing {
+        for (state, count) in states {
+            jobs.add(&[("inbox", inbox), ("state", state)], count);
+        }
+    }
+    let mut doubts = Family::new(
+        &mut text,
+        "taxiway_in_doubt",
+        "gauge",
+        "Jobs whose request may or may not have started a task: somebody has to settle them.",
+    );
+    for (inbox, states) in &snapshot.standing {
+        doubts.add(
+            &[("inbox", inbox)],
+            states.get("in_doubt").copied().unwrap_or_default(),
+        );
+    }
+    let mut of_roots = |name, help, value: &dyn Fn(&Root) -> Option<String>| {
+        let mut family = Family::new(&mut text, name, "gauge", help);
+        for root in &snapshot.inboxes {
+            if let Some(value) = value(root) {
+                family.add(&[("inbox", &root.name)], value);
+            }
+        }
+    };
+    let flag = |is: bool| Some(u8::from(is).to_string());
+    of_roots(
+        "taxiway_oldest_waiting_seconds",
+        "Age of what waits longest in an inbox or in its queue.",
+        &|root| Some(root.oldest.to_string()),
+    );
+    of_roots(
+        "taxiway_frozen",
+        "1 while an inbox cannot be used.",
+        &|root| flag(root.is_frozen),
+    );
+    of_roots(
+        "taxiway_inbox_ready",
+        "1 once an inbox has had its first look.",
+        &|root| flag(root.has_looked),
+    );
+    of_roots(
+        "taxiway_folder_problems",
+        "What cannot be done in the folders of an inbox.",
+        &|root| Some(root.problems.to_string()),
+    );
+    of_roots(
+        "taxiway_scan_seconds",
+        "How long the last look at the whole of an inbox took.",
+        &|root| root.scan_seconds.map(|seconds| seconds.to_string()),
+    );
+    let mut watched = Family::new(
+        &mut text,
+        "taxiway_watch_info",
+        "gauge",
+        "How changes in an inbox are noticed.",
+    );
+    for root in &snapshot.inboxes {
+        watched.add(&[("inbox", &root.name), ("backend", &root.backend)], 1);
+    }
+
+    let mut stopped = Family::new(
+        &mut text,
+        "taxiway_submitting_stopped",
+        "gauge",
+        "1 while nothing is submitted for this reason.",
+    );
+    for reason in STOPS {
+        stopped.add(
+            &[("reason", reason)],
+            u8::from(snapshot.stopped == Some(reason)),
+        );
+    }
+    let mut balance = Family::new(
+        &mut text,
+        "taxiway_balance_credits",
+        "gauge",
+        "Credits of the organization as Runway last told them; absent until then.",
+    );
+    if let Some(credits) = snapshot.balance {
+        balance.add(&[], credits);
+    }
+    let mut limit = Family::new(
+        &mut text,
+        "taxiway_credits_per_day_limit",
+        "gauge",
+        "limits.credits_per_day; absent where there is none.",
+    );
+    if let Some(credits) = snapshot.limit {
+        limit.add(&[], credits);
+    }
+
+    let mut ended = Family::new(
+        &mut text,
+        "taxiway_jobs_ended_total",
+        "counter",
+        "Jobs that ended since the start.",
+    );
+    for ((inbox, state), count) in &figures.ended {
+        ended.add(&[("inbox", inbox), ("state", state)], count);
+    }
+    let mut of_inboxes = |name, help, all: &BTreeMap<String, f64>| {
+        let mut family = Family::new(&mut text, name, "counter", help);
+        for (inbox, value) in all {
+            family.add(&[("inbox", inbox)], value);
+        }
+    };
+    of_inboxes(
+        "taxiway_credits_estimated_total",
+        "Credits that tasks were expected to cost when they started, since the start.",
+        &figures.estimated,
+    );
+    of_inboxes(
+        "taxiway_credits_charged_total",
+        "Credits that Runway charged, since the start.",
+        &figures.charged,
+    );
+    let mut unknown = Family::new(
+        &mut text,
+        "taxiway_tasks_of_unknown_price_total",
+        "counter",
+        "Tasks that started at a price nobody knows, since the start.",
+    );
+    for (inbox, tasks) in &figures.unknown {
+        unknown.add(&[("inbox", inbox)], tasks);
+    }
+    for (name, help, value) in [
+        (
+            "taxiway_polls_total",
+            "Questions about tasks, since the start.",
+            figures.polls,
+        ),
+        (
+            "taxiway_uploaded_bytes_total",
+            "Bytes of uploads that got through, since the start.",
+            figures.uploaded,
+        ),
+        (
+            "taxiway_downloaded_bytes_total",
+            "Bytes of outputs that were fetched, since the start.",
+            figures.downloaded,
+        ),
+    ] {
+        Family::new(&mut text, name, "counter", help).add(&[], value);
+    }
+    let mut errors = Family::new(
+        &mut text,
+        "taxiway_api_errors_total",
+        "counter",
+        "What went wrong with Runway, by what was asked and how, since the start.",
+    );
+    for ((call, kind), count) in &figures.errors {
+        errors.add(&[("call", call), ("kind", kind)], count);
+    }
+    Family::new(
+        &mut text,
+        "taxiway_queue_seconds",
+        "histogram",
+        "How long jobs stood in the queue before they went on.",
+    )
+    .histograms(&figures.queue, &QUEUE_BOUNDS);
+    Family::new(
+        &mut text,
+        "taxiway_task_seconds",
+        "histogram",
+        "From a task's acceptance to its success.",
+    )
+    .histograms(&figures.tasks, &TASK_BOUNDS);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use std::collections::{HashMap, HashSet};
+
+    use super::*;
+
+    /// One series: its name, its labels, its value.
+    type Series = (String, Vec<(String, String)>, f64);
+
+    /// Reads the format strictly: every family is described once and before its series, which stand together; names, labels
+    /// and values are what the format allows; no series comes twice.
+    fn parse(text: &str) -> (HashMap<String, String>, Vec<Series>) {
+        let is_name = |name: &str| {
+            !name.is_empty()
+                && !name.starts_with(|c: char| c.is_ascii_digit())
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        };
+        assert!(text.ends_with('\n'));
+        let (mut types, mut helped): (HashMap<String, String>, HashSet<String>) =
+            Default::default();
+        let (mut all, mut known): (Vec<Series>, HashSet<String>) = Default::default();
+        let mut current = String::new();
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("# HELP ") {
+                let (name, help) = rest.split_once(' ').unwrap();
+                assert!(is_name(name) && !help.is_empty(), "{line}");
+                assert!(helped.insert(name.to_owned()), "twice: {line}");
+                current = name.to_owned();
+                continue;
+            }
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = rest.split_once(' ').unwrap();
+                assert_eq!(name, current);
+                assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
+                assert!(types.insert(name.to_owned(), kind.to_owned()).is_none());
+                continue;
+            }
+            let (mut labels, end) = (Vec::new(), line.find(['{', ' ']).unwrap());
+            let name = &line[..end];
+            assert!(is_name(name), "{line}");
+            let kind = &types[&current];
+            let suffix = name
+                .strip_prefix(current.as_str())
+                .unwrap_or_else(|| panic!("{line} in {current}"));
+            match kind.as_str() {
+                "histogram" => assert!(["_bucket", "_sum", "_count"].contains(&suffix), "{line}"),
+                "counter" => assert!(suffix.is_empty() && name.ends_with("_total"), "{line}"),
+                _ => assert_eq!(suffix, "", "{line}"),
+            }
+            let mut rest = &line[end..];
+            if let Some(mut inner) = rest.strip_prefix('{') {
+                loop {
+                    let (label, after) = inner.split_once("=\"").unwrap();
+                    assert!(is_name(label), "{line}");
+                    let (mut value, mut at) = (String::new(), 0);
+                    loop {
+                        let c = after[at..].chars().next().unwrap();
+                        at += c.len_utf8();
+                        match c {
+                            '"' => break,
+                            '\\' => {
+                                let escaped = after[at..].chars().next().unwrap();
+                                at += 1;
+                                value.push(match escaped {
+                                    '\\' => '\\',
+                                    '"' => '"',
+                                    'n' => '\n',
+                                    other => panic!("\\{other} in {line}"),
+                                });
+                            }
+                            c => value.push(c),
+                        }
+                    }
+                    labels.push((label.to_owned(), value));
+                    inner = &after[at..];
+                    match inner.strip_prefix(',') {
+                        Some(more) => inner = more,
+                        None => break,
+                    }
+                }
+                rest = inner.strip_prefix('}').unwrap();
+            }
+            let value: f64 = rest.strip_prefix(' ').unwrap().parse().unwrap();
+            let mut names: Vec<&String> = labels.iter().map(|(name, _)| name).collect();
+            names.dedup();
+            assert_eq!(names.len(), labels.len(), "{line}");
+            let mut key = labels.clone();
+            key.sort();
+            assert!(known.insert(format!("{name} {key:?}")), "twice: {line}");
+            all.push((name.to_owned(), labels, value));
+        }
+        assert_eq!(types.len(), helped.len());
+        (types, all)
+    }
+
+    fn value(all: &[Series], name: &str, wanted: &[(&str, &str)]) -> f64 {
+        let found = all.iter().find(|(known, labels, _)| {
+            known == name
+                && wanted.iter().all(|(label, value)| {
+                    labels.contains(&((*label).to_owned(), (*value).to_owned()))
+                })
+        });
+        found.unwrap_or_else(|| panic!("{name} {wanted:?}")).2
+    }
+
+    #[test]
+    fn the_format_is_kept_whatever_inboxes_and_models_are_called() {
+        let odd = "a \"quoted\" \\ name\nof two lines, {x=\"1\"} ü";
+        let mut snapshot = Snapshot {
+            version: "0.1.0",
+            stopped: Some("key"),
+            balance: Some(12.5),
+            ..Snapshot::default()
+        };
+        for name in ["plain", odd] {
+            let states = BTreeMap::from([("done".to_owned(), 3), ("in_doubt".to_owned(), 1)]);
+            snapshot.standing.insert(name.to_owned(), states);
+            snapshot.inboxes.push(Root {
+                name: name.to_owned(),
+                backend: "events, since \"ext4\" has them".to_owned(),
+                oldest: 1.5,
+                scan_seconds: Some(0.001),
+                ..Root::default()
+            });
+            let histogram = Histogram {
+                counts: [1, 0, 2, 0, 0, 0, 0, 0, 1],
+                sum: 4000.25,
+            };
+            snapshot
+                .figures
+                .tasks
+                .insert(name.to_owned(), histogram.clone());
+            snapshot.figures.queue.insert(name.to_owned(), histogram);
+            snapshot.figures.charged.insert(name.to_owned(), 5.0);
+            snapshot.figures.ended.insert((name.to_owned(), "done"), 2);
+        }
+        snapshot.figures.errors.insert(("poll", "network"), 7);
+        let (_, all) = parse(&text(&snapshot));
+        assert_eq!(
+            value(&all, "taxiway_jobs", &[("inbox", odd), ("state", "done")]),
+            3.0
+        );
+        assert_eq!(value(&all, "taxiway_in_doubt", &[("inbox", odd)]), 1.0);
+        assert_eq!(
+            value(&all, "taxiway_submitting_stopped", &[("reason", "key")]),
+            1.0
+        );
+        assert_eq!(
+            value(&all, "taxiway_submitting_stopped", &[("reason", "credits")]),
+            0.0
+        );
+        assert_eq!(value(&all, "taxiway_balance_credits", &[]), 12.5);
+        // A histogram's buckets hold those before them, and the last holds all.
+        for (le, expected) in [
+            ("5", 1.0),
+            ("15", 1.0),
+            ("30", 3.0),
+            ("3600", 3.0),
+            ("+Inf", 4.0),
+        ] {
+            let bucket = value(
+                &all,
+                "taxiway_task_seconds_bucket",
+                &[("model", odd), ("le", le)],
+            );
+            assert_eq!(bucket, expected, "{le}");
+        }
+        assert_eq!(
+            value(&all, "taxiway_task_seconds_count", &[("model", odd)]),
+            4.0
+        );
+        // What is not known is not told as nothing.
+        let (_, none) = parse(&text(&Snapshot::default()));
+        assert!(
+            none.iter()
+                .all(|(name, _, _)| name != "taxiway_balance_credits")
+        );
+    }
+
+    #[test]
+    fn the_dashboard_and_the_alerts_ask_only_for_what_is_told() {
+        let (types, _) = parse(&text(&Snapshot::default()));
+        for (file, content) in [
+            (
+                "grafana-dashboard.json",
+                include_str!("../../config/grafana-dashboard.json"),
+            ),
+            ("alerts.yaml", include_str!("../../config/alerts.yaml")),
+        ] {
+            let mut asked = 0;
+            for word in content.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')) {
+                if !word.starts_with("taxiway_") {
+                    continue;
+                }
+                asked += 1;
+                let base = ["_bucket", "_sum", "_count"]
+                    .iter()
+                    .find_map(|suffix| word.strip_suffix(suffix))
+                    .filter(|base| types.get(*base).is_some_and(|kind| kind == "histogram"));
+                assert!(types.contains_key(base.unwrap_or(word)), "{word} in {file}");
+            }
+            assert!(asked > 5, "{file}");
+        }
+        let dashboard: serde_json::Value =
+            serde_json::from_str(include_str!("../../config/grafana-dashboard.json")).unwrap();
+        assert!(dashboard["panels"].as_array().unwrap().len() > 8);
+        crate::yaml::parse(include_str!("../../config/alerts.yaml")).unwrap();
+    }
+}
