@@ -8,6 +8,7 @@ mod init;
 mod output;
 mod run;
 mod simulate;
+mod spend;
 mod status;
 
 use std::net::SocketAddr;
@@ -115,6 +116,12 @@ enum Command {
     },
     /// Show the balance, the tier's limits and today's use, from the API
     Credits,
+    /// Show what was spent, by day, inbox and model
+    Spend {
+        /// In how many days, today being one of them
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=366))]
+        days: u32,
+    },
     /// Print the JSON Schema of sidecars, for editors
     Schema,
     /// Run a stand-in for Runway's API; its base URL is the first line printed
@@ -290,6 +297,10 @@ async fn perform(cli: Cli) -> Result<(), CommandError> {
         Command::Credits => {
             log(&global, "warn");
             credits::run(&global).await
+        }
+        Command::Spend { days } => {
+            log(&global, "warn");
+            spend::run(&global, days).await
         }
         Command::Schema => {
             let catalogue = match load(&global) {

@@ -369,16 +369,20 @@ pub(super) async fn summary(shared: &Shared) -> Result<Value, String> {
     }))
 }
 
-/// What was spent in the last days, today being one of them, by day, inbox and model.
-pub(super) async fn spend(shared: &Shared, days: u32) -> Result<Vec<Value>, String> {
+/// When the first of the last `days` began, today being one of them. Days are those of UTC, as the journal counts them.
+pub fn first_day(days: u32) -> Timestamp {
     let back = i64::from(days.clamp(1, DAYS_MAX)).saturating_sub(1);
-    // Days are those of UTC, as the journal counts them.
     let now = Timestamp::now().as_second();
     let first = now
         .div_euclid(86_400)
         .saturating_sub(back)
         .saturating_mul(86_400);
-    let since = Timestamp::from_second(first).unwrap_or(Timestamp::UNIX_EPOCH);
+    Timestamp::from_second(first).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// What was spent in the last days, today being one of them, by day, inbox and model.
+pub(super) async fn spend(shared: &Shared, days: u32) -> Result<Vec<Value>, String> {
+    let since = first_day(days);
     let spent = shared.engine.ledger.journal().spent_since(since).await;
     values(&spent.map_err(|error| error.to_string())?)
 }

@@ -9,6 +9,7 @@ mod systemd;
 
 pub use control::{ControlError, ask, socket_path};
 pub use key::{environment, find_key};
+pub use lists::first_day;
 pub(crate) use lists::{Standing, card, standing};
 pub use requests::{Request, Way};
 pub(crate) use requests::{answer, inbox_line};

@@ -114,3 +114,37 @@ fn jobs_of_unknown_price_go_one_at_a_time_and_at_most_one_goes_over_the_limit() 
     assert_eq!(studio.submissions().len(), 2);
     assert_eq!(10_000 - studio.seen().credit_balance, 20);
 }
+
+#[test]
+fn spend_tells_by_day_inbox_and_model_with_and_without_a_daemon() {
+    let mut studio = films().run();
+    assert!(studio.cli_ok(&["spend"]).contains("Nothing was spent"));
+    drop_pictures(&studio, "inbox", 2);
+    rests_with(&studio, 2, 0);
+    for stopped in [false, true] {
+        if stopped {
+            studio.stop();
+        }
+        let told = studio.cli_ok(&["spend"]);
+        assert!(told.contains("gen4_turbo"), "{told}");
+        assert!(
+            told.contains("50 credits (1 credit is $0.01) for 2 tasks in 30 days."),
+            "{told}"
+        );
+        assert!(
+            told.lines().all(|line| line.chars().count() <= 80),
+            "{told}"
+        );
+        let rows = studio.cli_ok(&["spend", "--days", "1", "--json"]);
+        let row: serde_json::Value = serde_json::from_str(rows.trim()).unwrap();
+        assert_eq!(
+            (&row["inbox"], &row["model"], &row["tasks"], &row["charged"]),
+            (
+                &"inbox".into(),
+                &"gen4_turbo".into(),
+                &2.into(),
+                &50.0.into()
+            )
+        );
+    }
+}
