@@ -95,7 +95,10 @@ fn try_out(folder: &Path, inbox: &str) -> Result<(), (Step, io::Error)> {
         }
         return Err((Step::Rename, error));
     }
-    remove(&second).map_err(|error| (Step::Remove, error))
+    // What fails once and not again is no matter of permissions, and nothing is to be left behind.
+    remove(&second)
+        .or_else(|_| remove(&second))
+        .map_err(|error| (Step::Remove, error))
 }
 
 fn remove(path: &Path) -> io::Result<()> {

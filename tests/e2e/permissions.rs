@@ -153,7 +153,7 @@ fn row_14_folders_that_cannot_be_used_are_named_at_start_with_what_cannot_be_don
     ];
     let (log, status, check) = (
         studio.log(),
-        studio.cli_ok(&["status"]),
+        unwrapped(&studio.cli_ok(&["status"])),
         check_as(&studio, NOBODY),
     );
     for words in &words {
