@@ -35,9 +35,12 @@ const JOBS_AT_ONCE: usize = 100;
 /// A sign of life, so that proxies keep the connection.
 const ALIVE: Duration = Duration::from_secs(10);
 
+/// What a browser is told: what changed, or nothing but that it has to ask for everything.
+type Word = Option<Arc<str>>;
+
 /// Who listens.
 pub(super) struct Events {
-    words: broadcast::Sender<Arc<str>>,
+    words: broadcast::Sender<Word>,
     room: Arc<Semaphore>,
 }
 
@@ -128,6 +131,8 @@ pub(super) async fn watch(shared: Arc<Shared>, events: Arc<Events>) {
             .collect();
         let around = surroundings(&shared);
         let Some((before, around_before)) = known.replace((now.clone(), around)) else {
+            // What changed between a browser's question and this first look is in no word: it asks once more.
+            tell(&events, None);
             continue;
         };
         let mut changed: Vec<&JobId> = now
@@ -152,9 +157,13 @@ pub(super) async fn watch(shared: Arc<Shared>, events: Arc<Events>) {
             }
         }
         let word = json!({ "number": number, "jobs": cards, "all": all }).to_string();
-        if events.words.send(word.into()).is_err() {
-            tracing::trace!("the last browser has gone");
-        }
+        tell(&events, Some(word.into()));
+    }
+}
+
+fn tell(events: &Events, word: Word) {
+    if events.words.send(word).is_err() {
+        tracing::trace!("the last browser has gone");
     }
 }
 
@@ -183,7 +192,7 @@ pub(super) async fn stream(State(app): State<Arc<App>>) -> Response {
 
 /// One browser's ear.
 struct Listener {
-    words: broadcast::Receiver<Arc<str>>,
+    words: broadcast::Receiver<Word>,
     greeted: bool,
     stop: tokio_util::sync::CancellationToken,
     _place: OwnedSemaphorePermit,
@@ -201,8 +210,8 @@ impl Listener {
             word = self.words.recv() => word,
         };
         match word {
-            Ok(word) => Some(Event::default().event("change").data(word)),
-            Err(RecvError::Lagged(_)) => Some(Event::default().event("all").data("{}")),
+            Ok(Some(word)) => Some(Event::default().event("change").data(word)),
+            Ok(None) | Err(RecvError::Lagged(_)) => Some(Event::default().event("all").data("{}")),
             Err(RecvError::Closed) => None,
         }
     }

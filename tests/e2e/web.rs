@@ -733,7 +733,9 @@ fn what_changes_is_told_as_it_happens() {
         }
         told.clone()
     };
-    assert!(until("event: all").contains("text/event-stream"));
+    // The second says that changes are watched for from now on.
+    let both = "event: all\ndata: {}\n\nevent: all";
+    assert!(until(both).contains("text/event-stream"));
     studio.drop_file("red.jpg", jpeg("red"));
     let told = until("\"state\":\"done\"");
     assert!(told.contains("event: change"), "{told}");
