@@ -10,8 +10,9 @@ use signal_hook_tokio::Signals;
 use super::{CommandError, Global, load};
 use crate::daemon::{Daemon, Notifier, find_key};
 
-/// How often the one-line status is renewed.
+/// How often the one-line status is renewed for a service manager, and how often things are looked at without one.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Runs the daemon until a signal ends it.
 pub async fn run(global: &Global, accept_folders: bool) -> Result<(), CommandError> {
@@ -25,7 +26,10 @@ pub async fn run(global: &Global, accept_folders: bool) -> Result<(), CommandErr
     let mut told_ready = false;
     let mut hanging = BTreeSet::new();
     let mut tick = tokio::time::interval(Duration::from_millis(20));
-    let mut status = tokio::time::interval(STATUS_EVERY);
+    let mut status = tokio::time::interval(match Notifier::has_listener() {
+        true => STATUS_EVERY,
+        false => LOOK_EVERY,
+    });
     let watchdog = Notifier::watchdog_interval();
     let mut alive = tokio::time::interval(watchdog.unwrap_or(Duration::from_secs(3600)));
     loop {

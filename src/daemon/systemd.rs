@@ -17,6 +17,11 @@ impl Notifier {
         }
     }
 
+    /// Whether there is a service manager that wants to know.
+    pub fn has_listener() -> bool {
+        std::env::var_os("NOTIFY_SOCKET").is_some()
+    }
+
     /// Every inbox is watched.
     pub fn ready(&self) {
         Self::send(&[NotifyState::Ready]);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -214,9 +214,17 @@ pub fn mounts_below(table: &str, root: &Path) -> Vec<(RelPath, Mount)> {
     found.into_iter().collect()
 }
 
+/// The kernel's table of mounts. It is looked at every few seconds and says no length beforehand, so a table of usual length
+/// is read at once.
+fn table() -> io::Result<Vec<u8>> {
+    let mut table = Vec::with_capacity(32 * 1024);
+    std::fs::File::open("/proc/self/mountinfo")?.read_to_end(&mut table)?;
+    Ok(table)
+}
+
 /// The same on this machine; nothing where the table cannot be read.
 pub fn below(root: &Path) -> Vec<(RelPath, Mount)> {
-    let table = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let table = table().unwrap_or_default();
     mounts_below(&String::from_utf8_lossy(&table), root)
 }
 
@@ -231,7 +239,7 @@ pub fn is_mounted(inbox: &Path, at: &RelPath) -> bool {
 
 /// The mount of a path on this machine; `None` where the table cannot be read.
 pub fn here(path: &Path) -> Option<Mount> {
-    match std::fs::read("/proc/self/mountinfo") {
+    match table() {
         Ok(table) => mount_of(&String::from_utf8_lossy(&table), path),
         Err(error) => {
             tracing::debug!(%error, path = ?path.as_os_str().as_bytes(), "the table of mounts cannot be read");

@@ -10,7 +10,7 @@ use super::Kind;
 use crate::engine::Engine;
 
 /// How often it is looked at.
-const EVERY: Duration = Duration::from_secs(2);
+const EVERY: Duration = Duration::from_secs(5);
 
 /// Looks until the engine stops. `inboxes` answers with the names of all inboxes, and `low` with the balance that counts as low.
 /// Each change is told once; a restart tells again what is still so.
