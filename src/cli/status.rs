@@ -79,7 +79,7 @@ fn inboxes_list(inboxes: &[InboxLine]) -> String {
             waiting => format!(" {waiting} waiting."),
         };
         let how = match &line.frozen {
-            Some(why) => format!("FROZEN: {why}."),
+            Some(why) => format!("frozen: {why}."),
             None => format!("watched by {}.", line.watched),
         };
         let about = format!("{}: {how}{waiting}", line.inbox);

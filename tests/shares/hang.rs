@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use taxiway::simulator::Action;
 
-use crate::harness::{PATIENCE, Studio, fault, jpeg, large_jpeg};
+use crate::harness::{PATIENCE, Studio, fault, jpeg, large_jpeg, unwrapped};
 use crate::share::is_possible;
 use crate::sshfs::{SFTP_SERVER, Sshfs};
 use crate::studio::with_share;
@@ -72,7 +72,7 @@ fn row_12_a_share_that_hangs_keeps_only_its_own_inbox_waiting() {
 
     studio.patience = 3 * PATIENCE;
     studio.wait_until("it says that the inbox does not answer", |studio| {
-        studio.cli_ok(&["status"]).contains("does not answer")
+        unwrapped(&studio.cli_ok(&["status"])).contains("does not answer")
     });
     studio.wait_until("the log says so, too", |studio| {
         studio.log().contains("does not answer")
@@ -91,7 +91,7 @@ fn row_12_a_share_that_hangs_keeps_only_its_own_inbox_waiting() {
     drop(hung);
     until_ended(&studio, "nas", 20 + MANY);
     studio.wait_until("it says nothing of it any more", |studio| {
-        !studio.cli_ok(&["status"]).contains("does not answer")
+        !unwrapped(&studio.cli_ok(&["status"])).contains("does not answer")
     });
     studio.wait_until("and the log that it answers", |studio| {
         studio.log().contains("answers again")
