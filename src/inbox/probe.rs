@@ -87,13 +87,18 @@ fn try_out(folder: &Path, inbox: &str) -> Result<(), (Step, io::Error)> {
         failpoint::hit("probe.rename")?;
         std::fs::rename(&first, &second)
     };
-    make().map_err(|error| (Step::Create, error))?;
-    if let Err(error) = rename() {
-        // What the rename could not do counts more than whether this can.
-        if let Err(error) = remove(&first) {
-            tracing::debug!(%error, "{} stays", first.display());
+    let tried = make()
+        .map_err(|error| (Step::Create, error))
+        .and_then(|()| rename().map_err(|error| (Step::Rename, error)));
+    if let Err(failed) = tried {
+        // What could not be done counts more than whether this can. On a full disk there is a file with nothing in it.
+        match remove(&first) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::debug!(%error, "{} stays", first.display());
+            }
+            _ => {}
         }
-        return Err((Step::Rename, error));
+        return Err(failed);
     }
     // What fails once and not again is no matter of permissions, and nothing is to be left behind.
     remove(&second)
