@@ -231,20 +231,23 @@ fn where_names_need_hard_links_a_job_survives_a_power_cut_anywhere() {
 /// says so, although there is nothing left to rename.
 #[test]
 fn what_a_killed_daemon_renamed_is_synced_by_the_next_one() {
-    // The folder, which of its syncs, and what relies on it. The outbox is synced for the part, the record and the output.
+    // The folder, the rename into it after which the daemon ends, and what relies on its being durable. The second rename is
+    // that of the record.
     for (folder, nth, event) in [
         ("working", 1, "moved"),
         ("outbox", 3, "delivered"),
-        ("originals", 1, "closed"),
+        ("originals", 4, "closed"),
     ] {
         let Some(mut studio) = traced(Studio::builder().image_defaults(), &[]) else {
             return;
         };
-        cut_at(&mut studio, "fsync", folder, nth);
+        let point = format!("files.rename.after#{nth}=kill");
+        studio.set_env("TAXIWAY_FAILPOINT", Some(&point));
         studio.start();
         studio.drop_file("red.jpg", jpeg("red"));
         let status = studio.wait_end(Duration::from_secs(20));
         assert_eq!(status.signal(), Some(9), "{folder}: {}", studio.report());
+        studio.set_env("TAXIWAY_FAILPOINT", None);
         follow(&mut studio, &[]);
         studio.start();
         studio.wait_done("red.jpg");
