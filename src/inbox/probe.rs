@@ -92,11 +92,14 @@ fn try_out(folder: &Path, inbox: &str) -> Result<(), (Step, io::Error)> {
         .and_then(|()| rename().map_err(|error| (Step::Rename, error)));
     if let Err(failed) = tried {
         // What could not be done counts more than whether this can. On a full disk there is a file with nothing in it.
-        match remove(&first) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::debug!(%error, "{} stays", first.display());
+        // An earlier probe that was cut short may have left the other.
+        for path in [&first, &second] {
+            match remove(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::debug!(%error, "{} stays", path.display());
+                }
+                _ => {}
             }
-            _ => {}
         }
         return Err(failed);
     }

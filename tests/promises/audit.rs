@@ -480,10 +480,6 @@ fn leftovers(studio: &Studio, jobs: &[Job], verdict: &mut Verdict) {
     let open: Vec<&Job> = jobs.iter().filter(|job| !job.has_ended()).collect();
     for path in files_in(studio, FOLDERS.into_iter().chain(["outbox"])) {
         let name = path.rsplit('/').next().unwrap_or_default();
-        // Nobody's file: where a crash, or a folder that was closed at the same moment, left it, the next look removes it.
-        if name.starts_with(".taxiway-probe-") {
-            continue;
-        }
         let nobodys =
             name.starts_with(".taxiway-") && !open.iter().any(|job| name.contains(job.id()));
         if nobodys || (path.starts_with("working/") && open.is_empty()) {
