@@ -453,17 +453,9 @@ fn same_content(a: &Path, b: &Path) -> io::Result<bool> {
 /// # Errors
 /// `AlreadyExists` if the name is taken by something else; if it is taken by the same content, all is well.
 pub fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
-    put_new(path, content).map(drop)
-}
-
-/// As [`write_new`], and tells whether this call gave the file its name (`true`) or found it there (`false`).
-///
-/// # Errors
-/// As [`write_new`].
-pub fn put_new(path: &Path, content: &[u8]) -> io::Result<bool> {
     let part = write_part(path, content, |file| file.write_all(content))?;
     match rename_new(&part, path) {
-        Ok(()) => sync_parent(path).map(|()| true),
+        Ok(()) => sync_parent(path),
         Err(error) => {
             discard(&part);
             // Where it cannot be read, a name like it is taken and not this one.
@@ -471,7 +463,7 @@ pub fn put_new(path: &Path, content: &[u8]) -> io::Result<bool> {
                 && fs::read(path).is_ok_and(|found| found == content);
             if is_this {
                 // Whoever wrote it may not have come as far as making its name durable.
-                sync_parent(path).map(|()| false)
+                sync_parent(path)
             } else {
                 Err(error)
             }
@@ -750,12 +742,13 @@ mod tests {
     }
 
     #[test]
-    fn a_write_tells_whether_it_gave_the_name_and_leaves_no_part_behind() {
+    fn a_write_that_is_done_again_is_well_and_leaves_no_part_behind() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
-        assert!(put_new(&path, b"one").unwrap());
-        assert!(!put_new(&path, b"one").unwrap());
-        assert!(put_new(&path, b"two").is_err());
+        write_new(&path, b"one").unwrap();
+        write_new(&path, b"one").unwrap();
+        assert!(write_new(&path, b"two").is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"one");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 

@@ -170,7 +170,11 @@ pub fn is_record_of(path: &Path, job: &JobId) -> io::Result<bool> {
     Ok(first.and_then(|line| line.strip_prefix(b"job: ")) == Some(job.as_str().as_bytes()))
 }
 
-fn exists(path: &Path) -> io::Result<bool> {
+/// Whether anything has this name.
+///
+/// # Errors
+/// The folder cannot be looked at.
+pub fn exists(path: &Path) -> io::Result<bool> {
     match std::fs::symlink_metadata(path) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),

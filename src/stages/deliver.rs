@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use super::{StageError, blocking};
 use crate::engine::Engine;
-use crate::files::{create_folders, put_new, remove_file, rename_new, sync_parent};
+use crate::files::{create_folders, remove_file, rename_new, sync_parent, write_new};
 use crate::job::{Delivery, Event, Job, JobId, RelPath, Task};
-use crate::outbox::{choose_names, is_delivered, is_record_of, record, record_path};
+use crate::outbox::{choose_names, exists, is_delivered, is_record_of, record, record_path};
 
 /// What became of one output.
 enum Placed {
@@ -136,6 +136,10 @@ fn place(
             // The rename happened before a crash, or somebody removed the part. Whoever took the output within that moment
             // gets it twice, which is the lesser evil.
             if !is_delivered(&target, output)? {
+                // A record whose output never came would be left alone for good: what is fetched again has its own.
+                if !exists(&target)? && is_record_of(&beside, job)? {
+                    remove_file(&beside)?;
+                }
                 return Ok(Placed::Lost);
             }
             sync_parent(&target)?;
@@ -143,7 +147,7 @@ fn place(
         }
         Err(error) => return Err(error),
     }
-    if std::fs::symlink_metadata(&target).is_ok() {
+    if exists(&target)? {
         // This very output, from an attempt that was interrupted: by a hard link, or before it was fetched again.
         if is_record_of(&beside, job)? && is_delivered(&target, output)? {
             sync_parent(&target)?;
@@ -155,17 +159,14 @@ fn place(
     if let Some(parent) = target.parent() {
         create_folders(parent)?;
     }
-    let wrote = match put_new(&beside, record) {
-        Ok(wrote) => wrote,
-        // A record of an earlier attempt of this very job differs only in its time.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            if !is_record_of(&beside, job)? {
-                return Ok(Placed::Taken);
-            }
-            false
+    // A record of an earlier attempt of this very job differs only in its time.
+    let wrote = !is_record_of(&beside, job)?;
+    if wrote {
+        match write_new(&beside, record) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(Placed::Taken),
+            other => other?,
         }
-        Err(error) => return Err(error),
-    };
+    }
     match rename_new(&part, &target) {
         Ok(()) => {
             sync_parent(&target)?;
@@ -219,6 +220,25 @@ mod tests {
         assert!(matches!(place(), Placed::Lost));
         std::fs::remove_file(dir.path().join("red.mp4")).unwrap();
         assert!(matches!(place(), Placed::Lost));
+    }
+
+    #[test]
+    fn a_part_that_goes_after_its_record_came_leaves_no_record_behind() {
+        let (dir, job, output, name) = outbox();
+        let at = |name: &str| dir.path().join(name);
+        let place = || place(dir.path(), &job, &output, &name, &text(&job)).unwrap();
+        std::fs::remove_file(at(".p.part")).unwrap();
+        std::fs::write(at("red.mp4.yaml"), text(&job)).unwrap();
+        assert!(matches!(place(), Placed::Lost));
+        assert!(!at("red.mp4.yaml").exists());
+        // What somebody else put there stays, and so does the record of an output that somebody worked on.
+        std::fs::write(at("red.mp4.yaml"), text(&JobId::random())).unwrap();
+        assert!(matches!(place(), Placed::Lost));
+        assert!(at("red.mp4.yaml").exists());
+        std::fs::write(at("red.mp4"), "flim").unwrap();
+        std::fs::write(at("red.mp4.yaml"), text(&job)).unwrap();
+        assert!(matches!(place(), Placed::Lost));
+        assert!(at("red.mp4.yaml").exists());
     }
 
     #[test]

@@ -261,20 +261,38 @@ pub const DELIVERIES: &[Scenario] = &[
         from: Some("commit.after/fetched"),
         // Keeps the job from naming the output for a moment, in which the person removes it.
         always: "commit.before/named#1=error",
+        person: removes_fetched,
+        ..ONE
+    },
+    Scenario {
+        name: "a fetched output that somebody removes when its record lies there",
+        from: Some("commit.after/named"),
+        // Of the renames the first takes the input, the second is that of the record.
+        always: "files.rename.before#3=error",
         person: |person, studio, jobs| {
+            let has_record = studio.tree().contains(&"outbox/red.mp4.yaml".to_owned());
             person.settle(studio, jobs);
-            if !person.did && jobs.iter().any(|job| job.state() == "delivering") {
-                for name in studio.tree() {
-                    if name.starts_with("outbox/.") {
-                        fs::remove_file(studio.path(name)).unwrap();
-                        person.did = true;
-                    }
-                }
+            if has_record {
+                removes_fetched(person, studio, jobs);
             }
         },
         ..ONE
     },
 ];
+
+/// Removes what was fetched and has no name yet, once.
+fn removes_fetched(person: &mut Person, studio: &Studio, jobs: &[Job]) {
+    person.settle(studio, jobs);
+    if person.did || !jobs.iter().any(|job| job.state() == "delivering") {
+        return;
+    }
+    for name in studio.tree() {
+        if name.starts_with("outbox/.") {
+            // It may have been given its name just now.
+            person.did |= fs::remove_file(studio.path(name)).is_ok();
+        }
+    }
+}
 
 /// What fails, is refused or is repeated.
 pub const REFUSALS: &[Scenario] = &[
