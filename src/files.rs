@@ -1,10 +1,10 @@
 //! The few things that are done to files, each with what survives a crash.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Component, Path, PathBuf};
 
@@ -14,9 +14,8 @@ use sha2::{Digest, Sha256};
 use unicode_normalization::UnicodeNormalization as _;
 
 use crate::failpoint;
+use crate::names;
 
-/// Longest file name, in bytes, on every filesystem that people use.
-const NAME_MAX: usize = 255;
 /// Longest path that the kernel takes, in bytes.
 const PATH_MAX: usize = 4095;
 /// How often a folder's name is numbered before something else must be wrong.
@@ -554,11 +553,11 @@ pub fn usable_folder(root: &Path, wanted: &Path) -> io::Result<PathBuf> {
                 return Err(io::ErrorKind::NotADirectory.into());
             }
             let suffix = format!(" ({number})");
-            candidate = usable.join(fit_name(part.as_os_str(), suffix.as_bytes()));
+            candidate = usable.join(names::fit(part.as_os_str(), suffix.as_bytes()));
         }
         usable = candidate;
         let length = root.as_os_str().len() + usable.as_os_str().len();
-        if length + NAME_MAX + 2 > PATH_MAX {
+        if length + names::LONGEST + 2 > PATH_MAX {
             return Ok(PathBuf::new());
         }
     }
@@ -576,33 +575,6 @@ fn bears_no_folder(path: &Path) -> io::Result<bool> {
         Err(error) if Errno::from_io_error(&error) == Some(Errno::LOOP) => Ok(true),
         Err(error) => Err(error),
     }
-}
-
-/// `name` with `suffix` behind it, shortened at the end of `name` where the two are too long for a file name. A UTF-8
-/// character is not cut in two.
-pub fn fit_name(name: &OsStr, suffix: &[u8]) -> OsString {
-    fit_name_into(name, suffix, NAME_MAX)
-}
-
-/// As [`fit_name`], for filesystems whose names are at most `max` bytes long.
-pub fn fit_name_into(name: &OsStr, suffix: &[u8], max: usize) -> OsString {
-    let mut bytes = name.as_bytes();
-    let room = max.saturating_sub(suffix.len());
-    if bytes.len() > room {
-        bytes = bytes.get(..room).unwrap_or(bytes);
-        // At most three bytes of a UTF-8 character can be left over; other bytes are taken as they come.
-        for _ in 0..3 {
-            match std::str::from_utf8(bytes) {
-                Err(error) if error.error_len().is_none() => {
-                    bytes = bytes.get(..error.valid_up_to()).unwrap_or(bytes);
-                }
-                _ => break,
-            }
-        }
-    }
-    let mut fitted = bytes.to_vec();
-    fitted.extend_from_slice(suffix);
-    OsString::from_vec(fitted)
 }
 
 /// Hex SHA-256 of a file's content, read in bounded memory.
@@ -742,17 +714,6 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_is_done_again_is_well_and_leaves_no_part_behind() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("x");
-        write_new(&path, b"one").unwrap();
-        write_new(&path, b"one").unwrap();
-        assert!(write_new(&path, b"two").is_err());
-        assert_eq!(fs::read(&path).unwrap(), b"one");
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-    }
-
-    #[test]
     fn row_16_nothing_is_opened_through_a_link_below_the_root() {
         let dir = tempfile::tempdir().unwrap();
         let (root, outside) = (dir.path().join("inbox"), dir.path().join("secret"));
@@ -807,15 +768,6 @@ mod tests {
         assert!(write_new(&path, b"two").is_err());
         assert_eq!(fs::read(&path).unwrap(), b"one");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn a_long_name_is_shortened_between_characters() {
-        let name = OsString::from("ü".repeat(127));
-        let fitted = fit_name(&name, b".mp4.yaml");
-        assert!(fitted.len() <= NAME_MAX);
-        assert!(fitted.to_str().unwrap().ends_with("ü.mp4.yaml"));
-        assert_eq!(fit_name(OsStr::new("cat"), b".mp4"), "cat.mp4");
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub mod journal;
 pub mod ledger;
 pub mod media;
 pub mod metrics;
+pub mod mounts;
+pub mod names;
 pub mod notify;
 pub mod outbox;
 pub mod places;

@@ -71,6 +71,21 @@ pub struct Figures {
     pub unknown: BTreeMap<String, u64>,
 }
 
+impl Figures {
+    /// Counts what has not happened in an inbox yet as nothing. Prometheus sees no increase in a series that begins with the
+    /// first job, and an alert on what does not happen needs a series in which it does not.
+    pub fn begin_at_nothing<'a>(&mut self, inboxes: impl IntoIterator<Item = &'a str>) {
+        for inbox in inboxes {
+            for state in ["done", "failed", "cancelled"] {
+                self.ended.entry((inbox.to_owned(), state)).or_default();
+            }
+            self.estimated.entry(inbox.to_owned()).or_default();
+            self.charged.entry(inbox.to_owned()).or_default();
+            self.unknown.entry(inbox.to_owned()).or_default();
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Seen {
     /// Since when jobs stand in the queue.

@@ -3,22 +3,19 @@
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read as _};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::files::{fit_name_into, open_plain, sha256_of, usable_folder};
+use crate::files::{open_plain, sha256_of, usable_folder};
 use crate::job::{Delivery, FileRef, Job, JobId, Plan, RelPath, Role, Task};
 use crate::media::Probe;
+use crate::names::{first_free, fit_into, stem};
 use crate::yaml::{WriteError, to_yaml};
 
 /// Behind every output's name, its record's.
 const RECORD: &str = ".yaml";
-
-/// Lengths of file names in bytes: what nearly all filesystems take, then what even those take that encrypt or encode them.
-const NAMES: [usize; 2] = [255, 100];
 
 /// Where an output is written before it has its name: beside it, hidden.
 ///
@@ -69,6 +66,7 @@ pub fn choose_names(
 ) -> io::Result<Vec<RelPath>> {
     let base: OsString = match job.plan.as_ref().and_then(|plan| plan.output.as_ref()) {
         Some(name) => OsString::from(name),
+        // A sidecar that stands for itself gives the name before `.yaml`.
         None => stem(job.input.name()).to_owned(),
     };
     let folder = folder(outbox, &job.input)?;
@@ -96,46 +94,22 @@ pub fn choose_names(
                 (true, false) | (false, true) => false,
             })
         };
-        chosen.push(first_free(&folder, &name, &output.extension, is_free)?);
+        let numbered = |number, length| numbered(&name, &output.extension, number, length);
+        chosen.push(first_free(numbered, |name| {
+            let candidate = folder.join(name);
+            Ok(is_free(&candidate)?.then_some(candidate))
+        })?);
     }
     Ok(chosen)
 }
 
-/// The first name that is free.
-fn first_free(
-    folder: &RelPath,
-    name: &OsStr,
-    extension: &str,
-    is_free: impl Fn(&RelPath) -> io::Result<bool>,
-) -> io::Result<RelPath> {
-    let mut limits = NAMES.into_iter().peekable();
-    while let Some(limit) = limits.next() {
-        let mut number = 1_u32;
-        loop {
-            let suffix = match number {
-                1 => format!(".{extension}"),
-                number => format!(" ({number}).{extension}"),
-            };
-            // Room for the record's ending, so that the two names stay alike.
-            let mut full =
-                fit_name_into(name, format!("{suffix}{RECORD}").as_bytes(), limit).into_vec();
-            full.truncate(full.len().saturating_sub(RECORD.len()));
-            let candidate = folder.join(OsStr::from_bytes(&full));
-            match is_free(&candidate) {
-                Ok(true) => return Ok(candidate),
-                Ok(false) => number = number.saturating_add(1),
-                // This filesystem takes shorter names only.
-                Err(error)
-                    if error.kind() == io::ErrorKind::InvalidFilename
-                        && limits.peek().is_some() =>
-                {
-                    break;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-    Err(io::ErrorKind::InvalidFilename.into())
+/// The n-th name of an output, counted from 1, with room behind it for the record's ending, so that the two names stay alike.
+fn numbered(name: &OsStr, extension: &str, number: u32, length: usize) -> OsString {
+    let suffix = match number {
+        1 => format!(".{extension}"),
+        number => format!(" ({number}).{extension}"),
+    };
+    fit_into(name, suffix.as_bytes(), length.saturating_sub(RECORD.len()))
 }
 
 /// Whether this output lies under a name: a plain file with its bytes.
@@ -180,11 +154,6 @@ pub fn exists(path: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-/// The name without its extension; a sidecar that stands for itself gives the name before `.yaml`.
-fn stem(name: &OsStr) -> &OsStr {
-    Path::new(name).file_stem().unwrap_or(name)
 }
 
 /// `red.mp4` → `red.mp4.yaml`.
@@ -358,19 +327,6 @@ mod tests {
         let job = job("shoes/red.jpg");
         let part = part_path(dir.path(), &job.input, &job.id, 0).unwrap();
         assert_eq!(part.parent().as_path(), Path::new("shoes (2)"));
-    }
-
-    #[test]
-    fn shorter_names_are_tried_where_the_filesystem_wants_them() {
-        let long = OsString::from("a".repeat(200));
-        let free = first_free(&RelPath::default(), &long, "mp4", |name| {
-            if name.name().len() > 143 {
-                return Err(io::ErrorKind::InvalidFilename.into());
-            }
-            Ok(true)
-        });
-        let name = free.unwrap().to_string();
-        assert!(name.len() <= 100 && name.ends_with("a.mp4"), "{name}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{CommandError, Global, load, output};
 use crate::config::Config;
 use crate::daemon::{ControlError, Request, ask};
-use crate::journal::{Journal, SqliteJournal};
+use crate::journal::{Filter, Journal, SqliteJournal};
 use crate::status::{InboxLine, Line, details};
 
 /// How many ended jobs people are shown.
@@ -147,7 +147,7 @@ async fn tell_journal(config: &Config) -> Result<(), CommandError> {
     let mut before = None;
     loop {
         let page = journal
-            .ended_jobs(before.as_ref(), PAGE)
+            .ended_jobs(&Filter::default(), before.as_ref(), PAGE)
             .await
             .map_err(failed)?;
         tell(&page)?;
@@ -165,7 +165,12 @@ async fn from_journal(config: &Config, ended: u32) -> Result<Vec<Value>, Command
     };
     let failed = |error: crate::journal::JournalError| CommandError::Failed(error.to_string());
     let mut jobs = journal.open_jobs().await.map_err(failed)?;
-    jobs.extend(journal.ended_jobs(None, ended).await.map_err(failed)?);
+    jobs.extend(
+        journal
+            .ended_jobs(&Filter::default(), None, ended)
+            .await
+            .map_err(failed)?,
+    );
     jobs.iter()
         .map(|job| {
             serde_json::to_value(Line::of(job, outbox(config, &job.inbox)))

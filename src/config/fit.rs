@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::folders::{Claim, Meeting, Role, clash};
-use super::mounts::Surroundings;
 use super::reader::{Reader, Section};
+use super::surroundings::Surroundings;
 use super::{Configured, Folders, Inbox};
 use crate::catalogue::Step;
 
@@ -205,10 +205,10 @@ fn mounts(
         };
         let from = surroundings
             .mount_of(&inbox.resolved)
-            .map(|mount| &mount.target);
+            .map(|mount| &mount.point);
         let to = surroundings
             .mount_of(&working.resolved)
-            .map(|mount| &mount.target);
+            .map(|mount| &mount.point);
         if let (Some(from), Some(to)) = (from, to)
             && from != to
         {

@@ -6,7 +6,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::mounts::Surroundings;
+use super::surroundings::Surroundings;
 
 /// The name of the page; never an input.
 const STATUS_FILE: &str = "STATUS.html";

@@ -2,10 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{
-    Config, ConfigError, Mount, Surroundings, difference, parse_duration, read, show_duration,
-};
+use super::{Config, ConfigError, Surroundings, difference, parse_duration, read, show_duration};
 use crate::fuzzing::has_place;
+use crate::mounts::Mount;
 use crate::yaml::{self, Node};
 
 const FILE: &str = "/srv/studio/taxiway.yaml";
@@ -57,12 +56,13 @@ pub fn configuration(bytes: &[u8]) {
 
 /// A share, a planned mount, and one folder that is a link.
 fn surroundings() -> Surroundings<'static> {
-    let mount = |target: &str, remote| Mount {
-        target: PathBuf::from(target),
-        remote,
+    let mount = |point: &str, kind: &str| Mount {
+        point: point.into(),
+        kind: kind.to_owned(),
+        source: String::new(),
     };
     Surroundings {
-        mounts: vec![mount("/", false), mount("/mnt/share", true)],
+        mounts: vec![mount("/", "ext4"), mount("/mnt/share", "cifs")],
         read_link: &|path| {
             (path == Path::new("/srv/studio/link")).then(|| PathBuf::from("../elsewhere"))
         },

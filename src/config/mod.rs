@@ -11,9 +11,9 @@ mod folders;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod key;
-mod mounts;
 mod reader;
 mod reload;
+mod surroundings;
 mod units;
 mod validate;
 
@@ -31,8 +31,8 @@ use url::Url;
 pub use error::{ConfigError, Problem};
 pub use folders::{Configured, Folders, place_folders, status_file};
 pub use key::{ApiKey, KeyError, KeySource, TokenError, api_key, secret_text, web_token};
-pub use mounts::{Mount, Surroundings, planned_mount};
 pub use reload::{Reload, difference};
+pub use surroundings::Surroundings;
 pub use units::{parse_duration, parse_size, show_duration};
 
 use crate::budget::SpendLimits;

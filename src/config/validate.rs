@@ -11,10 +11,10 @@ use url::Url;
 
 use super::error::Problem;
 use super::fit::{Read, names, overlaps};
-use super::mounts::Surroundings;
 use super::reader::{
     Reader, Section, Wrong, boolean, choice, credits, duration, normal, or_auto, path, size, text,
 };
+use super::surroundings::Surroundings;
 use super::{
     Config, Configured, Defaults, Env, Inbox, JournalKind, Limits, MAX_INPUT_SIZE, MaxInFlight,
     Notify, OnDoubt, OnSuccess, PAIR_WAIT, POLL_FLOOR, Runway, Watch, Web, is_loopback,

@@ -2,42 +2,27 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Shared;
 use super::requests::{line, values};
+use crate::budget::{DAY, MONTH, SpendLimits};
 use crate::engine::{Closed, Engine};
 use crate::inbox::Held;
 use crate::job::{Job, JobId, RelPath, State, shown};
-use crate::journal::{Count, Filter, JournalError};
+use crate::journal::{Count, Filter, JournalError, Spent};
 use crate::status::{Card, Line, Shown};
 
 /// A page has at most so many jobs.
 const PAGE_MAX: u32 = 500;
-/// The ended jobs are counted at most once in this time, and in a multiple of the time that counting took.
-const COUNT_EVERY: Duration = Duration::from_secs(2);
-/// See [`COUNT_EVERY`].
-const COUNT_REST: u32 = 20;
-/// What counts as today for spending, as the limits count it.
-const TODAY: SignedDuration = SignedDuration::from_hours(24);
 /// The longest look back on what was spent, in days.
 const DAYS_MAX: u32 = 366;
 
 /// The states of jobs that have ended.
 const ENDED: [&str; 3] = ["done", "failed", "cancelled"];
-
-/// How many ended jobs there were when they were counted last.
-#[derive(Default)]
-pub(crate) struct Counted {
-    counts: Arc<Vec<Count>>,
-    /// The ledger's version then.
-    version: u64,
-    /// Not again before.
-    rests_until: Option<Instant>,
-}
 
 /// Something that may be on a page.
 enum Candidate {
@@ -86,7 +71,7 @@ pub(super) async fn jobs(
         let mut from = before.cloned();
         while ended.len() < size {
             let found = journal
-                .ended_jobs_of(filter, from.as_ref(), limit)
+                .ended_jobs(filter, from.as_ref(), limit)
                 .await
                 .map_err(|error| error.to_string())?;
             let is_last = found.len() < size;
@@ -273,24 +258,53 @@ pub(crate) async fn standing(shared: &Shared) -> Result<Standing, JournalError> 
     Ok(standing)
 }
 
-/// How many jobs have ended. Counting reads them all, so it rests in between.
+/// How many jobs have ended.
 async fn ended(shared: &Shared) -> Result<Arc<Vec<Count>>, JournalError> {
-    let mut counted = shared.counted.lock().await;
+    let journal = shared.engine.ledger.journal();
     let version = *shared.engine.ledger.changes().borrow();
-    let begin = Instant::now();
-    if let Some(until) = counted.rests_until
-        && (begin < until || counted.version == version)
-    {
-        return Ok(counted.counts.clone());
-    }
-    let counts = Arc::new(shared.engine.ledger.journal().ended_counts().await?);
-    let rest = begin.elapsed().saturating_mul(COUNT_REST).max(COUNT_EVERY);
-    *counted = Counted {
-        counts: counts.clone(),
-        version,
-        rests_until: Instant::now().checked_add(rest),
+    let counted = shared.counted.get(version, || journal.ended_counts());
+    counted.await
+}
+
+/// What was spent over the two times that limits are for, by day, inbox and model.
+pub(crate) struct Spending {
+    day: Vec<Spent>,
+    month: Vec<Spent>,
+}
+
+async fn spending(shared: &Shared) -> Result<Arc<Spending>, JournalError> {
+    let journal = shared.engine.ledger.journal();
+    let version = *shared.engine.ledger.changes().borrow();
+    let now = Timestamp::now();
+    let spent = shared.spending.get(version, async || {
+        Ok(Spending {
+            day: journal.spent_since(now - DAY).await?,
+            month: journal.spent_since(now - MONTH).await?,
+        })
+    });
+    spent.await
+}
+
+/// What was spent of the limits in one inbox, or in all.
+fn spent_of(spending: &Spending, inbox: Option<&str>, limits: &SpendLimits) -> Value {
+    let sum = |rows: &[Spent]| {
+        let of = || {
+            rows.iter()
+                .filter(|row| inbox.is_none_or(|name| row.inbox == name))
+        };
+        json!({
+            "charged": of().map(|row| row.charged).sum::<f64>(),
+            "estimated": of().map(|row| row.estimated).sum::<f64>(),
+            "tasks": of().map(|row| row.tasks).sum::<u64>(),
+            "unknown": of().map(|row| row.unknown).sum::<u64>(),
+        })
     };
-    Ok(counts)
+    json!({
+        "spent_24h": sum(&spending.day),
+        "spent_30d": sum(&spending.month),
+        "credits_per_day": limits.per_day,
+        "credits_per_month": limits.per_month,
+    })
 }
 
 /// What is going on, in one object.
@@ -342,31 +356,27 @@ pub(super) async fn summary(shared: &Shared) -> Result<Value, String> {
             "models": models,
         })
     });
-    let since = Timestamp::now()
-        .checked_sub(TODAY)
-        .unwrap_or(Timestamp::UNIX_EPOCH);
-    let spent = engine
-        .ledger
-        .journal()
-        .spent_since(since)
-        .await
-        .map_err(|error| error.to_string())?;
-    Ok(json!({
+    let spending = spending(shared).await.map_err(|error| error.to_string())?;
+    let settings = engine.settings();
+    let by_inbox: BTreeMap<&String, Value> = settings
+        .inboxes
+        .iter()
+        .map(|(name, inbox)| (name, spent_of(&spending, Some(name), &inbox.limits)))
+        .collect();
+    let mut summary = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "jobs": jobs,
         "inboxes": standing,
         "stopped": stopped,
         "models_held": held,
         "organization": organization,
-        "spent_24h": {
-            "charged": spent.iter().map(|spent| spent.charged).sum::<f64>(),
-            "estimated": spent.iter().map(|spent| spent.estimated).sum::<f64>(),
-            "tasks": spent.iter().map(|spent| spent.tasks).sum::<u64>(),
-            "unknown": spent.iter().map(|spent| spent.unknown).sum::<u64>(),
-        },
-        "credits_per_day": engine.settings().limits.per_day,
-        "credits_per_month": engine.settings().limits.per_month,
-    }))
+        "spending": by_inbox,
+    });
+    let overall = spent_of(&spending, None, &settings.limits);
+    if let (Value::Object(summary), Value::Object(overall)) = (&mut summary, overall) {
+        summary.extend(overall);
+    }
+    Ok(summary)
 }
 
 /// When the first of the last `days` began, today being one of them. Days are those of UTC, as the journal counts them.

@@ -5,6 +5,7 @@ mod key;
 mod lists;
 mod pages;
 mod requests;
+mod rested;
 mod systemd;
 
 pub use control::{ControlError, ask, socket_path};
@@ -27,12 +28,14 @@ use crate::config::{ApiKey, Config, JournalKind, KeyError, Reload, difference};
 use crate::engine::{self, Engine, InboxSettings, Settings};
 use crate::inbox::{self, Ignore, InboxHandle, Layer, Setup};
 use crate::job::{RelPath, State};
-use crate::journal::{AlreadyRunning, Journal, JournalError, SqliteJournal, StateLock};
+use crate::journal::{AlreadyRunning, Count, Journal, JournalError, SqliteJournal, StateLock};
 use crate::ledger::Ledger;
 use crate::notify::{self, Rules, SecretError, Teller};
 use crate::places::Places;
 use crate::runway::ClientError;
 use crate::web::{self, WebError};
+
+use self::rested::Rested;
 
 /// How long everything may take to stop. What is not over then is left as it is: the journal knows where it stood.
 pub const STOP_WITHIN: Duration = Duration::from_secs(8);
@@ -99,7 +102,9 @@ pub(crate) struct Shared {
     inboxes: Mutex<Vec<InboxHandle>>,
     config: Mutex<Config>,
     /// How many jobs have ended, as far as that was counted.
-    counted: tokio::sync::Mutex<lists::Counted>,
+    counted: Rested<Vec<Count>>,
+    /// What was spent, as far as that was added up.
+    spending: Rested<lists::Spending>,
     teller: Arc<Mutex<Arc<Teller>>>,
     /// Inboxes that are mount points whose filesystem was not mounted at the start.
     on_mounts: HashSet<PathBuf>,
@@ -218,7 +223,8 @@ impl Daemon {
             engine: engine.clone(),
             inboxes: Mutex::new(inboxes),
             config: Mutex::new(config),
-            counted: tokio::sync::Mutex::default(),
+            counted: Rested::default(),
+            spending: Rested::default(),
             teller: teller.clone(),
             on_mounts,
         });

@@ -10,8 +10,10 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use super::Shared;
 use crate::files::{open_beneath, write_over};
-use crate::inbox::{InboxHandle, Mount, mount_here};
+use crate::inbox::{InboxHandle, mount_here};
 use crate::job::{Folder, Job, JobId, Role, State};
+use crate::journal::Filter;
+use crate::mounts::Mount;
 use crate::status::Line;
 use crate::status_page::{Done, Inbox, Link, Page, ROWS, Running, Trouble, Waiting, picture, way};
 
@@ -117,7 +119,7 @@ fn moment(at: Timestamp) -> String {
 /// The jobs that ended last; `None` if the journal cannot be read now.
 async fn ended(shared: &Shared) -> Option<Vec<Job>> {
     let journal = shared.engine.ledger.journal();
-    match journal.ended_jobs(None, ENDED).await {
+    match journal.ended_jobs(&Filter::default(), None, ENDED).await {
         Ok(jobs) => Some(jobs),
         Err(error) => {
             tracing::debug!(%error, "the status page shows no later jobs");

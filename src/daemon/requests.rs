@@ -95,7 +95,12 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Vec
     match request {
         Request::Status { ended } => {
             let mut lines = open_lines(shared);
-            let jobs = shared.engine.ledger.journal().ended_jobs(None, ended).await;
+            let jobs = shared
+                .engine
+                .ledger
+                .journal()
+                .ended_jobs(&Filter::default(), None, ended)
+                .await;
             let jobs = jobs.map_err(|error| error.to_string())?;
             lines.extend(jobs.iter().map(|job| line(shared, job)));
             values(&unique(lines))
@@ -109,7 +114,7 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Vec
                 .engine
                 .ledger
                 .journal()
-                .ended_jobs(before.as_ref(), limit)
+                .ended_jobs(&Filter::default(), before.as_ref(), limit)
                 .await
                 .map_err(|error| error.to_string())?;
             let lines: Vec<Line> = jobs.iter().map(|job| line(shared, job)).collect();

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use super::evaluate::Candidate;
 use super::handle::{expect, has_come};
-use super::pair::{Class, classify, stem};
+use super::pair::{Class, classify};
 use super::put_back::put_back;
 use super::worker::{TRY_AGAIN, Worker};
 use crate::files::{advice, remove_file};
 use crate::job::{Event, FailureKind, InputFile, Job, RelPath, Role, State};
 use crate::journal::JournalError;
 use crate::ledger::LedgerError;
+use crate::names::stem;
 use crate::stages::note_path;
 
 /// Whether a candidate is a job that a person asked to run again.

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::again::Retried;
 use super::evaluate::{Candidate, Waiting};
-use super::mounts::{Mount, Realm, realm};
+use super::filesystem::{Realm, realm};
 use super::scan::stamp;
 use super::settle::Stamp;
 use super::take::{Taking, finish_taking, free_spot};
@@ -20,6 +20,7 @@ use crate::job::{
     Event, Folder, InputFile, Job, JobId, RelPath, Spot, State, Version, working_inside,
 };
 use crate::ledger::LedgerError;
+use crate::mounts::Mount;
 
 /// How often single files are tried again that cannot be taken where they lie.
 const REFUSED_AGAIN: Duration = Duration::from_secs(10);

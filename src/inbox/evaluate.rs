@@ -9,12 +9,13 @@ use serde_json::Map;
 
 use super::layers::{Finding, Layer, Merged};
 use super::media_use::Unready;
-use super::pair::{Class, Group, classify, comparable, marked_by, marker_of, pair, stem};
+use super::pair::{Class, Group, classify, comparable, marked_by, marker_of, pair};
 use super::request::{Outcome, Rules, Subject, plan};
 use super::settle::{Content, Judgement, Writer, judge};
 use super::tree::{Parsed, Tree, Unusable};
 use crate::job::{Failure, FailureKind, Plan, RelPath, Role, shown};
 use crate::media::{Kind, Probe};
+use crate::names::stem;
 
 /// A job that can be taken.
 #[derive(Debug, Clone, PartialEq)]

@@ -16,12 +16,12 @@ mod again;
 mod claim;
 mod endpoint;
 mod evaluate;
+mod filesystem;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod handle;
 mod layers;
 mod media_use;
-mod mounts;
 mod pair;
 mod probe;
 mod put_back;
@@ -35,10 +35,10 @@ mod watch;
 mod worker;
 
 pub use evaluate::{Candidate, Evaluator, Waiting};
+pub use filesystem::{here as mount_here, is_mounted, trust};
 pub use handle::{Held, InboxHandle, InboxView, Setup};
 pub use layers::Finding;
 pub use layers::Layer;
-pub use mounts::{Mount, here as mount_here, is_mounted, trust};
 pub use probe::probe;
 pub use put_back::{NotPutBack, put_back};
 pub use request::{Outcome, Rules, settles_endpoint};

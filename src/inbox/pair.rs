@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use unicode_normalization::UnicodeNormalization;
 
 use crate::media::{Kind, kind_by_extension};
+use crate::names::stem;
 
 /// What a file's name says it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,15 +36,6 @@ fn extension(name: &OsStr) -> Option<String> {
     let dot = bytes.iter().rposition(|byte| *byte == b'.')?;
     let extension = bytes.get(dot.checked_add(1)?..)?;
     Some(String::from_utf8_lossy(extension).to_ascii_lowercase())
-}
-
-/// The name without its extension.
-pub fn stem(name: &OsStr) -> &OsStr {
-    let bytes = name.as_bytes();
-    match bytes.iter().rposition(|byte| *byte == b'.') {
-        Some(dot) if dot > 0 => OsStr::from_bytes(bytes.get(..dot).unwrap_or(bytes)),
-        _ => name,
-    }
 }
 
 /// Behind a file's name, that of the marker by which its writer says that it is finished: `cat.jpg.done`.

@@ -6,15 +6,16 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::mounts::{self, Identity, Mount};
+use super::filesystem::{self, Identity};
 use super::probe::probe;
 use super::tree::Tree;
 use super::watch::Watches;
 use super::worker::Worker;
-use crate::config::{Watch, planned_mount};
+use crate::config::Watch;
 use crate::files::{advice, create_folders};
 use crate::job::{JobId, shown};
 use crate::journal::{Journal, JournalError};
+use crate::mounts::{self, Mount};
 
 /// How often folders are tried out again while something is wrong with them.
 const PROBE_AGAIN: Duration = Duration::from_secs(10);
@@ -39,7 +40,7 @@ impl Worker {
                 advice(&error)
             )
         })?;
-        Ok(Identity::new(meta.dev(), mounts::here(root)))
+        Ok(Identity::new(meta.dev(), filesystem::here(root)))
     }
 
     /// Whether the root is there and is what it was when this round began.
@@ -244,7 +245,7 @@ impl Worker {
     pub(super) fn say_backend(&self) {
         let (trusted, mut backend) = self.trust();
         for (at, mount) in &self.inside {
-            let (_, how) = mounts::trust(self.setup.watch, Some(mount), trusted);
+            let (_, how) = filesystem::trust(self.setup.watch, Some(mount), trusted);
             backend.push_str(&format!("; below {at}: {how}"));
         }
         self.update_view(|view| view.backend = backend);
@@ -299,10 +300,10 @@ impl Worker {
 /// The journal cannot be read.
 pub async fn bare(journal: &dyn Journal, folder: &Path) -> Result<Option<String>, JournalError> {
     let remembered = remembered(journal, folder).await?;
-    let planned = planned_mount(folder);
-    Ok(mounts::missing_mount(
+    let planned = mounts::planned_at_boot(&mounts::planned(), folder);
+    Ok(filesystem::missing_mount(
         folder,
-        mounts::here(folder).as_ref(),
+        filesystem::here(folder).as_ref(),
         remembered.as_ref(),
         planned.as_deref(),
     ))
@@ -319,7 +320,7 @@ pub async fn is_bare_mount_point(
     let was_point = remembered(journal, folder)
         .await?
         .is_some_and(|mount| mount.point == folder);
-    let is_point = mounts::here(folder).is_some_and(|mount| mount.point == folder);
+    let is_point = filesystem::here(folder).is_some_and(|mount| mount.point == folder);
     Ok(was_point && !is_point)
 }
 
@@ -340,7 +341,7 @@ async fn remembered(journal: &dyn Journal, folder: &Path) -> Result<Option<Mount
 /// # Errors
 /// The journal cannot be read or written.
 pub async fn remember(journal: &dyn Journal, folder: &Path) -> Result<(), JournalError> {
-    let Some(mount) = mounts::here(folder) else {
+    let Some(mount) = filesystem::here(folder) else {
         return Ok(());
     };
     let path = folder.to_string_lossy();
@@ -376,6 +377,6 @@ fn find_others(
     Ok(())
 }
 
-fn kind(mount: Option<&mounts::Mount>) -> &str {
+fn kind(mount: Option<&Mount>) -> &str {
     mount.map_or("a filesystem of unknown kind", |mount| mount.kind.as_str())
 }

@@ -9,11 +9,11 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::pair::stem;
 use super::scan::stamp;
 use super::settle::Stamp;
-use crate::files::{create_folders, fit_name_into, rename_new, sync_folder, usable_folder};
+use crate::files::{create_folders, rename_new, sync_folder, usable_folder};
 use crate::job::{InputFile, Job, RelPath, Spot};
+use crate::names::{first_free, fit_into, stem};
 use crate::places::Places;
 
 /// What became of the files.
@@ -140,9 +140,6 @@ fn stamp_if_there(path: &Path) -> io::Result<Option<Stamp>> {
     }
 }
 
-/// Lengths of file names in bytes: what nearly all filesystems take, then what even those take that encrypt or encode them.
-const NAMES: [usize; 2] = [255, 100];
-
 /// A path below `folder` that nothing bears: `wanted`, or with ` (2)`, ` (3)` before the extension. `promised` are paths
 /// that are already promised to others. A folder whose name a file bears is numbered, too, and a name that is too long
 /// there is shortened.
@@ -157,7 +154,8 @@ pub fn free_spot(
     let usable = usable_folder(folder, wanted.parent().as_path())?;
     // It is made of plain parts, as what it was made from.
     let usable = RelPath::new(&usable).ok_or(io::ErrorKind::InvalidInput)?;
-    first_free(wanted.name(), |name| {
+    let name = |number, length| numbered(wanted.name(), number, length);
+    first_free(name, |name| {
         let candidate = usable.join(name);
         let taken = promised.contains(&candidate)
             || match std::fs::symlink_metadata(folder.join(candidate.as_path())) {
@@ -167,31 +165,6 @@ pub fn free_spot(
             };
         Ok((!taken).then_some(candidate))
     })
-}
-
-/// The first name that `free` takes: the name itself, numbered, or shorter.
-fn first_free(
-    name: &OsStr,
-    free: impl Fn(&OsStr) -> io::Result<Option<RelPath>>,
-) -> io::Result<RelPath> {
-    let mut limits = NAMES.into_iter().peekable();
-    while let Some(limit) = limits.next() {
-        for number in 1_u32.. {
-            match free(&numbered(name, number, limit)) {
-                Ok(Some(path)) => return Ok(path),
-                Ok(None) => {}
-                // This filesystem takes shorter names only.
-                Err(error)
-                    if error.kind() == io::ErrorKind::InvalidFilename
-                        && limits.peek().is_some() =>
-                {
-                    break;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-    Err(io::ErrorKind::InvalidFilename.into())
 }
 
 /// `red.jpg` and 2 → `red (2).jpg`; with 1 the name itself. At most `limit` bytes long.
@@ -206,9 +179,9 @@ fn numbered(name: &OsStr, number: u32, limit: usize) -> OsString {
     suffix.extend_from_slice(extension);
     // A name whose "extension" fills nearly all of it is numbered at its end.
     if suffix.len().saturating_add(20) > limit {
-        return fit_name_into(name, mark.as_bytes(), limit);
+        return fit_into(name, mark.as_bytes(), limit);
     }
-    fit_name_into(stem, &suffix, limit)
+    fit_into(stem, &suffix, limit)
 }
 
 #[cfg(test)]
@@ -331,15 +304,9 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_shortened_where_the_filesystem_takes_shorter_ones_only() {
-        let long = OsString::from(format!("{}.jpg", "a".repeat(200)));
-        let free = first_free(&long, |name| {
-            if name.len() > 143 {
-                return Err(io::ErrorKind::InvalidFilename.into());
-            }
-            Ok(RelPath::new(Path::new(name)))
-        });
-        let name = free.unwrap().to_string();
-        assert!(name.len() <= 100 && name.ends_with("a.jpg"), "{name}");
+    fn a_shortened_and_numbered_name_keeps_its_extension() {
+        let long = OsString::from(format!("{}.jpg", "a".repeat(300)));
+        let name = numbered(&long, 12, 100).into_string().unwrap();
+        assert!(name.len() <= 100 && name.ends_with("a (12).jpg"), "{name}");
     }
 }

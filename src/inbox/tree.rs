@@ -11,13 +11,14 @@ use serde_json::{Map, Value};
 
 use super::evaluate::TEXT_SETTLE;
 use super::layers::{Finding, Layer};
-use super::pair::{Class, classify, comparable, stem};
+use super::pair::{Class, classify, comparable};
 use super::request::{is_shared, local_file};
 use super::scan::{Entry, Ignore, folder_times, read_folder, stamp};
 use super::settle::{Content, Sighting, Stamp, Writer, look};
 use crate::files::{ends_in_zeros, has_hole, open_plain};
 use crate::job::RelPath;
 use crate::media::{self, Probe, Wholeness};
+use crate::names::stem;
 use crate::yaml::{self, Document, Node, ProblemKind, to_json};
 
 /// The name of the file with defaults for a folder and what lies below it.

@@ -12,9 +12,9 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 
 use super::evaluate::{Evaluator, Waiting};
+use super::filesystem::{self, Identity};
 use super::handle::{Held, InboxHandle, InboxView, Retries, Setup};
 use super::layers::Layer;
-use super::mounts::{self, Identity, Mount};
 use super::request::Rules;
 use super::settle::{Stamp, Writer};
 use super::tree::{DEFAULTS, Tree};
@@ -23,6 +23,7 @@ use crate::config::Watch;
 use crate::files::advice;
 use crate::job::{Event, Job, JobId, RelPath, State};
 use crate::ledger::LedgerError;
+use crate::mounts::Mount;
 
 /// How long a file must be quiet, where nobody set it.
 const SETTLE_LOCAL: Duration = Duration::from_secs(5);
@@ -293,7 +294,7 @@ impl Worker {
         let mount = self.identity.as_ref();
         let mount = mount.and_then(|identity| identity.mount.as_ref());
         let events = self.watches.as_ref().is_some_and(|watches| !watches.full);
-        mounts::trust(self.setup.watch, mount, events)
+        filesystem::trust(self.setup.watch, mount, events)
     }
 
     /// The mount that a folder of the inbox lies on.
@@ -330,14 +331,14 @@ impl Worker {
 
     /// Notes what is mounted inside the inbox now. What came or went is looked at.
     fn note_mounts(&mut self) {
-        let now = mounts::below(&self.setup.places.inbox);
+        let now = filesystem::below(&self.setup.places.inbox);
         if now == self.inside {
             return;
         }
         let before = std::mem::replace(&mut self.inside, now);
         for (at, mount) in &self.inside {
             if !before.iter().any(|(known, _)| known == at) {
-                let (_, how) = mounts::trust(self.setup.watch, Some(mount), self.trusted());
+                let (_, how) = filesystem::trust(self.setup.watch, Some(mount), self.trusted());
                 tracing::info!(inbox = %self.setup.name, folder = %at, "another filesystem is mounted here: {how}");
             }
         }
@@ -684,7 +685,7 @@ impl Worker {
                     )
                     // A mount inside the inbox that went away has deleted nothing.
                     && file.mount.as_ref().is_none_or(|mount| {
-                        mounts::is_mounted(&self.setup.places.inbox, mount)
+                        filesystem::is_mounted(&self.setup.places.inbox, mount)
                     })
             })
         })

@@ -169,13 +169,6 @@ pub trait Journal: Send + Sync {
     /// of the page before.
     fn ended_jobs<'a>(
         &'a self,
-        before: Option<&'a (Timestamp, JobId)>,
-        limit: u32,
-    ) -> Answer<'a, Vec<Job>>;
-
-    /// The same for some of the jobs.
-    fn ended_jobs_of<'a>(
-        &'a self,
         filter: &'a Filter,
         before: Option<&'a (Timestamp, JobId)>,
         limit: u32,

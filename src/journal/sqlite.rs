@@ -529,27 +529,6 @@ impl Journal for SqliteJournal {
 
     fn ended_jobs<'a>(
         &'a self,
-        before: Option<&'a (Timestamp, JobId)>,
-        limit: u32,
-    ) -> Answer<'a, Vec<Job>> {
-        Box::pin(async move {
-            let (time, id) = match before {
-                Some((time, id)) => (time.as_microsecond(), id.as_str()),
-                None => (i64::MAX, ""),
-            };
-            let query = sqlx::query(
-                "SELECT body FROM jobs WHERE open = 0 AND (updated_at < ?1 OR (updated_at = ?1 AND id > ?2)) \
-                 ORDER BY updated_at DESC, id LIMIT ?3",
-            )
-            .bind(time)
-            .bind(id)
-            .bind(limit);
-            self.read_jobs(query).await
-        })
-    }
-
-    fn ended_jobs_of<'a>(
-        &'a self,
         filter: &'a Filter,
         before: Option<&'a (Timestamp, JobId)>,
         limit: u32,
@@ -564,7 +543,7 @@ impl Journal for SqliteJournal {
                 [] => String::new(),
                 states => format!(",{},", states.join(",")),
             };
-            sqlx::query(
+            let query = sqlx::query(
                 "SELECT body FROM jobs WHERE open = 0 AND (updated_at < ?1 OR (updated_at = ?1 AND id > ?2)) \
                  AND (?3 = '' OR instr(?3, ',' || +state || ',') > 0) AND (?4 IS NULL OR +inbox = ?4) \
                  AND (?5 IS NULL OR body LIKE ?5 ESCAPE '\\') \
@@ -575,13 +554,8 @@ impl Journal for SqliteJournal {
             .bind(states)
             .bind(filter.inbox.as_deref())
             .bind(filter.text.as_deref().map(like))
-            .bind(limit)
-            .fetch_all(&self.readers)
-            .await
-            .map_err(self.store())?
-            .iter()
-            .map(|row| self.read_job(row.get(0)))
-            .collect()
+            .bind(limit);
+            self.read_jobs(query).await
         })
     }
 
@@ -974,7 +948,7 @@ mod tests {
                 inbox: inbox.map(str::to_owned),
                 text: text.map(str::to_owned),
             };
-            let jobs = journal.ended_jobs_of(&filter, None, 10).await.unwrap();
+            let jobs = journal.ended_jobs(&filter, None, 10).await.unwrap();
             jobs.into_iter().map(|job| job.id).collect::<Vec<_>>()
         };
         assert_eq!(found(&[], None, None).await.len(), 2);
@@ -1125,6 +1099,12 @@ mod tests {
         let one = journal.readers.acquire().await.unwrap();
         let other = journal.readers.acquire().await.unwrap();
         drop((one, other));
-        assert!(journal.ended_jobs(None, 1).await.unwrap().is_empty());
+        assert!(
+            journal
+                .ended_jobs(&Filter::default(), None, 1)
+                .await
+                .unwrap()
+                .is_empty()
+        );
     }
 }

@@ -11,13 +11,13 @@ use super::{StageError, blocking, inbox, on_its_mount};
 use crate::config::OnSuccess;
 use crate::engine::Engine;
 use crate::files::{
-    create_folders, fit_name, fit_name_into, move_new, remove_file, remove_folder, sync_folder,
-    unfinished, write_over,
+    create_folders, move_new, remove_file, remove_folder, sync_folder, unfinished, write_over,
 };
 use crate::inbox::free_spot;
 use crate::job::{
     Event, FailureKind, Folder, InputFile, Job, Move, Role, Spot, State, Verdict, working_inside,
 };
+use crate::names;
 use crate::places::Places;
 
 /// Behind an input's name, its note's.
@@ -266,7 +266,7 @@ fn noted(job: &Job, files: &[InputFile], places: &Places) -> io::Result<Vec<Path
 /// Where the note about an input lies: `red.jpg` → `red.jpg.error.txt`.
 pub fn note_path(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default();
-    path.with_file_name(fit_name(name, NOTE))
+    path.with_file_name(names::fit(name, NOTE))
 }
 
 fn write_note(path: &Path, note: &str) -> io::Result<()> {
@@ -274,7 +274,7 @@ fn write_note(path: &Path, note: &str) -> io::Result<()> {
         // A filesystem that takes shorter names only.
         Err(error) if error.kind() == io::ErrorKind::InvalidFilename => {
             let name = path.file_name().unwrap_or_default();
-            let short = path.with_file_name(fit_name_into(name, NOTE, 100));
+            let short = path.with_file_name(names::fit_into(name, NOTE, names::SHORT));
             write_over(&short, note.as_bytes())
         }
         other => other,
@@ -392,36 +392,11 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::job::{Charge, Failure, JobId, RelPath};
-
-    fn path(path: &str) -> RelPath {
-        RelPath::new(Path::new(path)).unwrap()
-    }
+    use crate::job::samples::{self, failure, path};
+    use crate::job::{Charge, JobId};
 
     fn file(name: &str) -> InputFile {
-        InputFile {
-            role: Role::Reference,
-            dropped: path(name),
-            at: Some(Spot {
-                folder: Folder::Working,
-                path: path(name),
-            }),
-            working: path(name),
-            mount: None,
-            bytes: 1,
-            version: None,
-            sha256: None,
-        }
-    }
-
-    fn failure(kind: FailureKind) -> Failure {
-        Failure {
-            kind,
-            what: String::new(),
-            details: vec![],
-            advice: String::new(),
-            task: None,
-        }
+        samples::file(name, Role::Reference, Folder::Working)
     }
 
     #[test]

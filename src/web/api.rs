@@ -23,7 +23,7 @@ const DAYS: u32 = 30;
 /// The longest text that is searched for, in bytes.
 const TEXT_MAX: usize = 200;
 /// The words of the contract for states.
-const STATES: [&str; 11] = [
+pub(super) const STATES: [&str; 11] = [
     "waiting",
     "queued",
     "uploading",
@@ -133,6 +133,8 @@ pub(super) async fn job(State(app): State<Arc<App>>, Path(id): Path<String>) -> 
 async fn one(app: &App, id: &str) -> Result<Value, Response> {
     let unknown = || trouble(StatusCode::NOT_FOUND, "there is no such job");
     let id = id.parse::<JobId>().map_err(|_| unknown())?;
+    let known = super::files::job(app, &id).await;
+    let known = known.map_err(|error| super::unreadable(&error))?;
     let request = Request::Job {
         job: id.to_string(),
     };
@@ -143,7 +145,7 @@ async fn one(app: &App, id: &str) -> Result<Value, Response> {
     let line = found.next().unwrap_or_default();
     let details = found.next().unwrap_or_default();
     // What the list shows beside the line is shown here, too.
-    let card = match super::files::job(app, &id).await {
+    let card = match known {
         Some(job) => {
             serde_json::to_value(crate::daemon::card(&app.shared, &job)).unwrap_or_default()
         }

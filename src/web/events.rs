@@ -16,7 +16,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast};
 
 use super::{App, trouble};
 use crate::daemon::{Shared, card, inbox_line};
@@ -41,6 +41,8 @@ type Word = Option<Arc<str>>;
 /// Who listens.
 pub(super) struct Events {
     words: broadcast::Sender<Word>,
+    /// Somebody does.
+    came: Notify,
     room: Arc<Semaphore>,
 }
 
@@ -48,6 +50,7 @@ impl Default for Events {
     fn default() -> Events {
         Events {
             words: broadcast::Sender::new(BEHIND),
+            came: Notify::new(),
             room: Arc::new(Semaphore::new(LISTENERS)),
         }
     }
@@ -110,10 +113,11 @@ pub(super) async fn watch(shared: Arc<Shared>, events: Arc<Events>) {
     while engine.pause(AT_MOST_EVERY).await {
         if events.words.receiver_count() == 0 {
             known = None;
-            if !engine.pause(AT_MOST_EVERY).await {
-                return;
+            // Nobody to look for costs nothing.
+            tokio::select! {
+                () = events.came.notified() => continue,
+                () = engine.stop.cancelled() => return,
             }
-            continue;
         }
         if known.is_some() {
             // Whichever comes first; the ledger lives as long as the engine.
@@ -181,6 +185,7 @@ pub(super) async fn stream(State(app): State<Arc<App>>) -> Response {
         stop: app.shared.engine.stop.clone(),
         _place: place,
     };
+    app.events.came.notify_one();
     let events = stream::unfold(listener, async |mut listener| {
         let event = listener.next().await?;
         Some((Ok::<Event, Infallible>(event), listener))

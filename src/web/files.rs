@@ -27,8 +27,10 @@ use tokio::sync::Semaphore;
 use super::{App, trouble};
 use crate::engine::Engine;
 use crate::files::open_beneath;
-use crate::job::{Event, Job, JobId, Role, State as Standing, Verdict};
+use crate::job::{Event, Job, JobId, RelPath, Role, State as Standing, Verdict};
+use crate::journal::JournalError;
 use crate::media::{Format, HEAD_BYTES, sniff};
+use crate::places::Places;
 use crate::status_page::small_picture;
 
 /// Read at once, in bytes.
@@ -56,18 +58,15 @@ impl Default for Pictures {
 }
 
 /// A job that is open or has ended.
-pub(super) async fn job(app: &App, id: &JobId) -> Option<Arc<Job>> {
+///
+/// # Errors
+/// The journal cannot be read.
+pub(super) async fn job(app: &App, id: &JobId) -> Result<Option<Arc<Job>>, JournalError> {
     let ledger = &app.shared.engine.ledger;
     if let Some(job) = ledger.get(id) {
-        return Some(job);
+        return Ok(Some(job));
     }
-    let found = ledger.journal().job(id).await;
-    found
-        .unwrap_or_else(|error| {
-            tracing::debug!(%error, "the journal does not tell of a job");
-            None
-        })
-        .map(Arc::new)
+    Ok(ledger.journal().job(id).await?.map(Arc::new))
 }
 
 /// Where a file of a job lies, and what is known of it.
@@ -101,13 +100,16 @@ pub(super) async fn file(
 ) -> Response {
     let engine = &app.shared.engine;
     let found = async {
-        let (job, known) = locate(&app, &id, &which, &index).await?;
-        let opened = open(engine, &job, known).await?;
-        Some((job, opened))
+        let Some((job, known)) = locate(&app, &id, &which, &index).await? else {
+            return Ok(None);
+        };
+        let opened = open(engine, &job, known).await;
+        Ok::<_, JournalError>(opened.map(|opened| (job, opened)))
     };
     let (job, opened) = match tokio::time::timeout(OPENS_WITHIN, found).await {
-        Ok(Some(found)) => found,
-        Ok(None) => return gone(),
+        Ok(Ok(Some(found))) => found,
+        Ok(Ok(None)) => return gone(),
+        Ok(Err(error)) => return super::unreadable(&error),
         Err(_) => {
             return trouble(
                 StatusCode::GATEWAY_TIMEOUT,
@@ -184,55 +186,79 @@ fn is_shown(format: Format) -> bool {
     )
 }
 
-/// Finds a file by its job and its number there.
-async fn locate(app: &App, id: &str, which: &str, index: &str) -> Option<(Arc<Job>, Known)> {
-    let id = id.parse::<JobId>().ok()?;
-    // Digits alone: `parse` takes a plus, too.
-    let index = Some(index)
-        .filter(|index| index.bytes().all(|byte| byte.is_ascii_digit()))?
-        .parse::<usize>()
-        .ok()?;
-    let job = job(app, &id).await?;
-    let places = app.shared.engine.inbox(&job)?.places;
-    let known = match which {
-        "input" => {
-            let file = job.files.get(index)?;
-            if !matches!(file.role, Role::Main | Role::Reference) {
-                return None;
-            }
-            let spot = file.at.as_ref()?;
-            Known {
-                folder: places.folder(spot.folder).to_owned(),
-                below: spot.path.as_path().to_owned(),
-                bytes: Some(file.bytes),
-                sha256: file.sha256.clone(),
-            }
-        }
-        "output" => {
-            let outputs = match &job.state {
-                Standing::Done { outputs, .. }
-                | Standing::Closing {
-                    verdict: Verdict::Done { outputs, .. },
-                    ..
-                } => outputs,
-                _ => return None,
-            };
-            let path = outputs.get(index)?;
-            let history = app.shared.engine.ledger.journal().history(&id).await.ok()?;
-            let fetched = history.iter().rev().find_map(|(_, event)| match event {
-                Event::Fetched { outputs } => outputs.get(index),
-                _ => None,
-            });
-            Known {
-                folder: places.outbox,
-                below: path.as_path().to_owned(),
-                bytes: fetched.map(|output| output.bytes),
-                sha256: fetched.map(|output| output.sha256.clone()),
-            }
-        }
-        _ => return None,
+/// A file's number, as the address of the page has it. Digits alone: `parse` takes a plus, too.
+fn number(index: &str) -> Option<usize> {
+    let is_number = index.bytes().all(|byte| byte.is_ascii_digit());
+    index.parse().ok().filter(|_| is_number)
+}
+
+/// Finds a file by its job and its number there; nothing if there is none.
+///
+/// # Errors
+/// The journal cannot be read.
+async fn locate(
+    app: &App,
+    id: &str,
+    which: &str,
+    index: &str,
+) -> Result<Option<(Arc<Job>, Known)>, JournalError> {
+    let (Ok(id), Some(index)) = (id.parse::<JobId>(), number(index)) else {
+        return Ok(None);
     };
-    Some((job, known))
+    let Some(job) = job(app, &id).await? else {
+        return Ok(None);
+    };
+    let Some(places) = app.shared.engine.inbox(&job).map(|inbox| inbox.places) else {
+        return Ok(None);
+    };
+    let known = match which {
+        "input" => input(&job, index, &places),
+        "output" => match output(&job, index) {
+            None => None,
+            Some(path) => {
+                let history = app.shared.engine.ledger.journal().history(&id).await?;
+                let fetched = history.iter().rev().find_map(|(_, event)| match event {
+                    Event::Fetched { outputs } => outputs.get(index),
+                    _ => None,
+                });
+                Some(Known {
+                    folder: places.outbox,
+                    below: path.as_path().to_owned(),
+                    bytes: fetched.map(|output| output.bytes),
+                    sha256: fetched.map(|output| output.sha256.clone()),
+                })
+            }
+        },
+        _ => None,
+    };
+    Ok(known.map(|known| (job, known)))
+}
+
+/// Where a picture or film that was dropped lies now.
+fn input(job: &Job, index: usize, places: &Places) -> Option<Known> {
+    let file = job.files.get(index)?;
+    if !matches!(file.role, Role::Main | Role::Reference) {
+        return None;
+    }
+    let spot = file.at.as_ref()?;
+    Some(Known {
+        folder: places.folder(spot.folder).to_owned(),
+        below: spot.path.as_path().to_owned(),
+        bytes: Some(file.bytes),
+        sha256: file.sha256.clone(),
+    })
+}
+
+/// The name of an output that is delivered.
+fn output(job: &Job, index: usize) -> Option<&RelPath> {
+    match &job.state {
+        Standing::Done { outputs, .. }
+        | Standing::Closing {
+            verdict: Verdict::Done { outputs, .. },
+            ..
+        } => outputs.get(index),
+        _ => None,
+    }
 }
 
 async fn open(engine: &Engine, job: &Job, known: Known) -> Option<Opened> {
@@ -373,9 +399,12 @@ pub(super) async fn picture(
     Path((id, which, index)): Path<(String, String, String)>,
 ) -> Response {
     let found = async {
-        let (job, known) = locate(&app, &id, &which, &index).await?;
-        let number = index.parse::<usize>().ok()?;
-        let key = (job.id.clone(), which.clone(), number);
+        let located = locate(&app, &id, &which, &index).await;
+        let (job, known) = located.unwrap_or_else(|error| {
+            tracing::debug!(%error, "the journal does not tell of a picture");
+            None
+        })?;
+        let key = (job.id.clone(), which.clone(), number(&index)?);
         let lock = || {
             let known = app.pictures.known.lock();
             known.unwrap_or_else(PoisonError::into_inner)

@@ -11,6 +11,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
 
+use super::api::STATES;
 use super::{App, trouble};
 use crate::daemon::{Shared, Standing, standing};
 use crate::engine::Closed;
@@ -58,7 +59,7 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
     }
 }
 
-fn snapshot(shared: &Shared, standing: Standing) -> Snapshot {
+fn snapshot(shared: &Shared, mut standing: Standing) -> Snapshot {
     let engine = &shared.engine;
     let now = Timestamp::now();
     let mut oldest: BTreeMap<String, Timestamp> = BTreeMap::new();
@@ -103,9 +104,17 @@ fn snapshot(shared: &Shared, standing: Standing) -> Snapshot {
             Closed::Trouble(_) => "trouble",
             Closed::Quota(_) => "quota",
         });
+    for handle in handles.iter() {
+        let states = standing.entry(handle.name.clone()).or_default();
+        for state in STATES {
+            states.entry(state.to_owned()).or_default();
+        }
+    }
+    let mut figures = engine.ledger.metrics().figures();
+    figures.begin_at_nothing(handles.iter().map(|handle| handle.name.as_str()));
     Snapshot {
         version: env!("CARGO_PKG_VERSION"),
-        figures: engine.ledger.metrics().figures(),
+        figures,
         standing,
         inboxes,
         stopped,

@@ -40,6 +40,7 @@ use self::guard::{Refusal, Rules, Token};
 use self::line::{Door, Peer};
 use crate::config::{TokenError, Web, web_token};
 use crate::daemon::{Shared, environment};
+use crate::journal::JournalError;
 
 /// The longest body of a request, in bytes.
 const BODY_MAX: usize = 16 * 1024;
@@ -221,6 +222,12 @@ fn page(content: &'static str, kind: &'static str) -> Response {
 /// An answer that tells what is wrong.
 fn trouble(status: StatusCode, words: &str) -> Response {
     (status, axum::Json(json!({ "error": words }))).into_response()
+}
+
+/// The answer while the journal cannot be read: what it would tell is there, and comes with it.
+fn unreadable(error: &JournalError) -> Response {
+    tracing::warn!(%error, "the page cannot tell of a job");
+    trouble(StatusCode::SERVICE_UNAVAILABLE, &error.to_string())
 }
 
 /// Judges a request, reads its body, and puts the headers on the answer that every answer has.

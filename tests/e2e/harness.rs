@@ -301,6 +301,15 @@ impl Builder {
         self.inbox(&format!("defaults: {mapping}"))
     }
 
+    /// An account in which thousands of jobs meet no limit, and tasks that take no time.
+    pub fn without_limits(self) -> Builder {
+        self.task_seconds(0.0).simulator(|options| {
+            options.tier.credit_balance = 10_000_000;
+            options.tier.limits.default.max_concurrent = Some(50);
+            options.tier.limits.default.max_daily = Some(100_000);
+        })
+    }
+
     /// Defaults by which a dropped image alone is a valid job.
     pub fn image_defaults(self) -> Builder {
         self.defaults(r#"{ model: gen4_turbo, ratio: "1280:720", duration: 5 }"#)

@@ -18,12 +18,7 @@ const STILL: &str = "model: gen4_image\nprompt: a tower\nratio: \"1280:720\"\n";
 fn large() -> Builder {
     Studio::builder()
         .below(&in_memory())
-        .simulator(|options| {
-            options.tier.credit_balance = 10_000_000;
-            options.tier.limits.default.max_concurrent = Some(50);
-            options.tier.limits.default.max_daily = Some(100_000);
-        })
-        .task_seconds(0.0)
+        .without_limits()
         .image_defaults()
 }
 

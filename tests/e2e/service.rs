@@ -54,15 +54,18 @@ fn a_power_cut_while_tasks_run_costs_nothing() {
     assert_eq!(studio.submissions().len(), 3);
 }
 
+/// A studio to which the first request to `path` is answered after `ms` milliseconds.
+fn answered_late(path: &str, ms: u64) -> Studio {
+    let rule = Rule::on(path, Action::Slow { ms }).times(1);
+    Studio::builder()
+        .simulator(|options| options.faults.push(rule))
+        .image_defaults()
+        .run()
+}
+
 #[test]
 fn a_power_cut_during_a_submission_leaves_the_job_in_doubt_and_pays_once() {
-    let mut studio = Studio::builder()
-        .simulator(|options| {
-            options.faults =
-                vec![Rule::on("/v1/image_to_video", Action::Slow { ms: 60_000 }).times(1)];
-        })
-        .image_defaults()
-        .run();
+    let mut studio = answered_late("/v1/image_to_video", 60_000);
     studio.drop_file("red.jpg", jpeg("red"));
     studio.wait_state("red.jpg", "submitting");
     studio.wait_until("the simulator has it", |studio| {
@@ -131,13 +134,7 @@ fn however_often_the_power_is_cut_no_file_is_lost_and_no_job_is_paid_for_twice()
 
 #[test]
 fn a_stop_during_a_slow_submission_ends_in_time_and_leaves_nothing_to_chance() {
-    let mut studio = Studio::builder()
-        .simulator(|options| {
-            options.faults =
-                vec![Rule::on("/v1/image_to_video", Action::Slow { ms: 60_000 }).times(1)];
-        })
-        .image_defaults()
-        .run();
+    let mut studio = answered_late("/v1/image_to_video", 60_000);
     studio.drop_file("red.jpg", jpeg("red"));
     studio.wait_state("red.jpg", "submitting");
     studio.wait_until("the simulator has it", |studio| {
@@ -151,13 +148,7 @@ fn a_stop_during_a_slow_submission_ends_in_time_and_leaves_nothing_to_chance() {
 
 #[test]
 fn a_stop_waits_for_a_submission_that_is_answered_soon() {
-    let mut studio = Studio::builder()
-        .simulator(|options| {
-            options.faults =
-                vec![Rule::on("/v1/image_to_video", Action::Slow { ms: 1_500 }).times(1)];
-        })
-        .image_defaults()
-        .run();
+    let mut studio = answered_late("/v1/image_to_video", 1_500);
     studio.drop_file("red.jpg", jpeg("red"));
     studio.wait_state("red.jpg", "submitting");
     stop_in_time(&mut studio);
@@ -168,13 +159,7 @@ fn a_stop_waits_for_a_submission_that_is_answered_soon() {
 
 #[test]
 fn a_stop_during_a_slow_upload_ends_in_time_and_the_job_goes_on_afterwards() {
-    let mut studio = Studio::builder()
-        .simulator(|options| {
-            options.faults =
-                vec![Rule::on("/_storage/upload", Action::Slow { ms: 60_000 }).times(1)];
-        })
-        .image_defaults()
-        .run();
+    let mut studio = answered_late("/_storage/upload", 60_000);
     studio.drop_file("large.jpg", large_jpeg("large", 600_000));
     studio.wait_until("the bytes are on their way", |studio| {
         studio

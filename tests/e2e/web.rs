@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use taxiway::simulator::Action;
 
 use crate::harness::{Builder, Studio, fault, jpeg, text};
@@ -695,6 +695,10 @@ fn the_metrics_tell_what_happened() {
     told("taxiway_jobs{inbox=\"inbox\",state=\"waiting\"} 1");
     told("taxiway_in_doubt{inbox=\"inbox\"} 1");
     told("taxiway_jobs_ended_total{inbox=\"inbox\",state=\"done\"} 1");
+    // What has not happened is told, too: an alert may be on it.
+    told("taxiway_jobs_ended_total{inbox=\"inbox\",state=\"failed\"} 0");
+    told("taxiway_jobs{inbox=\"inbox\",state=\"running\"} 0");
+    told("taxiway_tasks_of_unknown_price_total{inbox=\"inbox\"} 0");
     told("taxiway_credits_charged_total{inbox=\"inbox\"} 25");
     told("taxiway_credits_estimated_total{inbox=\"inbox\"} 25");
     told("taxiway_task_seconds_count{model=\"gen4_turbo\"} 1");
@@ -712,6 +716,52 @@ fn the_metrics_tell_what_happened() {
     assert!(value("taxiway_scan_seconds") > 0.0);
     assert!(value("taxiway_oldest_waiting_seconds") > 0.0);
     assert!(value("taxiway_balance_credits") > 0.0);
+}
+
+#[test]
+fn what_was_spent_and_may_be_is_told_over_all_and_by_inbox() {
+    let studio = page()
+        .top("limits: { credits_per_month: 500 }")
+        .inbox("limits: { credits_per_day: 60 }")
+        .another_inbox("second/inbox")
+        .inbox("name: second")
+        .image_defaults()
+        .run();
+    for name in ["inbox/red.jpg", "second/inbox/blue.jpg"] {
+        studio.drop_at(name, jpeg(name));
+    }
+    studio.wait_done("red.jpg");
+    studio.wait_done("blue.jpg");
+    studio.wait_until("both are added up", |studio| {
+        let summary = get(studio, "/api/summary").json();
+        let charged = |told: &Value, time: &str| told[time]["charged"].as_f64();
+        let (one, two) = (
+            &summary["spending"]["inbox"],
+            &summary["spending"]["second"],
+        );
+        assert_eq!(
+            [
+                &summary["credits_per_day"],
+                &summary["credits_per_month"],
+                &one["credits_per_day"],
+                &one["credits_per_month"],
+                &two["credits_per_day"],
+            ],
+            [
+                &Value::Null,
+                &json!(500.0),
+                &json!(60.0),
+                &Value::Null,
+                &Value::Null
+            ]
+        );
+        [&summary, one, two].map(|told| (charged(told, "spent_24h"), charged(told, "spent_30d")))
+            == [
+                (Some(50.0), Some(50.0)),
+                (Some(25.0), Some(25.0)),
+                (Some(25.0), Some(25.0)),
+            ]
+    });
 }
 
 #[test]

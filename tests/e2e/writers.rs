@@ -286,12 +286,7 @@ fn run(program: &str, arguments: &[&Path]) {
 fn roomy_studio() -> Builder {
     Studio::builder()
         .below(&in_memory())
-        .simulator(|options| {
-            options.tier.credit_balance = 10_000_000;
-            options.tier.limits.default.max_concurrent = Some(50);
-            options.tier.limits.default.max_daily = Some(100_000);
-        })
-        .task_seconds(0.0)
+        .without_limits()
         .inbox(&format!("settle: {}ms", SETTLE.as_millis()))
 }
 

@@ -54,7 +54,7 @@ async function studio(root, web) {
   const simulator = start(binary, ['simulate', '--listen', '127.0.0.1:0', '--task-seconds', '1']);
   const [base] = await said(simulator, /http:\/\/127\.0\.0\.1:\d+/);
   const inbox = (name) => `  - { name: ${name}, path: ${name}/inbox, settle: 200ms, pair_wait: 500ms, status_file: off,
-      defaults: { model: gen4_turbo, ratio: "1280:720", duration: 5 } }`;
+      limits: { credits_per_day: 5000 }, defaults: { model: gen4_turbo, ratio: "1280:720", duration: 5 } }`;
   await writeFile(join(root, 'taxiway.yaml'), `state_dir: state
 runway: { base_url: "${base}", poll_interval: 100ms }
 inboxes:
@@ -212,6 +212,7 @@ async function main() {
         await page.getByRole('button', { name: 'Close' }).click();
         await page.getByRole('link', { name: 'Folders' }).click();
         await page.getByRole('heading', { name: 'Folders' }).waitFor();
+        await page.getByText('of at most 5,000').first().waitFor();
         await fits(page, 'the folders');
         await accessible(page, `the folders, ${scheme}, ${width}`);
         await shot(page, `folders-${scheme}-${width}`);

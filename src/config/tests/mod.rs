@@ -8,20 +8,22 @@ use serde_json::json;
 
 use super::*;
 use crate::budget::SpendLimits;
+use crate::mounts::Mount;
 use crate::yaml::Place;
 
 /// A machine with a root, a share, a planned share and a bind mount, whose `/ro` cannot be written.
 fn machine() -> Surroundings<'static> {
-    let mount = |target: &str, remote| Mount {
-        target: target.into(),
-        remote,
+    let mount = |point: &str, kind: &str| Mount {
+        point: point.into(),
+        kind: kind.to_owned(),
+        source: String::new(),
     };
     Surroundings {
         mounts: vec![
-            mount("/", false),
-            mount("/mnt/nas", true),
-            mount("/mnt/planned", true),
-            mount("/data/inbox", false),
+            mount("/", "ext4"),
+            mount("/mnt/nas", "cifs"),
+            mount("/mnt/planned", "nfs4"),
+            mount("/data/inbox", "ext4"),
         ],
         read_link: &|path| (path == Path::new("/link")).then(|| "/srv".into()),
         writable: &|path| !path.starts_with("/ro"),

@@ -357,6 +357,7 @@ function nothingYet(inbox) {
 
 function folder(line) {
   const states = summary?.inboxes[line.inbox] || {};
+  const spending = summary?.spending[line.inbox];
   const sum = (words) => words.reduce((total, word) => total + (states[word] || 0), 0);
   return el('section', { class: 'panel', 'aria-label': `Folder ${line.inbox}` },
     view && view.name === 'folders' && el('h2', {}, el('a', { href: `#/inbox/${encodeURIComponent(line.inbox)}` }, line.inbox)),
@@ -366,7 +367,8 @@ function folder(line) {
     el('dl', { class: 'pairs' },
       el('dt', {}, 'Drop files into'), el('dd', {}, el('code', {}, line.path)),
       el('dt', {}, 'Watched'), el('dd', {}, line.watched || 'not yet'),
-      GROUPS.map((group) => [el('dt', {}, group.title), el('dd', {}, number(sum(group.states)))])));
+      GROUPS.map((group) => [el('dt', {}, group.title), el('dd', {}, number(sum(group.states)))]),
+      spending && spentOf(spending).map(([term, credits, note]) => [el('dt', {}, `Credits, ${term.toLowerCase()}`), el('dd', {}, credits, el('small', {}, ` ${note}`))])));
 }
 
 function foldersView() {
@@ -387,11 +389,8 @@ function spendingView(query) {
 
   function around() {
     if (!summary) return;
-    const { spent_24h: spent, organization, credits_per_day: limit } = summary;
-    const rows = [[
-      'Past 24 hours', number(spent.charged + spent.estimated),
-      [spent.estimated ? `of that ${number(spent.estimated)} expected` : '', spent.unknown ? `and ${plural(spent.unknown, 'task', 'tasks')} of unknown price` : '',
-        limit !== null ? `of at most ${number(limit)}` : 'no limit is set'].filter(Boolean).join(', ')]];
+    const { organization } = summary;
+    const rows = spentOf(summary);
     if (organization) rows.push(['Balance', number(organization.credits), `asked ${ago(organization.asked_at)}`]);
     else rows.push(['Balance', 'unknown', 'Runway has not told it yet']);
     figures.replaceChildren(...rows.map(([term, value, note]) => el('div', {}, el('dt', {}, term), el('dd', {}, value, el('small', {}, note)))));
@@ -403,6 +402,14 @@ function spendingView(query) {
     around();
   }
   return { title: 'Spending', root, reload, take: later(2000, () => reload().catch(() => {})), around };
+}
+
+// What was spent over the two times that limits are for: a name, the credits, and what is to be known of them.
+function spentOf({ spent_24h: day, spent_30d: month, credits_per_day: perDay, credits_per_month: perMonth }) {
+  return [['Past 24 hours', day, perDay], ['Past 30 days', month, perMonth]].map(([term, spent, limit]) => [
+    term, number(spent.charged + spent.estimated),
+    [spent.estimated ? `of that ${number(spent.estimated)} expected` : '', spent.unknown ? `and ${plural(spent.unknown, 'task', 'tasks')} of unknown price` : '',
+      limit !== null ? `of at most ${number(limit)}` : 'no limit is set'].filter(Boolean).join(', ')]);
 }
 
 function spendChart(spent, days) {
