@@ -20,8 +20,10 @@ mod filesystem;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod handle;
+mod hints;
 mod layers;
 mod media_use;
+mod pace;
 mod pair;
 mod probe;
 mod put_back;

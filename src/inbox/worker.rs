@@ -15,30 +15,16 @@ use super::evaluate::{Evaluator, Waiting};
 use super::filesystem::{self, Identity};
 use super::handle::{Held, InboxHandle, InboxView, Retries, Setup};
 use super::layers::Layer;
+use super::pace::{SETTLE_LOCAL, SETTLE_NETWORK, pause};
 use super::request::Rules;
 use super::settle::{Stamp, Writer};
-use super::tree::{DEFAULTS, Tree};
+use super::tree::Tree;
 use super::watch::{Hint, Watches};
 use crate::config::Watch;
 use crate::files::advice;
 use crate::job::{Event, Job, JobId, RelPath, State};
 use crate::ledger::LedgerError;
 use crate::mounts::Mount;
-
-/// How long a file must be quiet, where nobody set it.
-const SETTLE_LOCAL: Duration = Duration::from_secs(5);
-const SETTLE_NETWORK: Duration = Duration::from_secs(12);
-
-/// Time between scans where events tell of every change: the scan only catches what was lost. Longer where there are many
-/// folders, up to a bound, since what was lost waits for so long.
-const SCAN_WITH_EVENTS: Duration = Duration::from_secs(60);
-const SCAN_WITH_EVENTS_MAX: Duration = Duration::from_secs(600);
-const SCAN_PER_FOLDER: Duration = Duration::from_millis(300);
-/// Bounds of the time between scans where nothing else tells of changes. Between them a scan may take one part in twenty
-/// of the time.
-const SCAN_ALONE_MIN: Duration = Duration::from_secs(2);
-const SCAN_ALONE_MAX: Duration = Duration::from_secs(300);
-const SCAN_SHARE: u32 = 20;
 
 /// How often the root is looked at, and a sign of life given, where nothing happens.
 const LOOK_AT_ROOT: Duration = Duration::from_secs(5);
@@ -313,7 +299,7 @@ impl Worker {
 
     /// Whether events can be trusted to tell of every change in a folder: what is true of the inbox need not be true of what
     /// is mounted inside it.
-    fn trusted_in(&self, folder: &RelPath) -> bool {
+    pub(super) fn trusted_in(&self, folder: &RelPath) -> bool {
         match self.setup.watch {
             Watch::Auto => self.trusted() && self.mount_of(folder).is_some_and(Mount::is_local),
             Watch::Events | Watch::Scan => self.trusted(),
@@ -376,118 +362,6 @@ impl Worker {
 
     pub(super) fn update_view<T>(&self, change: impl FnOnce(&mut InboxView) -> T) -> T {
         change(&mut self.view.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    pub(super) fn watch_folder(&mut self, folder: &Path) {
-        let Some(watches) = &mut self.watches else {
-            return;
-        };
-        if let Err(error) = watches.add(folder) {
-            let full = matches!(error.kind, notify::ErrorKind::MaxFilesWatch);
-            if full && !watches.full {
-                watches.full = true;
-                tracing::warn!(
-                    inbox = %self.setup.name,
-                    "the kernel allows no more watches: folders are scanned instead. Raise them with \
-                     `sysctl fs.inotify.max_user_watches=524288`"
-                );
-                self.say_backend();
-            } else if !full {
-                tracing::debug!(folder = %folder.display(), %error, "the folder is not watched");
-            }
-        }
-    }
-
-    /// Sorts hints into folders to look at. Answers whether something in `working/` changed.
-    fn note_hints(&mut self, first: Option<Hint>, next_scan: &mut Instant) -> bool {
-        let mut working_changed = false;
-        let mut defaults_changed = false;
-        let mut hints: Vec<Hint> = first.into_iter().collect();
-        hints.extend(self.receiver.try_iter());
-        for hint in hints {
-            let path = match hint {
-                Hint::Wake => continue,
-                Hint::Everything | Hint::Overflow | Hint::Ended => {
-                    self.note_loss(&hint);
-                    self.thorough = true;
-                    *next_scan = Instant::now();
-                    continue;
-                }
-                // Every take is a rename into `working`; nobody asks whether those are finished.
-                Hint::Closed(path) if path.starts_with(&self.setup.places.working) => Some(path),
-                Hint::Closed(path) if path.file_name().is_some_and(|name| name == DEFAULTS) => {
-                    defaults_changed = true;
-                    self.note_defaults(&path, true)
-                }
-                Hint::Written(path) if path.file_name().is_some_and(|name| name == DEFAULTS) => {
-                    self.note_defaults(&path, false)
-                }
-                Hint::Closed(path) => {
-                    let folder = path.parent().map(Path::to_owned);
-                    self.writers.insert(path, Writer::Done);
-                    folder
-                }
-                Hint::Written(path) => {
-                    let folder = path.parent().map(Path::to_owned);
-                    self.writers.insert(path, Writer::Busy);
-                    folder
-                }
-                Hint::Folder(path) => {
-                    // Made or removed.
-                    defaults_changed |= path.file_name().is_some_and(|name| name == DEFAULTS);
-                    Some(path)
-                }
-            };
-            let Some(path) = path else {
-                continue;
-            };
-            if path.starts_with(&self.setup.places.working) {
-                working_changed = true;
-                continue;
-            }
-            if let Ok(below) = path.strip_prefix(&self.setup.places.inbox)
-                && let Some(folder) = RelPath::new(below)
-            {
-                self.dirty.insert(folder);
-            }
-        }
-        // Defaults hold for everything below them.
-        if defaults_changed {
-            let now = Instant::now();
-            self.due
-                .extend(self.tree.folders().map(|folder| (folder.clone(), now)));
-        }
-        working_changed
-    }
-
-    /// Says why events were lost: once, since it may happen again and again.
-    fn note_loss(&mut self, hint: &Hint) {
-        if *hint == Hint::Overflow && !std::mem::replace(&mut self.overflowed, true) {
-            tracing::warn!(
-                inbox = %self.setup.name,
-                "more happened at once than the kernel tells of: everything is scanned, now and whenever it happens again. Raise \
-                 the limit with `sysctl fs.inotify.max_queued_events=131072`"
-            );
-        }
-        if self.watches.as_ref().is_some_and(Watches::has_ended) {
-            self.watches = None;
-            tracing::warn!(
-                inbox = %self.setup.name,
-                "the thread that the kernel tells of changes has broken off: folders are scanned instead, until taxiway is started again"
-            );
-            self.say_backend();
-        }
-    }
-
-    /// Notes what an event said of a file of defaults, and answers with its folder.
-    fn note_defaults(&mut self, path: &Path, closed: bool) -> Option<PathBuf> {
-        let folder = path.parent()?;
-        let below = folder.strip_prefix(&self.setup.places.inbox).ok()?;
-        let below = RelPath::new(below)?;
-        if self.trusted_in(&below) {
-            self.tree.note_defaults(&below, closed, Instant::now());
-        }
-        Some(folder.to_owned())
     }
 
     /// Looks at every folder that may have changed, and at those that are new below them.
@@ -702,21 +576,6 @@ impl Worker {
     }
 }
 
-/// The time until the next scan of everything, after one that took `cost`.
-fn pause(trusted: bool, folders: usize, cost: Duration) -> Duration {
-    let fair = cost.saturating_mul(SCAN_SHARE);
-    if trusted {
-        // A few calls of the system a second at most, for as many folders as people have.
-        let folders = u32::try_from(folders).unwrap_or(u32::MAX);
-        let gentle = SCAN_PER_FOLDER.saturating_mul(folders);
-        fair.saturating_mul(5)
-            .max(gentle)
-            .clamp(SCAN_WITH_EVENTS, SCAN_WITH_EVENTS_MAX)
-    } else {
-        fair.clamp(SCAN_ALONE_MIN, SCAN_ALONE_MAX)
-    }
-}
-
 fn can_be_cancelled(state: &State) -> bool {
     matches!(
         state,
@@ -789,24 +648,6 @@ mod tests {
             assert!(start.elapsed() < Duration::from_secs(20), "{what}");
             std::thread::sleep(Duration::from_millis(5));
         }
-    }
-
-    #[test]
-    fn row_11_scans_cost_a_few_calls_a_second_and_what_events_lost_waits_ten_minutes_at_most() {
-        let quick = Duration::from_millis(20);
-        assert_eq!(pause(true, 10, quick), Duration::from_secs(60));
-        // A look at each of a thousand folders, over this time.
-        assert_eq!(pause(true, 1_000, quick), Duration::from_secs(300));
-        for (folders, cost) in [(1_000_000, quick), (usize::MAX, Duration::MAX)] {
-            assert_eq!(pause(true, folders, cost), Duration::from_secs(600));
-        }
-        // Where events cannot be trusted, one part in twenty of the time.
-        assert_eq!(pause(false, 10, quick), Duration::from_secs(2));
-        assert_eq!(
-            pause(false, 10, Duration::from_secs(1)),
-            Duration::from_secs(20)
-        );
-        assert_eq!(pause(false, 10, Duration::MAX), Duration::from_secs(300));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -13,14 +14,19 @@ use serde_json::Value;
 use taxiway::journal::{Journal as _, SqliteJournal};
 use taxiway::notify::{Secret, sign};
 
-use crate::harness::{Studio, jpeg};
+use crate::harness::{Studio, jpeg, text};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// Names the Python to use, which must have the package standardwebhooks.
+const PYTHON: &str = "TAXIWAY_TEST_PYTHON";
 
 /// What came to the webhook: id, and text. What is not signed as it should be is refused.
 #[derive(Clone)]
 struct Hook {
     heard: Arc<Mutex<Vec<(String, Value)>>>,
+    /// As it came, for others to judge: id, time, signature and body.
+    raw: Arc<Mutex<Vec<[String; 4]>>>,
     answer: Arc<Mutex<StatusCode>>,
 }
 
@@ -30,6 +36,8 @@ async fn hear(State(hook): State<Hook>, headers: HeaderMap, body: String) -> Sta
     let secret = Secret::of(SECRET).unwrap();
     let signed = sign(&secret, &id, at.parse().unwrap(), &body);
     assert_eq!(header("webhook-signature"), signed);
+    let raw = [id.clone(), at, signed, body.clone()];
+    hook.raw.lock().unwrap().push(raw);
     let said = serde_json::from_str(&body).unwrap();
     hook.heard.lock().unwrap().push((id, said));
     *hook.answer.lock().unwrap()
@@ -40,6 +48,7 @@ impl Hook {
     fn listen(studio: &Studio) -> (Hook, String) {
         let hook = Hook {
             heard: Arc::default(),
+            raw: Arc::default(),
             answer: Arc::new(Mutex::new(StatusCode::NO_CONTENT)),
         };
         let router = Router::new()
@@ -109,6 +118,50 @@ fn a_webhook_hears_what_became_of_jobs_signed_and_under_an_id() {
         "{details}"
     );
     assert!(failed["data"]["advice"].is_string());
+}
+
+#[test]
+fn a_webhook_is_genuine_to_the_library_of_standard_webhooks_and_a_changed_one_is_not() {
+    let Some(python) = std::env::var_os(PYTHON) else {
+        println!("left out: {PYTHON} names no Python with standardwebhooks; tests/run sets it up");
+        return;
+    };
+    let mut studio = Studio::builder().image_defaults().open();
+    let (hook, url) = Hook::listen(&studio);
+    secret_file(&studio);
+    configure(
+        &studio,
+        &format!("  on: [done]\n  webhook: {url}\n  webhook_secret_file: secret\n"),
+    );
+    studio.start();
+    studio.drop_file("r\u{f6}d \u{1f600}.jpg", jpeg("red"));
+    studio.wait_until("it was told", |_| !hook.heard().is_empty());
+    let came = hook.raw.lock().unwrap()[0].clone();
+    let is_genuine = |[id, at, signature, body]: &[String; 4]| {
+        let script = "import sys\nfrom standardwebhooks.webhooks import Webhook, WebhookVerificationError\n\
+            secret, id, at, signature, body = sys.argv[1:]\n\
+            headers = {'webhook-id': id, 'webhook-timestamp': at, 'webhook-signature': signature}\n\
+            try: Webhook(secret).verify(body, headers)\n\
+            except WebhookVerificationError as error: sys.exit(str(error))\n";
+        let said = Command::new(&python)
+            .args(["-c", script, SECRET, id, at, signature, body])
+            .output()
+            .unwrap();
+        let words = text(&said.stderr);
+        assert!(
+            said.status.success() || words.contains("No matching signature"),
+            "{words}"
+        );
+        said.status.success()
+    };
+    assert!(is_genuine(&came));
+    let mut changed = came.clone();
+    changed[3] = changed[3].replace("job.done", "job.gone");
+    assert_ne!(changed, came);
+    assert!(!is_genuine(&changed));
+    let mut changed = came;
+    changed[0].push('x');
+    assert!(!is_genuine(&changed));
 }
 
 #[test]

@@ -1,0 +1,57 @@
+//! How long files must be quiet, and how long scans rest. Pure.
+
+use std::time::Duration;
+
+/// How long a file must be quiet, where nobody set it.
+pub(super) const SETTLE_LOCAL: Duration = Duration::from_secs(5);
+/// The same on a network, whose files are told late and in parts.
+pub(super) const SETTLE_NETWORK: Duration = Duration::from_secs(12);
+
+/// Time between scans where events tell of every change: the scan only catches what was lost. Longer where there are many
+/// folders, up to a bound, since what was lost waits for so long.
+const SCAN_WITH_EVENTS: Duration = Duration::from_secs(60);
+const SCAN_WITH_EVENTS_MAX: Duration = Duration::from_secs(600);
+const SCAN_PER_FOLDER: Duration = Duration::from_millis(300);
+/// Bounds of the time between scans where nothing else tells of changes. Between them a scan may take one part in twenty
+/// of the time.
+const SCAN_ALONE_MIN: Duration = Duration::from_secs(2);
+const SCAN_ALONE_MAX: Duration = Duration::from_secs(300);
+const SCAN_SHARE: u32 = 20;
+
+/// The time until the next scan of everything, after one that took `cost`.
+pub(super) fn pause(trusted: bool, folders: usize, cost: Duration) -> Duration {
+    let fair = cost.saturating_mul(SCAN_SHARE);
+    if trusted {
+        // A few calls of the system a second at most, for as many folders as people have.
+        let folders = u32::try_from(folders).unwrap_or(u32::MAX);
+        let gentle = SCAN_PER_FOLDER.saturating_mul(folders);
+        fair.saturating_mul(5)
+            .max(gentle)
+            .clamp(SCAN_WITH_EVENTS, SCAN_WITH_EVENTS_MAX)
+    } else {
+        fair.clamp(SCAN_ALONE_MIN, SCAN_ALONE_MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn row_11_scans_cost_a_few_calls_a_second_and_what_events_lost_waits_ten_minutes_at_most() {
+        let quick = Duration::from_millis(20);
+        assert_eq!(pause(true, 10, quick), Duration::from_secs(60));
+        // A look at each of a thousand folders, over this time.
+        assert_eq!(pause(true, 1_000, quick), Duration::from_secs(300));
+        for (folders, cost) in [(1_000_000, quick), (usize::MAX, Duration::MAX)] {
+            assert_eq!(pause(true, folders, cost), Duration::from_secs(600));
+        }
+        // Where events cannot be trusted, one part in twenty of the time.
+        assert_eq!(pause(false, 10, quick), Duration::from_secs(2));
+        assert_eq!(
+            pause(false, 10, Duration::from_secs(1)),
+            Duration::from_secs(20)
+        );
+        assert_eq!(pause(false, 10, Duration::MAX), Duration::from_secs(300));
+    }
+}
