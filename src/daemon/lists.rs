@@ -292,9 +292,11 @@ fn spent_of(spending: &Spending, inbox: Option<&str>, limits: &SpendLimits) -> V
             rows.iter()
                 .filter(|row| inbox.is_none_or(|name| row.inbox == name))
         };
+        // The sum of no figures at all would be -0.
+        let credits = |of_row: &dyn Fn(&Spent) -> f64| of().fold(0.0, |sum, row| sum + of_row(row));
         json!({
-            "charged": of().map(|row| row.charged).sum::<f64>(),
-            "estimated": of().map(|row| row.estimated).sum::<f64>(),
+            "charged": credits(&|row| row.charged),
+            "estimated": credits(&|row| row.estimated),
             "tasks": of().map(|row| row.tasks).sum::<u64>(),
             "unknown": of().map(|row| row.unknown).sum::<u64>(),
         })

@@ -727,6 +727,10 @@ fn what_was_spent_and_may_be_is_told_over_all_and_by_inbox() {
         .inbox("name: second")
         .image_defaults()
         .run();
+    let before = get(&studio, "/api/summary").json();
+    let nothing = before["spending"]["second"]["spent_30d"]["charged"].as_f64();
+    // Nothing is not less than nothing.
+    assert_eq!(nothing.map(f64::to_bits), Some(0.0_f64.to_bits()));
     for name in ["inbox/red.jpg", "second/inbox/blue.jpg"] {
         studio.drop_at(name, jpeg(name));
     }

@@ -201,6 +201,10 @@ async function main() {
         await page.getByRole('heading', { name: 'Needs you' }).waitFor();
         await page.getByRole('heading', { name: 'Done' }).waitFor();
         await pictures(page);
+        // What was made of a prompt alone shows what it is, too.
+        const film = page.locator('.card', { hasText: 'storm.yaml' }).locator('video');
+        await film.scrollIntoViewIfNeeded();
+        await until('the film shows its first picture', () => film.evaluate((element) => element.readyState >= 2 && element.videoWidth > 0));
         await fits(page, 'the list');
         await accessible(page, `the list, ${scheme}, ${width}`);
         await shot(page, `jobs-${scheme}-${width}`, { fullPage: true });
@@ -213,6 +217,8 @@ async function main() {
         await page.getByRole('link', { name: 'Folders' }).click();
         await page.getByRole('heading', { name: 'Folders' }).waitFor();
         await page.getByText('of at most 5,000').first().waitFor();
+        // Nothing is not less than nothing.
+        assert.equal(await page.locator('dd', { hasText: /^-0/ }).count(), 0);
         await fits(page, 'the folders');
         await accessible(page, `the folders, ${scheme}, ${width}`);
         await shot(page, `folders-${scheme}-${width}`);

@@ -144,15 +144,27 @@ function thumb(job) {
   return el('span', { class: 'thumb word', 'aria-hidden': 'true' }, word);
 }
 
+// A film without a picture of its input shows its first one, once somebody looks at it.
+const inSight = new IntersectionObserver((entries) => {
+  for (const { isIntersecting, target } of entries) {
+    if (!isIntersecting) continue;
+    inSight.unobserve(target);
+    target.preload = 'metadata';
+  }
+});
+
 function result(job, shown, large) {
   const address = file(job, 'output', shown.index);
   const name = `${shown.name}, the output of ${job.shown}`;
   if (shown.kind === 'video') {
     const poster = job.inputs.find(hasPicture);
-    return el('video', {
+    const film = el('video', {
       controls: true, preload: 'none', playsinline: true, src: address, 'aria-label': name,
       poster: poster ? `${file(job, 'input', poster.index)}/picture` : null,
     });
+    // A share that does not answer would keep the browser's few connections busy.
+    if (!poster && !inboxes.find((line) => line.inbox === job.inbox)?.frozen) inSight.observe(film);
+    return film;
   }
   if (shown.kind === 'audio') return el('audio', { controls: true, preload: 'none', src: address, 'aria-label': name });
   if (shown.kind === 'image') {
@@ -421,13 +433,16 @@ function spendChart(spent, days) {
   const of = (day, name) => spent.filter((row) => row.day === day && row.inbox === name);
   const top = Math.max(1, ...dates.map((day) => cost(spent.filter((row) => row.day === day))));
   // As wide as there is room, so that the figures keep their size on a phone.
-  const [width, height, left, foot] = [Math.max(240, Math.min(1120, main.clientWidth - 34)), 220, 48, 24];
+  const [width, height, foot] = [Math.max(240, Math.min(1120, main.clientWidth - 34)), 220, 24];
+  const marks = [0, 0.5, 1].map((share) => [share, number(top * share)]);
+  // A digit is some seven pixels wide.
+  const left = 14 + 7 * Math.max(4, ...marks.map(([, mark]) => mark.length));
   const step = (width - left) / dates.length;
   const shade = (index) => Math.max(0.25, 1 - index * 0.3);
   const picture = drawn('svg', { viewBox: `0 0 ${width} ${height}`, class: 'chart', role: 'img', 'aria-label': `Credits spent by day and folder in the past ${days} days; the table below has the figures` });
-  for (const share of [0, 0.5, 1]) {
+  for (const [share, mark] of marks) {
     const y = height - foot - share * (height - foot - 12);
-    picture.append(drawn('line', { x1: left, x2: width, y1: y, y2: y }), drawn('text', { x: left - 6, y: y + 4, 'text-anchor': 'end' }, number(top * share)));
+    picture.append(drawn('line', { x1: left, x2: width, y1: y, y2: y }), drawn('text', { x: left - 6, y: y + 4, 'text-anchor': 'end' }, mark));
   }
   dates.forEach((day, index) => {
     let base = height - foot;
