@@ -18,13 +18,14 @@ const QUEUED: usize = 500;
 const REQUESTS: usize = 200;
 
 /// What is asked for: the first look, a page far back, one of few that are like that, and what stands beside them.
-const QUESTIONS: [(&str, &str); 6] = [
+const QUESTIONS: [(&str, &str); 7] = [
     ("GET /", "/"),
     ("GET /api/jobs", "/api/jobs"),
     (
         "GET /api/jobs, all queued",
         "/api/jobs?state=queued,waiting&limit=50",
     ),
+    ("GET /api/jobs, all failed", "/api/jobs?state=failed"),
     (
         "GET /api/jobs, a search without a hit",
         "/api/jobs?q=nowhere",

@@ -16,7 +16,7 @@ const APPLICATION_ID: i64 = 0x7461_7869;
 pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_jobs.sql"),
     include_str!("../migrations/0002_retry_asked.sql"),
-    include_str!("../migrations/0003_notices.sql"),
+    include_str!("../migrations/0003_notices_and_pages.sql"),
 ];
 
 /// Brings the journal to today's format, each step in one transaction together with the format's number.

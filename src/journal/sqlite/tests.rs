@@ -102,6 +102,33 @@ async fn ended_jobs_are_found_by_state_inbox_and_text_and_counted() {
 }
 
 #[tokio::test]
+async fn pages_and_counts_of_ended_jobs_read_an_index_and_not_all_jobs() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = SqliteJournal::open(dir.path()).await.unwrap();
+    let mut raw = journal.connection(None).await.unwrap();
+    let mut plan = async |query: &'static str| {
+        let rows = sqlx::query(query).fetch_all(&mut raw).await.unwrap();
+        let steps: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+        steps.join("; ")
+    };
+    const EXPLAIN: &str = "EXPLAIN QUERY PLAN ";
+    let explained = |query: &str| -> &'static str { format!("{EXPLAIN}{query}").leak() };
+    for (query, index) in [
+        (ENDED, "USING INDEX jobs_ended (updated_at<?)"),
+        (
+            ENDED_OF_ONE_STATE,
+            "USING INDEX jobs_ended_of_state (state=? AND updated_at<?)",
+        ),
+        (COUNTS, "USING COVERING INDEX jobs_ended_of_state"),
+    ] {
+        let plan = plan(explained(query)).await;
+        assert!(plan.contains(index), "{query}: {plan}");
+        let sorts = plan.contains("ORDER BY");
+        assert!(!sorts, "{query}: {plan}");
+    }
+}
+
+#[tokio::test]
 async fn what_was_spent_is_told_by_day_and_an_unknown_price_is_not_zero() {
     let dir = tempfile::tempdir().unwrap();
     let journal = SqliteJournal::open(dir.path()).await.unwrap();
