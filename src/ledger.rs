@@ -5,7 +5,7 @@
 //! ten thousand jobs do not mean ten thousand waits for the disk.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -63,7 +63,14 @@ pub struct Ledger {
     journal: Arc<dyn Journal>,
     metrics: Arc<Metrics>,
     announce: Announce,
+    spent: Rises,
 }
+
+/// Credits by inbox.
+pub type Credits = HashMap<String, f64>;
+
+/// By how much what jobs cost has risen since the start.
+type Rises = Arc<Mutex<Credits>>;
 
 /// What people are told of, and that there is something to tell.
 #[derive(Clone, Default)]
@@ -98,6 +105,7 @@ impl Ledger {
         let (changes, receiver) = mpsc::unbounded_channel();
         let version = Arc::new(watch::Sender::new(0));
         let announce = Announce::default();
+        let spent = Rises::default();
         tokio::spawn(work(
             receiver,
             jobs.clone(),
@@ -105,9 +113,11 @@ impl Ledger {
             journal.clone(),
             metrics.clone(),
             announce.clone(),
+            spent.clone(),
         ));
         Ok(Ledger {
             announce,
+            spent,
             changes,
             jobs,
             version,
@@ -149,6 +159,15 @@ impl Ledger {
     /// What is counted while the daemon runs.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// By how much what jobs cost, or are expected to cost, has risen since the start, in credits by inbox. What turned out
+    /// cheaper than expected is not taken off.
+    pub fn spent(&self) -> Credits {
+        self.spent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Adds new jobs, all or none.
@@ -222,6 +241,7 @@ async fn work(
     journal: Arc<dyn Journal>,
     metrics: Arc<Metrics>,
     announce: Announce,
+    spent: Rises,
 ) {
     let mut requests = Vec::with_capacity(BATCH);
     while receiver.recv_many(&mut requests, BATCH).await > 0 {
@@ -243,6 +263,12 @@ async fn work(
             if batch.entries.iter().any(|entry| !entry.notices.is_empty()) {
                 announce.told_something();
             }
+            // Before the jobs are told of: whoever sees one that runs finds what it costs in here.
+            let mut spent = spent.lock().unwrap_or_else(PoisonError::into_inner);
+            for (inbox, rise) in batch.rises {
+                *spent.entry(inbox).or_default() += rise;
+            }
+            drop(spent);
             publish(&jobs, batch.changed);
             version.send_modify(|version| *version = version.wrapping_add(1));
         }
@@ -266,6 +292,7 @@ struct Batch<'a> {
     rules: Arc<Rules>,
     changed: HashMap<JobId, Arc<Job>>,
     entries: Vec<Entry>,
+    rises: Vec<(String, f64)>,
 }
 
 impl<'a> Batch<'a> {
@@ -275,6 +302,7 @@ impl<'a> Batch<'a> {
             rules,
             changed: HashMap::new(),
             entries: Vec::new(),
+            rises: Vec::new(),
         }
     }
 
@@ -287,11 +315,19 @@ impl<'a> Batch<'a> {
             Change::Apply(id, event) => {
                 let job = self.current(&id).ok_or(LedgerError::Unknown(id))?;
                 let next = transition(&job, (*event).clone(), now)?;
+                let rise = next.cost() - job.cost();
+                if rise > 0.0 {
+                    self.rises.push((next.inbox.clone(), rise));
+                }
                 Ok(vec![self.push(Some(*event), next)])
             }
             Change::Revive(ended, event) => {
                 let job = self.current(&ended.id).unwrap_or_else(|| Arc::new(*ended));
                 let next = transition(&job, (*event).clone(), now)?;
+                let rise = next.cost() - job.cost();
+                if rise > 0.0 {
+                    self.rises.push((next.inbox.clone(), rise));
+                }
                 Ok(vec![self.push(Some(*event), next)])
             }
         }
@@ -403,6 +439,34 @@ mod tests {
             .unwrap();
         assert!(ledger.insert(vec![job("cat.jpg")]).await.is_err());
         ledger.insert(vec![job("cat (2).jpg")]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_jobs_cost_is_counted_as_it_rises_and_never_falls() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Arc::new(SqliteJournal::open(dir.path()).await.unwrap());
+        let ledger = Ledger::open(journal).await.unwrap();
+        for (charged, spent) in [(Some(200.0), 200.0), (Some(20.0), 360.0), (None, 520.0)] {
+            let job = samples::planned("storm.yaml", Timestamp::now());
+            ledger.insert(vec![job.clone()]).await.unwrap();
+            for event in [
+                Event::Moved { files: vec![] },
+                Event::Started,
+                Event::Intent {
+                    used_before: None,
+                    files: vec![],
+                },
+                Event::Accepted {
+                    task: job.id.to_string(),
+                    estimated: None,
+                    account: None,
+                },
+                Event::Succeeded { charged },
+            ] {
+                ledger.apply(&job.id, event).await.unwrap();
+            }
+            assert_eq!(ledger.spent().get("studio"), Some(&spent));
+        }
     }
 
     #[tokio::test]

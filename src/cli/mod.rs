@@ -265,7 +265,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error @ CommandError::ReaderGone) => ExitCode::from(error.code()),
         Err(error) => {
-            eprintln!("taxiway: {error}");
+            eprintln!("taxiway: {}", output::plain_lines(&error.to_string()));
             ExitCode::from(error.code())
         }
     }

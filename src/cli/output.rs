@@ -77,6 +77,12 @@ pub fn plain(text: &str) -> String {
         .collect()
 }
 
+/// The same for text of several lines, which stay.
+pub fn plain_lines(text: &str) -> String {
+    let lines: Vec<String> = text.split('\n').map(plain).collect();
+    lines.join("\n")
+}
+
 /// Text cut to `width` characters, with an ellipsis where something is left out.
 pub fn fit(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
@@ -87,9 +93,11 @@ pub fn fit(text: &str, width: usize) -> String {
     short
 }
 
+/// The width of a terminal that everybody has.
+pub const COLUMNS: usize = 80;
+
 /// Text in lines of at most 80 columns, where its words allow it, all indented and those after the first a little more.
 pub fn wrap(text: &str, indent: usize) -> String {
-    const COLUMNS: usize = 80;
     let mut wrapped = String::new();
     let mut line = " ".repeat(indent);
     let mut is_empty = true;

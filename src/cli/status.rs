@@ -214,10 +214,11 @@ fn overview(config: &Config, lines: &[Line], running: bool) -> String {
         return text;
     }
     let mut rows = vec![
-        ["JOB", "STATE", "CREDITS", "INPUT", ""]
+        ["JOB", "STATE", "CREDITS", "INPUT"]
             .map(str::to_owned)
             .to_vec(),
     ];
+    let mut notes = vec![String::new()];
     for line in lines {
         let state = match line.progress {
             Some(progress) if line.state == "running" => {
@@ -240,17 +241,33 @@ fn overview(config: &Config, lines: &[Line], running: bool) -> String {
                 .map(|name| format!("→ {}", name.to_string_lossy()))
                 .unwrap_or_default(),
             ("running", _) | (_, None) => String::new(),
-            (_, Some(reason)) => output::fit(reason, 60),
+            (_, Some(reason)) => output::plain(reason),
         };
         rows.push(vec![
             line.id.clone(),
             state,
             credits,
             output::fit(&line.input, 28),
-            note,
         ]);
+        notes.push(note);
     }
-    text.push_str(&output::table(&rows));
+    // What does not fit beside the rest stands below it.
+    let table = output::table(&rows);
+    let width = table.lines().map(|row| row.chars().count()).max();
+    let width = width.unwrap_or_default();
+    for (row, note) in table.lines().zip(notes) {
+        let beside = format!("{row:width$}  {note}");
+        if note.is_empty() {
+            text.push_str(row);
+        } else if beside.chars().count() <= output::COLUMNS {
+            text.push_str(&beside);
+        } else {
+            text.push_str(row);
+            text.push('\n');
+            text.push_str(output::wrap(&note, 12).trim_end());
+        }
+        text.push('\n');
+    }
     text.push_str("\n`taxiway status JOB` tells all about one.\n");
     text
 }
@@ -380,14 +397,15 @@ fn full(line: &Line, details: Option<&Value>) -> String {
         }
         text.push_str(&format!(
             "\nWhat to do: {}\n",
-            failure["advice"].as_str().unwrap_or_default()
+            output::plain(failure["advice"].as_str().unwrap_or_default())
         ));
     }
     if let Some(doubt) = details["doubt"].as_object() {
         text.push_str(&in_doubt(doubt));
     }
     if let Some(request) = details.get("request").filter(|request| !request.is_null()) {
-        text.push_str(&format!("\nRequest:\n{request:#}\n"));
+        let request = output::plain_lines(&format!("{request:#}"));
+        text.push_str(&format!("\nRequest:\n{request}\n"));
     }
     if let Some(history) = details["history"]
         .as_array()

@@ -336,6 +336,17 @@ fn web<'d>(reader: &mut Reader<'d>, section: &Section<'d>, base: &Path) -> Web {
              `openssl rand -hex 32`), or listen on 127.0.0.1",
         );
     }
+    if listen.is_some_and(|address| address.ip().is_loopback())
+        && !hosts.is_empty()
+        && section.get("token_file").is_none()
+    {
+        reader.problem(
+            &section.way("hosts"),
+            "`hosts` names what other machines ask for by way of a proxy, and nothing keeps strangers out".to_owned(),
+            "name a file with a token that only this user can read (`token_file: /etc/taxiway/web-token`, made with \
+             `openssl rand -hex 32`); a proxy that asks for passwords itself can send it as `Authorization: Bearer TOKEN`",
+        );
+    }
     Web {
         listen,
         token_file,

@@ -59,7 +59,11 @@ pub(super) async fn jobs(
         // What stands in the queue may be told as waiting; its line says which.
         let may_be = wants(job.state_word()) || (is_queued(&job) && wants("waiting"));
         if is_of && may_be && text.as_deref().is_none_or(|text| holds(shared, &job, text)) {
-            open.push((job.updated_at, job.id.clone(), Candidate::Job(job)));
+            open.push((
+                as_paged(job.updated_at),
+                job.id.clone(),
+                Candidate::Job(job),
+            ));
         }
     }
     open.retain(|(at, id, _)| comes_after(*at, id));
@@ -75,7 +79,9 @@ pub(super) async fn jobs(
                 .await
                 .map_err(|error| error.to_string())?;
             let is_last = found.len() < size;
-            from = found.last().map(|job| (job.updated_at, job.id.clone()));
+            from = found
+                .last()
+                .map(|job| (as_paged(job.updated_at), job.id.clone()));
             let fits = |job: &Job| text.as_deref().is_none_or(|text| holds(shared, job, text));
             ended.extend(found.into_iter().filter(fits));
             if is_last {
@@ -98,7 +104,8 @@ pub(super) async fn jobs(
             (Some(_), None) => true,
             (None, Some(_)) => false,
             (Some((at, id, _)), Some(job)) => {
-                (*at, std::cmp::Reverse(id)) >= (job.updated_at, std::cmp::Reverse(&job.id))
+                let ended = as_paged(job.updated_at);
+                (*at, std::cmp::Reverse(id)) >= (ended, std::cmp::Reverse(&job.id))
             }
         };
         let card = if from_open {
@@ -116,7 +123,7 @@ pub(super) async fn jobs(
             let Some(job) = ended.next() else {
                 break;
             };
-            last = Some((job.updated_at, job.id.clone()));
+            last = Some((as_paged(job.updated_at), job.id.clone()));
             Some(card(shared, &job))
         };
         cards.extend(card.filter(|card| wants(&card.line.state)));
@@ -126,6 +133,12 @@ pub(super) async fn jobs(
     let next = last.filter(|_| more);
     values.push(serde_json::to_value(next).map_err(|error| error.to_string())?);
     Ok(values)
+}
+
+/// A time as pages are ordered by it: in microseconds, as the journal keeps it and as the end of a page names it. Jobs that a
+/// finer clock would tell apart would be on no page if the border ran between them.
+fn as_paged(at: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
 }
 
 /// What still lies in the inboxes.
@@ -157,7 +170,7 @@ fn waiting(
                         list.clone(),
                         index,
                     );
-                    found.push((held.since, held.id.clone(), candidate));
+                    found.push((as_paged(held.since), held.id.clone(), candidate));
                 }
             }
         }
@@ -215,6 +228,38 @@ fn is_queued(job: &Job) -> bool {
     matches!(job.state, State::Queued { hold: None })
 }
 
+/// The contract's words for the states of open jobs: what is queued and cannot go on now is told as waiting. What stands in the
+/// way is asked once for each inbox and model, since thousands of jobs may stand behind it.
+pub(super) struct StateWords<'a> {
+    engine: &'a Engine,
+    closed: HashMap<(String, String), bool>,
+}
+
+impl StateWords<'_> {
+    pub(super) fn new(engine: &Engine) -> StateWords<'_> {
+        StateWords {
+            engine,
+            closed: HashMap::new(),
+        }
+    }
+
+    pub(super) fn of(&mut self, job: &Job) -> &'static str {
+        if !is_queued(job) {
+            return job.state_word();
+        }
+        let engine = self.engine;
+        let lane = Engine::lane(job);
+        let stands = *self
+            .closed
+            .entry((job.inbox.clone(), lane.clone()))
+            .or_insert_with(|| {
+                engine.is_frozen(&job.inbox)
+                    || engine.gates().closed(&lane, Instant::now()).is_some()
+            });
+        if stands { "waiting" } else { job.state_word() }
+    }
+}
+
 /// How many jobs are in which state, by inbox.
 pub(crate) type Standing = BTreeMap<String, BTreeMap<String, u64>>;
 
@@ -237,20 +282,9 @@ pub(crate) async fn standing(shared: &Shared) -> Result<Standing, JournalError> 
             u64::try_from(waiting).unwrap_or(u64::MAX),
         );
     }
-    let engine = &shared.engine;
-    let mut closed: HashMap<(String, String), bool> = HashMap::new();
-    for job in engine.ledger.jobs() {
-        let stands = is_queued(&job) && {
-            let lane = Engine::lane(&job);
-            *closed
-                .entry((job.inbox.clone(), lane.clone()))
-                .or_insert_with(|| {
-                    engine.is_frozen(&job.inbox)
-                        || engine.gates().closed(&lane, Instant::now()).is_some()
-                })
-        };
-        let state = if stands { "waiting" } else { job.state_word() };
-        add(&job.inbox, state, 1);
+    let mut words = StateWords::new(&shared.engine);
+    for job in shared.engine.ledger.jobs() {
+        add(&job.inbox, words.of(&job), 1);
     }
     for count in ended(shared).await?.iter() {
         add(&count.inbox, &count.state, count.jobs);
@@ -334,7 +368,7 @@ pub(super) async fn summary(shared: &Shared) -> Result<Value, String> {
             })
             .collect();
         let stopped = gates
-            .all_closed(now)
+            .stopped(now)
             .map(|closed| json!({"kind": word(closed), "why": closed.words()}));
         (stopped, held)
     };

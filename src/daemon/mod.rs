@@ -332,7 +332,7 @@ impl Daemon {
         if !frozen.is_empty() {
             text.push_str(&format!(", frozen: {}", frozen.join(", ")));
         }
-        if let Some(closed) = self.engine.gates().all_closed(Instant::now()) {
+        if let Some(closed) = self.engine.gates().stopped(Instant::now()) {
             // One line: systemd's status has no more.
             let words = closed
                 .words()

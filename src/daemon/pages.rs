@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::Shared;
+use super::lists::StateWords;
 use crate::files::{open_beneath, write_over};
 use crate::inbox::{InboxHandle, mount_here};
 use crate::job::{Folder, Job, JobId, Role, State};
@@ -149,12 +150,13 @@ async fn gather(
     let stopped = shared
         .engine
         .gates()
-        .all_closed(Instant::now())
+        .stopped(Instant::now())
         .map(|closed| closed.words().to_owned());
     let mut jobs = shared.engine.ledger.jobs();
     jobs.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
     let mut pages: BTreeMap<PathBuf, Page> = BTreeMap::new();
     let mut shown = HashSet::new();
+    let mut words = StateWords::new(&shared.engine);
     for (name, folder, path) in inboxes {
         let mut inbox = Inbox {
             folder: folder.display().to_string(),
@@ -164,11 +166,17 @@ async fn gather(
             ..Inbox::default()
         };
         add_waiting(shared, &mut inbox);
-        let mut own = jobs.iter().filter(|job| job.inbox == name);
-        for job in own.by_ref().take(LINES) {
-            add_open(&mut inbox, &super::requests::line(shared, job));
+        let own = jobs.iter().filter(|job| job.inbox == name);
+        for (index, job) in own.enumerate() {
+            // A doubt waits for a person's word, however many jobs stand before it.
+            if index < LINES || matches!(job.state, State::InDoubt { .. }) {
+                add_open(&mut inbox, &super::requests::line(shared, job));
+            } else if words.of(job) == "waiting" {
+                inbox.more_waiting = inbox.more_waiting.saturating_add(1);
+            } else {
+                inbox.more_running = inbox.more_running.saturating_add(1);
+            }
         }
-        inbox.more_running = own.count();
         for job in past.iter().filter(|job| job.inbox == name) {
             add_ended(shared, &mut inbox, job, &path, pictures).await;
             shown.insert(job.id.clone());

@@ -10,7 +10,8 @@ use super::{Engine, after, evidence, poller};
 use crate::budget::{Budget, DAY, MONTH, SpendLimits, Spent};
 use crate::config::OnDoubt;
 use crate::job::{Event, Hold, HoldReason, Job, JobId, State};
-use crate::journal::{Journal, JournalError};
+use crate::journal::JournalError;
+use crate::ledger::{Credits, Ledger};
 use crate::retry::Trouble;
 use crate::schedule::{self, Ready};
 use crate::stages;
@@ -390,7 +391,7 @@ async fn budget(engine: &Engine, month: &mut Option<Month>) -> Result<Budget, Jo
         spent.entry(inbox).or_default().day = credits;
     }
     if all().any(|limits| limits.per_month.is_some()) {
-        for (inbox, credits) in Month::spent(month, journal.as_ref(), now).await? {
+        for (inbox, credits) in Month::spent(month, &engine.ledger).await? {
             spent.entry(inbox).or_default().month = credits;
         }
     }
@@ -410,34 +411,35 @@ async fn budget(engine: &Engine, month: &mut Option<Month>) -> Result<Budget, Jo
     Ok(budget)
 }
 
-/// What was spent in 30 days, which may be very many tasks: summed up now and then, and what came since on top of it. What
-/// has grown too old meanwhile still counts, so no limit is exceeded by it.
+/// What was spent in 30 days, which may be very many tasks: summed up now and then, and what the ledger has counted since on top
+/// of it. What has grown too old or turned out cheaper meanwhile still counts, so that no limit is exceeded by it.
 struct Month {
-    at: Timestamp,
-    spent: HashMap<String, f64>,
+    at: Instant,
+    spent: Credits,
+    /// What the ledger had counted before the sum.
+    counted: Credits,
 }
 
 impl Month {
     /// How long a sum is used.
-    const GOOD_FOR: SignedDuration = SignedDuration::from_secs(10);
+    const GOOD_FOR: Duration = Duration::from_secs(10);
 
-    async fn spent(
-        known: &mut Option<Month>,
-        journal: &dyn Journal,
-        now: Timestamp,
-    ) -> Result<HashMap<String, f64>, JournalError> {
+    async fn spent(known: &mut Option<Month>, ledger: &Ledger) -> Result<Credits, JournalError> {
         let month = match known.take() {
-            Some(month) if now.duration_since(month.at) < Month::GOOD_FOR => month,
+            Some(month) if month.at.elapsed() < Month::GOOD_FOR => month,
             Some(_) | None => Month {
-                at: now,
-                spent: journal.credits_by_inbox(now - MONTH).await?,
+                at: Instant::now(),
+                counted: ledger.spent(),
+                spent: ledger
+                    .journal()
+                    .credits_by_inbox(Timestamp::now() - MONTH)
+                    .await?,
             },
         };
         let mut spent = month.spent.clone();
-        if month.at < now {
-            for (inbox, credits) in journal.credits_by_inbox(month.at).await? {
-                *spent.entry(inbox).or_default() += credits;
-            }
+        for (inbox, credits) in ledger.spent() {
+            let before = month.counted.get(&inbox).copied().unwrap_or_default();
+            *spent.entry(inbox).or_default() += credits - before;
         }
         *known = Some(month);
         Ok(spent)

@@ -92,11 +92,12 @@ impl Gates {
             .map(|bar| &bar.why)
     }
 
-    /// Why nothing can pass now, if nothing can.
-    pub fn all_closed(&self, now: Instant) -> Option<&Closed> {
+    /// Why nothing is submitted, for people. A bad key and missing credits stand in the way until something has got through: what
+    /// is tried in between does not mean that they are mended.
+    pub fn stopped(&self, now: Instant) -> Option<&Closed> {
         self.all
             .as_ref()
-            .filter(|bar| bar.until > now)
+            .filter(|bar| bar.until > now || matches!(bar.why, Closed::Key(_) | Closed::Credits(_)))
             .map(|bar| &bar.why)
     }
 
@@ -169,6 +170,20 @@ mod tests {
         assert!(gates.closed("m", now + second(3)).is_some());
         assert!(gates.passed("m"));
         assert!(gates.closed("m", now + second(3)).is_none());
+    }
+
+    #[test]
+    fn a_bad_key_is_told_of_between_two_tries_with_it_and_trouble_is_not() {
+        let mut gates = Gates::default();
+        let now = Instant::now();
+        gates.close_all(Closed::Key("bad key".into()), now, second);
+        let later = now + second(2);
+        assert!(gates.closed("m", later).is_none());
+        assert!(gates.stopped(later).is_some());
+        gates.passed("m");
+        assert!(gates.stopped(later).is_none());
+        gates.close_all(Closed::Trouble("no network".into()), now, second);
+        assert!(gates.stopped(now).is_some() && gates.stopped(later).is_none());
     }
 
     #[test]

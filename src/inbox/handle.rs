@@ -57,6 +57,8 @@ pub struct Setup {
 pub struct InboxView {
     /// What stays in the inbox, by folder. Shared, since thousands of files may lie there.
     pub waiting: HashMap<RelPath, Arc<Vec<Held>>>,
+    /// How often what waits has become another.
+    pub news: u64,
     /// How changes are noticed and why, for people.
     pub backend: String,
     /// What cannot be done in which of its folders, a sentence each.
@@ -75,6 +77,7 @@ impl InboxView {
     pub(super) fn new(now: Instant) -> InboxView {
         InboxView {
             waiting: HashMap::new(),
+            news: 0,
             backend: String::new(),
             unusable: Vec::new(),
             frozen: None,
@@ -125,6 +128,11 @@ pub(super) struct Retry {
 }
 
 impl InboxHandle {
+    /// How often what waits in it has become another since the start.
+    pub fn news(&self) -> u64 {
+        self.peek().news
+    }
+
     /// What it last knew.
     pub fn view(&self) -> InboxView {
         self.peek().clone()

@@ -570,6 +570,7 @@ impl Worker {
         self.update_view(|view| {
             if news {
                 view.waiting.clone_from(&self.held);
+                view.news = view.news.wrapping_add(1);
             }
             view.ready = true;
         });

@@ -193,6 +193,14 @@ impl Job {
             .sum::<Option<f64>>()
     }
 
+    /// Credits that its tasks cost, or are expected to cost as long as Runway has not said; what nobody knows is nothing here.
+    pub fn cost(&self) -> f64 {
+        self.charges
+            .iter()
+            .filter_map(|charge| charge.charged.or(charge.estimated))
+            .fold(0.0, |sum, credits| sum + credits)
+    }
+
     /// Credits that the present or next task is expected to cost: the API's own figure before the catalogue's.
     pub fn estimated(&self) -> Option<f64> {
         self.charges

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::{Failure, FailureKind, Folder, InputFile, Job, JobId, RelPath, Role, Spot};
+use super::{Failure, FailureKind, Folder, InputFile, Job, JobId, Plan, RelPath, Role, Spot};
 
 /// A path.
 pub(crate) fn path(text: &str) -> RelPath {
@@ -37,6 +37,23 @@ pub(crate) fn file(name: &str, role: Role, folder: Folder) -> InputFile {
         version: None,
         sha256: None,
     }
+}
+
+/// A job that is to make a film of a prompt, for 160 credits.
+pub(crate) fn planned(input: &str, at: Timestamp) -> Job {
+    let plan = Plan {
+        endpoint: "text_to_video".into(),
+        model: Some("veo3.1".into()),
+        path: "/v1/text_to_video".into(),
+        poll: "/v1/tasks/{id}".into(),
+        body: serde_json::Map::new(),
+        media: vec![],
+        estimated: Some(160.0),
+        priority: 0,
+        output: None,
+        warnings: vec![],
+    };
+    Job::taken(JobId::random(), "studio", path(input), vec![], Ok(plan), at)
 }
 
 /// A job about which nothing can be asked of Runway, with these files.

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Charge, Delivery, Doubt, Failure, Hold, InputFile, Job, Move, Plan, RelPath, Seen, State, Task,
-    Verdict,
+    Charge, Delivery, Doubt, Failure, FailureKind, Hold, InputFile, Job, Move, Plan, RelPath, Seen,
+    State, Task, Verdict,
 };
 
 /// Something that happened to a job. Each one is made durable before anything relies on it.
@@ -307,6 +307,12 @@ fn next_state(job: &mut Job, event: Event, now: Timestamp) -> Result<State, &'st
                 Ok(run(job, task, None, account, now))
             }
             State::Failed { failure } if intent_at.is_none() && failure.kind.may_have_a_task() => {
+                if failure.kind == FailureKind::Abandoned
+                    && let Some(doubt) = job.charges.last_mut()
+                {
+                    // The request that was given up is this task: it costs once, and as the task.
+                    doubt.charged = Some(0.0);
+                }
                 job.cancel_asked = false;
                 job.retry_asked = false;
                 Ok(run(job, task, None, account, now))
@@ -546,29 +552,12 @@ fn settle_charge(job: &mut Job, charged: Option<f64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{FailureKind, HoldReason, JobId};
+    use crate::job::{HoldReason, samples};
     use proptest::prelude::*;
-    use serde_json::Map;
     use std::path::Path;
 
-    fn plan() -> Plan {
-        Plan {
-            endpoint: "text_to_video".into(),
-            model: Some("veo3.1".into()),
-            path: "/v1/text_to_video".into(),
-            poll: "/v1/tasks/{id}".into(),
-            body: Map::new(),
-            media: vec![],
-            estimated: Some(160.0),
-            priority: 0,
-            output: None,
-            warnings: vec![],
-        }
-    }
-
     fn job() -> Job {
-        let input = RelPath::new(Path::new("storm.yaml")).unwrap();
-        Job::taken(JobId::random(), "studio", input, vec![], Ok(plan()), at(0))
+        samples::planned("storm.yaml", at(0))
     }
 
     fn at(second: i64) -> Timestamp {
@@ -686,7 +675,7 @@ mod tests {
             Just(Event::RetryAsked),
             Just(Event::RetryDropped),
             Just(Event::Retried {
-                plan: Some(Box::new(plan())),
+                plan: job().plan.map(Box::new),
                 wrong: None,
                 files: vec![]
             }),
@@ -779,6 +768,37 @@ mod tests {
                 assert_eq!((again.state_word(), again.charges.len()), ("running", 1));
             }
         }
+    }
+
+    #[test]
+    fn a_doubt_that_was_given_up_and_whose_task_turns_up_costs_once() {
+        let mut events = submitted();
+        events.extend([
+            Event::Doubtful {
+                why: "reset".into(),
+                used_after: None,
+            },
+            Event::Abandoned {
+                failure: Failure {
+                    kind: FailureKind::Abandoned,
+                    ..failure()
+                },
+                intent_at: at(1),
+            },
+            Event::Closed { files: vec![] },
+        ]);
+        let failed = run(job(), events).unwrap();
+        assert_eq!((failed.cost(), failed.charged()), (160.0, None));
+        let adopted = Event::Adopted {
+            task: "t1".into(),
+            intent_at: None,
+            account: None,
+        };
+        let running = transition(&failed, adopted, at(2)).unwrap();
+        assert_eq!(running.cost(), 160.0);
+        let charged = Some(150.0);
+        let done = transition(&running, Event::Succeeded { charged }, at(3)).unwrap();
+        assert_eq!((done.cost(), done.charged()), (150.0, charged));
     }
 
     #[test]

@@ -28,9 +28,11 @@ pub async fn watch(
                     frozen.remove(&inbox);
                 }
                 Some(why) => {
-                    if frozen.insert(inbox.clone()) {
+                    if !frozen.contains(&inbox) {
                         let data = json!({ "inbox": inbox, "reason": why });
-                        tell(&engine, Kind::Frozen, &data).await;
+                        if tell(&engine, Kind::Frozen, &data).await {
+                            frozen.insert(inbox);
+                        }
                     }
                 }
             }
@@ -40,26 +42,29 @@ pub async fn watch(
             .map(|(_, organization)| organization.credit_balance);
         if let (Some(balance), Some(low)) = (balance, low()) {
             let is_low = balance < low;
-            if is_low && !was_low {
+            let data = json!({ "balance": balance, "low_balance": low });
+            if is_low && !was_low && tell(&engine, Kind::LowBalance, &data).await {
                 tracing::warn!(
                     balance,
                     "the balance is below {low} credits: buy more before the queue has to wait"
                 );
-                let data = json!({ "balance": balance, "low_balance": low });
-                tell(&engine, Kind::LowBalance, &data).await;
+                was_low = true;
             }
-            was_low = is_low;
+            was_low &= is_low;
         }
     }
 }
 
-async fn tell(engine: &Engine, kind: Kind, data: &serde_json::Value) {
+/// Writes down that people are to be told. Answers whether that could be done; if not, it is tried again at the next look.
+async fn tell(engine: &Engine, kind: Kind, data: &serde_json::Value) -> bool {
     let notices = engine.ledger.rules().of(kind, Timestamp::now(), data);
     if notices.is_empty() {
-        return;
+        return true;
     }
-    if let Err(error) = engine.ledger.journal().add_notices(&notices).await {
-        tracing::warn!(%error, "{} cannot be told of", kind.word());
+    let written = engine.ledger.journal().add_notices(&notices).await;
+    if let Err(error) = &written {
+        tracing::debug!(%error, "{} cannot be told of yet", kind.word());
     }
     engine.ledger.told_something();
+    written.is_ok()
 }

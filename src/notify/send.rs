@@ -15,6 +15,7 @@ use super::{Notice, Secret, Target, pause, sign};
 use crate::config::{KeyError, secret_text};
 use crate::engine::Engine;
 use crate::journal::JournalError;
+use crate::retry::Trouble;
 
 /// Notices that are told at once to each.
 const AT_ONCE: usize = 8;
@@ -162,9 +163,8 @@ impl Telling {
                 let (engine, client, teller) =
                     (self.engine.clone(), self.client.clone(), teller.clone());
                 self.tasks.spawn(async move {
-                    if let Err(error) = tell_and_note(&engine, &client, &teller, &notice).await {
-                        tracing::debug!(%error, "that it was told is not noted: it is told again");
-                    }
+                    let told = tell(&client, &teller, &notice).await;
+                    note(&engine, &notice, told).await;
                     key
                 });
             }
@@ -192,22 +192,16 @@ impl Telling {
     }
 }
 
-/// Tells once, and notes what came of it.
-async fn tell_and_note(
-    engine: &Engine,
-    client: &reqwest::Client,
-    teller: &Arc<Teller>,
-    notice: &Notice,
-) -> Result<(), JournalError> {
-    let told = tell(client, teller, notice).await;
-    let journal = engine.ledger.journal();
+/// Notes what came of a telling. While that cannot be written it is tried again, and nothing is told again meanwhile: whoever
+/// has heard it would hear it over and over.
+async fn note(engine: &Engine, notice: &Notice, told: Told) {
     let attempts = notice.attempts.saturating_add(1);
     let (id, target) = (&notice.id, notice.target);
-    match told {
-        Told::Yes => journal.forget_notice(id, target).await,
+    let again_in = match told {
+        Told::Yes => None,
         Told::Never(why) => {
             tracing::error!(notice = id, target = target.word(), "given up: {why}");
-            journal.forget_notice(id, target).await
+            None
         }
         Told::NotYet(why) => match pause(attempts, fastrand::f64()) {
             None => {
@@ -216,7 +210,7 @@ async fn tell_and_note(
                     target = target.word(),
                     "given up after {attempts} tries: {why}"
                 );
-                journal.forget_notice(id, target).await
+                None
             }
             Some(pause) => {
                 tracing::warn!(
@@ -225,12 +219,31 @@ async fn tell_and_note(
                     "nobody was told, and it is tried again in {} s: {why}",
                     pause.as_secs()
                 );
-                let pause = SignedDuration::try_from(pause).unwrap_or(SignedDuration::ZERO);
-                journal
-                    .put_notice_off(id, target, attempts, Timestamp::now() + pause)
-                    .await
+                Some(SignedDuration::try_from(pause).unwrap_or(SignedDuration::ZERO))
             }
         },
+    };
+    let journal = engine.ledger.journal();
+    let mut times = 0_u32;
+    loop {
+        let noted = match again_in {
+            None => journal.forget_notice(id, target).await,
+            Some(pause) => {
+                let due = Timestamp::now() + pause;
+                journal.put_notice_off(id, target, attempts, due).await
+            }
+        };
+        let Err(error) = noted else {
+            return;
+        };
+        times = times.saturating_add(1);
+        tracing::debug!(notice = id, %error, "what came of telling cannot be noted yet");
+        if !engine
+            .pause(engine.retry_in(Trouble::Journal, times, None))
+            .await
+        {
+            return;
+        }
     }
 }
 

@@ -234,8 +234,8 @@ impl Inbox {
         );
         let parts = [
             self.doubts.len(),
-            self.running.len(),
-            self.waiting.len(),
+            self.running.len().saturating_add(self.more_running),
+            self.waiting.len().saturating_add(self.more_waiting),
             self.failed.len(),
             self.done.len(),
         ];
@@ -266,7 +266,7 @@ fn table<T>(
     more: usize,
     cells: impl Fn(&T) -> Vec<String>,
 ) {
-    if rows.is_empty() {
+    if rows.is_empty() && more == 0 {
         return;
     }
     push(

@@ -56,30 +56,29 @@ impl Default for Events {
     }
 }
 
-/// What tells one version of an open job from the next: what the ledger counts, and what Runway last said.
+/// What tells one version of an open job from the next: what the ledger counts, what Runway last said, and what stands in its
+/// way.
 type Version = (u64, u64);
 
-fn version(job: &Job) -> Version {
-    let seen = match &job.state {
-        Standing::Running { seen, .. } => {
-            let mut hash = DefaultHasher::new();
-            seen.status.hash(&mut hash);
-            // In whole percent, as it is shown.
-            seen.progress
-                .map(|progress| (progress * 100.0).round().to_bits())
-                .hash(&mut hash);
-            hash.finish()
-        }
-        _ => 0,
-    };
-    (job.seq, seen)
+fn version(shared: &Shared, job: &Job) -> Version {
+    let mut hash = DefaultHasher::new();
+    shared.engine.trouble(&job.id).hash(&mut hash);
+    if let Standing::Running { seen, .. } = &job.state {
+        seen.status.hash(&mut hash);
+        // In whole percent, as it is shown.
+        seen.progress
+            .map(|progress| (progress * 100.0).round().to_bits())
+            .hash(&mut hash);
+    }
+    (job.seq, hash.finish())
 }
 
-/// What tells one state of all inboxes, gates and troubles from the next.
+/// What tells one state of all inboxes and gates from the next.
 fn surroundings(shared: &Shared) -> u64 {
     let mut hash = DefaultHasher::new();
     for handle in shared.inboxes().iter() {
         let line = inbox_line(handle);
+        handle.news().hash(&mut hash);
         (
             line.inbox,
             line.watched,
@@ -92,7 +91,7 @@ fn surroundings(shared: &Shared) -> u64 {
     let gates = shared.engine.gates();
     let now = std::time::Instant::now();
     gates
-        .all_closed(now)
+        .stopped(now)
         .map(|closed| closed.words())
         .hash(&mut hash);
     let mut lanes: Vec<_> = gates
@@ -131,7 +130,7 @@ pub(super) async fn watch(shared: Arc<Shared>, events: Arc<Events>) {
             .collect();
         let now: HashMap<JobId, Version> = jobs
             .iter()
-            .map(|(id, job)| (id.clone(), version(job)))
+            .map(|(id, job)| (id.clone(), version(&shared, job)))
             .collect();
         let around = surroundings(&shared);
         let Some((before, around_before)) = known.replace((now.clone(), around)) else {

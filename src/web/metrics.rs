@@ -97,7 +97,7 @@ fn snapshot(shared: &Shared, mut standing: Standing) -> Snapshot {
         .collect();
     let stopped = engine
         .gates()
-        .all_closed(Instant::now())
+        .stopped(Instant::now())
         .map(|closed| match closed {
             Closed::Key(_) => "key",
             Closed::Credits(_) => "credits",

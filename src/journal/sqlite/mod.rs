@@ -184,7 +184,8 @@ impl SqliteJournal {
     }
 }
 
-/// The pattern of `LIKE` for a text anywhere in the JSON of a job.
+/// The pattern of `LIKE` for a text anywhere in the JSON of a job. `LIKE` knows the case of ASCII letters only, so that others stand
+/// for anything: whoever asks looks at what is found once more.
 fn like(text: &str) -> String {
     let json = serde_json::Value::from(text).to_string();
     // Without the quotes around it.
@@ -193,10 +194,11 @@ fn like(text: &str) -> String {
         .unwrap_or_default();
     let mut pattern = String::from("%");
     for c in inner.chars() {
-        if matches!(c, '%' | '_' | '\\') {
-            pattern.push('\\');
+        match c {
+            '%' | '_' | '\\' => pattern.extend(['\\', c]),
+            c if c.is_ascii() => pattern.push(c),
+            _ => pattern.push('%'),
         }
-        pattern.push(c);
     }
     pattern.push('%');
     pattern

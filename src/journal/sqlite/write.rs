@@ -101,7 +101,8 @@ impl SqliteJournal {
                     .execute(&mut *transaction)
                     .await
                     .map_err(self.store())?;
-                if let (true, Some(charge)) = (changes_charge(event), job.charges.last()) {
+                // Mostly one; adopting a task settles the doubt before it, too.
+                for charge in job.charges.iter().filter(|_| changes_charge(event)) {
                     self.write_charge(&mut transaction, job, charge).await?;
                 }
             }

@@ -630,7 +630,11 @@ function pulse(words) {
 function listen() {
   const source = new EventSource('/api/events');
   source.addEventListener('open', () => pulse('Live'));
-  source.addEventListener('error', () => pulse('No connection; trying again'));
+  source.addEventListener('error', () => {
+    pulse('No connection; trying again');
+    // An answer that is no stream (a proxy without taxiway behind it, too many pages) ends the browser's own trying.
+    if (source.readyState === EventSource.CLOSED) setTimeout(listen, 5000);
+  });
   source.addEventListener('all', soon);
   source.addEventListener('change', (event) => {
     const { jobs, all } = JSON.parse(event.data);
