@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags, ResolveFlags, openat, openat2, renameat_with};
 use rustix::io::Errno;
@@ -164,23 +165,44 @@ pub fn remove_folder(path: &Path) -> io::Result<()> {
 /// Opens a part file to go on with it, or makes it.
 pub fn open_part(path: &Path) -> io::Result<File> {
     failpoint::hit("files.open_part")?;
-    let part = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(path)?;
+    let part = open_own(path)?;
     inherit(path, &part);
     Ok(part)
 }
 
+/// Opens a file of our own to write to it, or makes it. A link under its name, which somebody may have put there to have another
+/// file written to, is removed.
+pub fn open_own(path: &Path) -> io::Result<File> {
+    let open = || {
+        OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .custom_flags(OPEN_PLAIN.bits().cast_signed())
+            .open(path)
+            .and_then(plain)
+    };
+    match fs::symlink_metadata(path) {
+        Ok(meta) if !meta.is_file() || meta.nlink() > 1 => {
+            fs::remove_file(path)?;
+            open()
+        }
+        _ => open(),
+    }
+}
+
+/// Neither follows a link nor waits for the other end of a pipe.
+const OPEN_PLAIN: OFlags = OFlags::NOFOLLOW
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::CLOEXEC);
+
 /// Opens a plain file to read it. Links are not followed, and a pipe or a device is an error and not a wait without end.
 pub fn open_plain(path: &Path) -> io::Result<File> {
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC).bits();
     let file = OpenOptions::new()
         .read(true)
         // The flags of the kernel's interface fit its own type.
-        .custom_flags(flags.cast_signed())
+        .custom_flags(OPEN_PLAIN.bits().cast_signed())
         .open(path)?;
     plain(file)
 }
@@ -345,16 +367,21 @@ fn rename_once(from: &Path, to: &Path) -> io::Result<()> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(error),
             // Neither: look, then rename. Only another program that takes the same name within these microseconds (or, on
             // a mount that caches its folders, within that time) could lose a file by it.
-            Err(_) => match fs::symlink_metadata(to) {
-                Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    if has_alike(from, to)? {
-                        return Err(io::ErrorKind::AlreadyExists.into());
+            Err(_) => {
+                // Of our own jobs none looks while another renames.
+                static LOOKING: Mutex<()> = Mutex::new(());
+                let _one = LOOKING.lock().unwrap_or_else(PoisonError::into_inner);
+                match fs::symlink_metadata(to) {
+                    Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        if has_alike(from, to)? {
+                            return Err(io::ErrorKind::AlreadyExists.into());
+                        }
+                        replace(from, to)
                     }
-                    replace(from, to)
+                    Err(error) => Err(error),
                 }
-                Err(error) => Err(error),
-            },
+            }
         },
         Err(error) => Err(error.into()),
     }

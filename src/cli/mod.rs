@@ -227,6 +227,7 @@ impl From<StartError> for CommandError {
             StartError::State(AlreadyRunning::Unusable { .. })
             | StartError::Web(_)
             | StartError::Journal(_)
+            | StartError::FolderInUse { .. }
             | StartError::Io { .. } => CommandError::Failed(error.to_string()),
         }
     }

@@ -40,6 +40,9 @@ use self::rested::Rested;
 /// How long everything may take to stop. What is not over then is left as it is: the journal knows where it stood.
 pub const STOP_WITHIN: Duration = Duration::from_secs(8);
 
+/// How long the work waits at the start for the first look at all folders.
+const BEGINS_WITHIN: Duration = Duration::from_secs(2);
+
 /// Why the daemon did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -58,6 +61,17 @@ pub enum StartError {
         path: PathBuf,
         /// Why.
         why: String,
+    },
+    /// An inbox would get the folder of another whose jobs are in progress.
+    #[error(
+        "inbox '{other}' cannot have the folder of inbox '{inbox}' yet, whose jobs are in progress there: reload again once they are over, \
+         or start taxiway anew"
+    )]
+    FolderInUse {
+        /// Whose folder it is.
+        inbox: String,
+        /// Who would get it.
+        other: String,
     },
     /// The webhook's secret cannot be used.
     #[error(transparent)]
@@ -217,7 +231,6 @@ impl Daemon {
             inboxes.push(spawn_inbox(&engine, &config, inbox, None)?);
         }
         engine.tasks.spawn(engine::poll(engine.clone(), queue));
-        engine.tasks.spawn(engine::dispatch(engine.clone()));
         let socket = socket_path(&config.state_dir);
         let shared = Arc::new(Shared {
             engine: engine.clone(),
@@ -232,9 +245,14 @@ impl Daemon {
         engine.set_frozen_check(Box::new(move |name| {
             let shared = inboxes.upgrade()?;
             let inboxes = shared.inboxes();
-            let inbox = inboxes.iter().find(|inbox| inbox.name == name)?;
-            inbox.frozen()
+            match inboxes.iter().find(|inbox| inbox.name == name) {
+                Some(inbox) => inbox.frozen(),
+                None => Some(format!(
+                    "the configuration has no inbox '{name}' any more: put it back so that its jobs can be finished"
+                )),
+            }
         }));
+        engine.tasks.spawn(begin(shared.clone()));
         engine.tasks.spawn(key::watch(shared.clone()));
         engine.tasks.spawn(pages::run(shared.clone()));
         engine.tasks.spawn(notify::run(engine.clone(), move || {
@@ -374,6 +392,7 @@ impl Daemon {
         for inbox in &merged.inboxes {
             ignore(inbox)?;
         }
+        keep_folders(&config, &mut merged, &self.engine, &self.shared.inboxes())?;
         set_teller(&self.engine, &self.shared.teller, &merged)?;
         key::set(&self.engine, &merged, key)?;
         self.engine.set_settings(settings(&merged));
@@ -459,6 +478,71 @@ impl Daemon {
         }
         late
     }
+}
+
+/// Lets the work begin once every inbox knows whether its folders can be used. One that hangs keeps the others waiting for a
+/// moment only, and counts as frozen then.
+async fn begin(shared: Arc<Shared>) {
+    let engine = shared.engine.clone();
+    let limit = Instant::now() + BEGINS_WITHIN;
+    while !shared.inboxes().iter().all(InboxHandle::has_begun) && Instant::now() < limit {
+        if !engine.pause(Duration::from_millis(2)).await {
+            return;
+        }
+    }
+    engine::dispatch(engine).await;
+}
+
+/// Keeps the folders of inboxes whose jobs are in progress, and of those that cannot be used now: where their files lie is what
+/// the journal knows of them.
+fn keep_folders(
+    before: &Config,
+    new: &mut Config,
+    engine: &Engine,
+    handles: &[InboxHandle],
+) -> Result<(), StartError> {
+    let jobs = engine.ledger.jobs();
+    let mut kept = Vec::new();
+    for inbox in &mut new.inboxes {
+        let Some(old) = before.inboxes.iter().find(|old| old.name == inbox.name) else {
+            continue;
+        };
+        if (&old.path, &old.folders) == (&inbox.path, &inbox.folders) {
+            continue;
+        }
+        let open = jobs.iter().filter(|job| job.inbox == inbox.name).count();
+        let handle = handles.iter().find(|handle| handle.name == inbox.name);
+        if open == 0 && handle.is_none_or(|handle| handle.frozen().is_none()) {
+            continue;
+        }
+        tracing::warn!(
+            inbox = %inbox.name, jobs = open,
+            "its folders stay as they were while its jobs are in progress or its share is away. Reload again afterwards; starting taxiway \
+             anew moves them at once"
+        );
+        inbox.path.clone_from(&old.path);
+        inbox.folders = old.folders.clone();
+        inbox.status_file.clone_from(&old.status_file);
+        inbox.on_mount = old.on_mount.clone();
+        kept.push(inbox.name.clone());
+    }
+    // Two inboxes over one folder would take each file twice.
+    for name in kept {
+        let (own, others): (Vec<_>, Vec<_>) =
+            new.inboxes.iter().partition(|inbox| inbox.name == name);
+        for own in own {
+            let meets = |other: &&crate::config::Inbox| {
+                other.path.starts_with(&own.path) || own.path.starts_with(&other.path)
+            };
+            if let Some(other) = others.iter().find(|other| meets(other)) {
+                return Err(StartError::FolderInUse {
+                    inbox: name.clone(),
+                    other: other.name.clone(),
+                });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The folders of an inbox that is a mount point lie inside it. Where it is not mounted yet, only the journal knows that it is

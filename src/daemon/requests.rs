@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Shared, lists};
-use crate::inbox::{InboxHandle, InboxView, NotPutBack, put_back};
+use crate::inbox::{InboxHandle, InboxView, NotPutBack, bare, is_mounted, put_back};
 use crate::job::{Event, Failure, FailureKind, Job, JobId, State};
 use crate::journal::Filter;
 use crate::ledger::LedgerError;
@@ -344,6 +344,18 @@ async fn retry(shared: &Arc<Shared>, job: Job) -> Result<Vec<Value>, String> {
         ));
     };
     let places = inbox.places;
+    let away = match shared.engine.why_frozen(&job.inbox) {
+        Some(why) => Some(why),
+        None => bare(shared.engine.ledger.journal().as_ref(), &places.inbox)
+            .await
+            .map_err(|error| error.to_string())?,
+    };
+    if let Some(why) = away {
+        return Err(format!(
+            "the inbox '{}' cannot be used now, so nothing was moved: {why}",
+            job.inbox
+        ));
+    }
     if !with_handle(shared, &job, |handle| handle.expect_retry(job.clone()))? {
         return back_in_the_inbox(&job);
     }
@@ -375,7 +387,16 @@ async fn go_back(shared: Arc<Shared>, job: Arc<Job>, places: Places) -> Result<(
     let moving = job.clone();
     let moved = shared
         .engine
-        .with_files(&job, move || put_back(&moving, &places))
+        .with_files(&job, move || {
+            let mounts = moving.files.iter().filter_map(|file| file.mount.as_ref());
+            match mounts.into_iter().find(|at| !is_mounted(&places.inbox, at)) {
+                None => put_back(&moving, &places),
+                Some(at) => Err(NotPutBack::from(format!(
+                    "nothing is mounted at {}, where its files were dropped",
+                    places.inbox.join(at.as_path()).display()
+                ))),
+            }
+        })
         .await
         .unwrap_or_else(|error| Err(NotPutBack::from(error.to_string())));
     match moved {
@@ -468,6 +489,13 @@ async fn resolve(shared: &Arc<Shared>, job: &Job, way: Way) -> Result<Vec<Value>
 
 /// A job that was given up goes on with a task that exists after all.
 async fn take_up_again(shared: &Arc<Shared>, job: &Job, task: &str) -> Result<Vec<Value>, String> {
+    if job.retry_asked {
+        return Err(format!(
+            "job {} is about to run again, which would cost once more: take its files out of the inbox and start taxiway anew, \
+             which drops the retry, then adopt the task",
+            job.id
+        ));
+    }
     let event = adopted(shared, job, task, None).await?;
     let ledger = &shared.engine.ledger;
     let revived = ledger.revive(job.clone(), event).await;

@@ -168,8 +168,11 @@ impl Dispatcher {
                 State::Uploading | State::Submitting { .. } => {
                     *busy.entry(Engine::lane(&job)).or_default() += 1;
                 }
-                State::Running { .. } => {
-                    *busy.entry(Engine::lane(&job)).or_default() += 1;
+                State::Running { task, .. } => {
+                    // What runs elsewhere takes no place of this account's.
+                    if !poller::is_of_another_account(&self.engine, task) {
+                        *busy.entry(Engine::lane(&job)).or_default() += 1;
+                    }
                     running.insert(job.id.clone(), job.cancel_asked);
                 }
                 State::InDoubt { .. } => {
@@ -305,13 +308,13 @@ impl Dispatcher {
         };
         match self.engine.settings().on_doubt {
             // Each of them may have been paid for, so there is an end to it.
-            OnDoubt::Resubmit
-                if Trouble::UnknownResubmit.is_repeated(job.attempts.saturating_sub(1)) =>
-            {
+            OnDoubt::Resubmit if Trouble::UnknownResubmit.is_repeated(job.doubts_before()) => {
                 tracing::warn!(job = %job.id, input = %job.input, "in doubt, and submitted again as `on_doubt: resubmit` says");
-                let pause = self
-                    .engine
-                    .retry_in(Trouble::UnknownResubmit, job.attempts, None);
+                let pause = self.engine.retry_in(
+                    Trouble::UnknownResubmit,
+                    job.doubts_before().saturating_add(1),
+                    None,
+                );
                 let hold = Hold {
                     reason: HoldReason::Retry("the submission before is in doubt".to_owned()),
                     until: after(pause),

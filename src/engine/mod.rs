@@ -10,7 +10,7 @@ mod room;
 pub use dispatch::run as dispatch;
 pub use evidence::used_before;
 pub use gate::{Closed, Gates};
-pub use poller::{due as poll_due, run as poll};
+pub use poller::{due as poll_due, is_of_another_account, run as poll};
 pub use room::{HANGS_AFTER, Place, Room, SENDING_HANGS_AFTER};
 
 use std::collections::{HashMap, HashSet};
@@ -46,6 +46,8 @@ const UNLIMITED: usize = 100;
 const UNKNOWN_LIMIT: usize = 1;
 
 /// Time between two tries to write down an accepted task while the daemon stops.
+/// How long the daemon's end waits for the note of a task that the journal cannot hold.
+const NOTED_WITHIN: Duration = Duration::from_secs(2);
 const LAST_TRIES: Duration = Duration::from_millis(250);
 
 /// What a reload of the configuration may change.
@@ -104,7 +106,7 @@ pub struct Engine {
     /// Jobs whose work with files takes long, by the inbox that it may hang in.
     slow: Mutex<HashMap<JobId, String>>,
     /// How often in a row a job's uploads did not get through.
-    upload_failures: Mutex<HashMap<JobId, u32>>,
+    failures: Mutex<HashMap<JobId, u32>>,
     /// What jobs in motion last ran into, for `status`.
     trouble: Mutex<HashMap<JobId, String>>,
     /// Whether an inbox's folder cannot be used at the moment; asked before anything is believed to be gone.
@@ -141,7 +143,7 @@ impl Engine {
             downloads: Room::new(DOWNLOADS_AT_ONCE, OF_ONE_INBOX),
             file_work: Room::for_each(FILE_WORK_AT_ONCE),
             slow: Mutex::default(),
-            upload_failures: Mutex::default(),
+            failures: Mutex::default(),
             trouble: Mutex::default(),
             frozen: OnceLock::new(),
             wake: Notify::new(),
@@ -357,7 +359,11 @@ impl Engine {
                     if !noted {
                         noted = true;
                         tracing::error!(job = %id, task, "stopping, and the journal cannot hold this task yet: `taxiway resolve {id} --adopt {task}` brings it back");
-                        stages::write_task(self, id, task).await;
+                        // Its folder may hang, and the journal is to be tried until the last moment.
+                        let noting = stages::write_task(self, id, task);
+                        if tokio::time::timeout(NOTED_WITHIN, noting).await.is_err() {
+                            tracing::error!(job = %id, task, "the folder for a note of it does not answer");
+                        }
                     }
                     tokio::time::sleep(LAST_TRIES).await;
                 }
@@ -441,20 +447,17 @@ impl Engine {
         turns.entry(what.to_owned()).or_default().clone()
     }
 
-    /// One more upload of a job did not get through: how many did not in a row.
-    pub fn upload_failed(&self, id: &JobId) -> u32 {
-        let mut failures = self
-            .upload_failures
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+    /// Once more a job did not get through what it has to do: how many times in a row.
+    pub fn failed_in_a_row(&self, id: &JobId) -> u32 {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let times = failures.entry(id.clone()).or_default();
         *times = times.saturating_add(1);
         *times
     }
 
-    /// A job's uploads got through.
-    pub fn upload_done(&self, id: &JobId) {
-        self.upload_failures
+    /// A job got through it.
+    pub fn got_through(&self, id: &JobId) {
+        self.failures
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(id);

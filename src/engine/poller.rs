@@ -194,6 +194,19 @@ async fn ask(engine: &Arc<Engine>, id: &JobId, memory: &mut Memory) -> Option<In
                 .then_some(later)
                 .flatten()
         }
+        // Another account knows nothing of this one's tasks: the key was changed, and may be changed back.
+        Err(error @ CallError::NotFound { .. }) if is_of_another_account(engine, task) => {
+            if !job.cancel_asked {
+                return trouble(engine, &job, &error, interval, memory);
+            }
+            let why = format!(
+                "cancelled here; Runway could not be told, since the API key is another account's than that of the task {}, which may \
+                 go on and cost",
+                task.id
+            );
+            cancelled(engine, id, &why, None).await;
+            None
+        }
         Err(CallError::NotFound { .. }) if memory.cancel_sent => {
             cancelled(
                 engine,
@@ -205,14 +218,6 @@ async fn ask(engine: &Arc<Engine>, id: &JobId, memory: &mut Memory) -> Option<In
             None
         }
         Err(error @ CallError::NotFound { .. }) => {
-            // Another account knows nothing of this one's tasks: the key was changed, and may be changed back.
-            let other_account = task
-                .account
-                .as_ref()
-                .is_some_and(|account| *account != engine.account());
-            if other_account {
-                return trouble(engine, &job, &error, interval, memory);
-            }
             memory.gone = memory.gone.saturating_add(1);
             // Giving it up early could give up what is paid for.
             if Trouble::TaskGone.is_repeated(memory.gone) {
@@ -244,6 +249,12 @@ async fn ask(engine: &Arc<Engine>, id: &JobId, memory: &mut Memory) -> Option<In
         }
         Err(error) => trouble(engine, &job, &error, interval, memory),
     }
+}
+
+/// Whether a task was started with a key of another account than the present one.
+pub fn is_of_another_account(engine: &Engine, task: &Task) -> bool {
+    let of_task = task.account.as_ref();
+    of_task.is_some_and(|account| *account != engine.account())
 }
 
 /// Whether a task can no longer be stopped.

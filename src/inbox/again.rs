@@ -3,10 +3,11 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use super::evaluate::Candidate;
+use super::evaluate::{Candidate, Waiting};
 use super::handle::{expect, has_come};
 use super::pair::{Class, classify};
 use super::put_back::put_back;
+use super::settle::Stamp;
 use super::worker::{TRY_AGAIN, Worker};
 use crate::files::{advice, remove_file};
 use crate::job::{Event, FailureKind, InputFile, Job, RelPath, Role, State};
@@ -101,27 +102,9 @@ impl Worker {
                 self.look_later(folder, long.saturating_sub(waited));
                 continue;
             }
-            match self.job_failed_over(sidecar) {
-                Ok(found) => {
-                    self.corrections.insert(sidecar.clone(), seen.stamp);
-                    if let Some(job) = found {
-                        tracing::info!(job = %job.id, %sidecar, "a corrected sidecar: its job goes on");
-                        let asked = self.setup.ledger.revive(job, Event::RetryAsked);
-                        match self.runtime.block_on(asked) {
-                            Ok(job) => self.put_back((*job).clone()),
-                            Err(error) => {
-                                tracing::debug!(%sidecar, %error, "the job does not go on yet");
-                                self.corrections.remove(sidecar);
-                            }
-                        }
-                        self.dirty.insert(folder.clone());
-                        self.look_later(folder, Duration::ZERO);
-                    }
-                }
-                Err(error) => {
-                    tracing::debug!(%sidecar, %error, "whose correction it is is not known yet");
-                    self.look_later(folder, TRY_AGAIN);
-                }
+            if let Err(error) = self.correct(folder, sidecar, seen.stamp) {
+                tracing::debug!(%sidecar, %error, "whose correction it is is not known yet");
+                self.look_later(folder, TRY_AGAIN);
             }
         }
         // What is gone needs no memory.
@@ -130,11 +113,74 @@ impl Worker {
             .retain(|sidecar, _| tree.sighting(sidecar).is_some());
     }
 
+    /// Tells what can be taken from sidecars that would be taken without their medium, which lies in `failed` since their job
+    /// failed over them.
+    pub(super) fn tell_corrections(
+        &mut self,
+        folder: &RelPath,
+        ready: Vec<Candidate>,
+    ) -> (Vec<Candidate>, Vec<Waiting>) {
+        let (mut new, mut waiting) = (Vec::new(), Vec::new());
+        for candidate in ready {
+            let seen = self.tree.sighting(&candidate.input);
+            let stamp = seen
+                .filter(|_| candidate.may_be_correction)
+                .map(|seen| seen.stamp)
+                .filter(|stamp| self.corrections.get(&candidate.input) != Some(stamp));
+            let Some(stamp) = stamp else {
+                new.push(candidate);
+                continue;
+            };
+            let reason = match self.correct(folder, &candidate.input, stamp) {
+                Ok(false) => {
+                    new.push(candidate);
+                    continue;
+                }
+                Ok(true) => "for its medium, which comes back from the failed job".to_owned(),
+                Err(error) => {
+                    self.look_later(folder, TRY_AGAIN);
+                    format!("whether a job failed over it is not known yet: {error}")
+                }
+            };
+            waiting.push(Waiting {
+                input: candidate.input,
+                reason: reason.into(),
+            });
+        }
+        (new, waiting)
+    }
+
+    /// Lets the job go on that failed over a sidecar of this name, if there is one.
+    fn correct(
+        &mut self,
+        folder: &RelPath,
+        sidecar: &RelPath,
+        stamp: Stamp,
+    ) -> Result<bool, JournalError> {
+        let found = self.job_failed_over(sidecar)?;
+        self.corrections.insert(sidecar.clone(), stamp);
+        let Some(job) = found else {
+            return Ok(false);
+        };
+        tracing::info!(job = %job.id, %sidecar, "a corrected sidecar: its job goes on");
+        let asked = self.setup.ledger.revive(job, Event::RetryAsked);
+        match self.runtime.block_on(asked) {
+            Ok(job) => self.put_back((*job).clone()),
+            Err(error) => {
+                tracing::debug!(%sidecar, %error, "the job does not go on yet");
+                self.corrections.remove(sidecar);
+            }
+        }
+        self.dirty.insert(folder.clone());
+        self.look_later(folder, Duration::ZERO);
+        Ok(true)
+    }
+
     /// The latest job that failed before anything was sent, whose sidecar had this path, and whose medium still lies in `failed`.
     fn job_failed_over(&self, sidecar: &RelPath) -> Result<Option<Job>, JournalError> {
         /// Failed jobs that are looked at.
         const LOOKED_AT: u32 = 20;
-        // The medium's path begins with the sidecar's, less `.yaml`.
+        // The medium's path is the sidecar's, less `.yaml`, or that with an extension.
         let start = sidecar.with_name(stem(sidecar.name()));
         let journal = self.setup.ledger.journal();
         let start = start.text();

@@ -26,6 +26,9 @@ pub struct Candidate {
     pub files: Vec<(Role, RelPath)>,
     /// The request, or why there is none.
     pub plan: Result<Plan, Failure>,
+    /// Whether it is a sidecar that makes a request with a medium as well as without, so that it may be the correction of one
+    /// over which a job failed together with its medium.
+    pub may_be_correction: bool,
 }
 
 /// Something that stays in the inbox for now.
@@ -393,6 +396,7 @@ impl Pass<'_, '_> {
                 &format!("several media for one sidecar, {name}"),
                 vec![finding],
             )),
+            may_be_correction: false,
         });
     }
 
@@ -568,10 +572,25 @@ impl Pass<'_, '_> {
                 "Mend {name} and drop it into the inbox; the job then goes on by itself. Nothing was sent, and no credits were charged."
             );
         }
+        let mut files = subjects.files();
+        // What it alone refers to goes with it: left behind, it would be taken for a job of its own.
+        let references = subjects
+            .sidecar
+            .map(|sidecar| self.tree.own_references(sidecar));
+        for reference in references.into_iter().flatten() {
+            if files.iter().any(|(_, file)| *file == reference) {
+                continue;
+            }
+            if !self.ready(&reference, input, false) {
+                return;
+            }
+            files.push((Role::Reference, reference));
+        }
         self.found.ready.push(Candidate {
             input: input.clone(),
-            files: subjects.files(),
+            files,
             plan: Err(failure),
+            may_be_correction: false,
         });
     }
 
@@ -609,6 +628,10 @@ impl Pass<'_, '_> {
                 },
                 files,
                 plan: Ok(plan),
+                may_be_correction: subjects.main.is_none()
+                    && subjects.sidecar.is_some()
+                    && !subjects.exact
+                    && merged.get("endpoint").is_none(),
             }),
             Err(Unready::Wait(why, at)) => {
                 self.found.wait(input, why);

@@ -73,14 +73,17 @@ pub struct InboxView {
     pub beat: Instant,
 }
 
+/// Why nothing is done with an inbox before its thread has had a look at its folders.
+pub(super) const NOT_LOOKED: &str = "its folders have not been looked at yet";
+
 impl InboxView {
-    pub(super) fn new(now: Instant) -> InboxView {
+    pub(super) fn new(now: Instant, frozen: Option<String>) -> InboxView {
         InboxView {
             waiting: HashMap::new(),
             news: 0,
             backend: String::new(),
             unusable: Vec::new(),
-            frozen: None,
+            frozen,
             ready: false,
             scan: None,
             beat: now,
@@ -136,6 +139,11 @@ impl InboxHandle {
     /// What it last knew.
     pub fn view(&self) -> InboxView {
         self.peek().clone()
+    }
+
+    /// Whether its thread has had a look at its folders, and knows whether they can be used.
+    pub fn has_begun(&self) -> bool {
+        self.peek().frozen.as_deref() != Some(NOT_LOOKED)
     }
 
     /// Whether the first scan is over.
@@ -215,7 +223,12 @@ impl InboxHandle {
     /// Takes back what [`InboxHandle::expect_retry`] said.
     pub fn forget_retry(&self, job: &Job) {
         let mut retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
-        retries.remove(&job.input);
+        if retries
+            .get(&job.input)
+            .is_some_and(|retry| retry.job.id == job.id)
+        {
+            retries.remove(&job.input);
+        }
     }
 
     /// Looks at the whole inbox now.

@@ -55,6 +55,8 @@ impl Worker {
                 Hint::Written(path) if path.file_name().is_some_and(|name| name == DEFAULTS) => {
                     self.note_defaults(&path, false)
                 }
+                // Nobody looks at these, and whoever writes them may write for hours.
+                Hint::Closed(path) | Hint::Written(path) if self.is_ignored(&path) => continue,
                 Hint::Closed(path) => {
                     let folder = path.parent().map(Path::to_owned);
                     self.writers.insert(path, Writer::Done);
@@ -91,6 +93,11 @@ impl Worker {
                 .extend(self.tree.folders().map(|folder| (folder.clone(), now)));
         }
         working_changed
+    }
+
+    fn is_ignored(&self, path: &Path) -> bool {
+        let name = path.file_name();
+        name.is_some_and(|name| self.setup.ignore.matches(name))
     }
 
     /// Says why events were lost: once, since it may happen again and again.

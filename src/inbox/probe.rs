@@ -1,13 +1,12 @@
 //! Whether a folder can be used, tried out: a hidden file is made in it, renamed and removed. What a mode or a mount's options
 //! say is not asked, since a share's server may say otherwise.
 
-use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use crate::failpoint;
-use crate::files::advice;
+use crate::files::{advice, open_own};
 use crate::places::Places;
 
 /// What somebody who works in a folder has to be able to do.
@@ -75,11 +74,8 @@ fn try_out(folder: &Path, inbox: &str) -> Result<(), (Step, io::Error)> {
     std::fs::read_dir(folder).map_err(|error| (Step::List, error))?;
     let make = || {
         failpoint::hit("probe.create")?;
-        OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .open(&first)?
+        // An earlier probe may have left it. A link that somebody put there, to have another file emptied, is not followed.
+        open_own(&first)?
             // Some mounts make a file on the server only when something is written to it, or after it was closed.
             .write_all(b"taxiway tries out whether it can write here\n")
     };

@@ -7,15 +7,17 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::filesystem::{self, Identity};
+use super::handle::NOT_LOOKED;
 use super::probe::probe;
 use super::tree::Tree;
 use super::watch::Watches;
 use super::worker::Worker;
 use crate::config::Watch;
-use crate::files::{advice, create_folders};
-use crate::job::{JobId, shown};
+use crate::files::{advice, create_folders, move_new};
+use crate::job::{Folder, JobId, shown};
 use crate::journal::{Journal, JournalError};
 use crate::mounts::{self, Mount};
+use crate::outbox::exists;
 
 /// How often folders are tried out again while something is wrong with them.
 const PROBE_AGAIN: Duration = Duration::from_secs(10);
@@ -94,6 +96,7 @@ impl Worker {
                         root.display()
                     ));
                 }
+                self.bring_files()?;
                 self.forget_all();
                 self.identity = Some(now);
                 self.begin();
@@ -101,6 +104,7 @@ impl Worker {
             }
             Some(known) => Err(self.another(known, &now)),
             None => {
+                self.bring_files()?;
                 self.identity = Some(now);
                 self.begin();
                 Ok(true)
@@ -135,6 +139,70 @@ impl Worker {
                 tracing::debug!(inbox = %self.setup.name, %error, "what the folder lies on is not remembered");
             }
         }
+    }
+
+    /// Where the configuration names another `working` than before, the files of jobs in progress come along: to whoever
+    /// looked for them in the new folder they would all be deleted, which is how a person cancels a job.
+    fn bring_files(&self) -> Result<(), String> {
+        let name = &self.setup.name;
+        let working = &self.setup.places.working;
+        let journal = self.setup.ledger.journal();
+        let key = format!("working of {name}");
+        let now = working.to_string_lossy().into_owned();
+        let before = self.runtime.block_on(journal.root(&key));
+        let before = before.map_err(|error| error.to_string())?;
+        if before.as_ref() == Some(&now) {
+            return Ok(());
+        }
+        if let Some(before) = before.map(PathBuf::from) {
+            for job in self.setup.ledger.jobs() {
+                for file in job.files.iter().filter(|_| job.inbox == *name) {
+                    let at = file.at.as_ref();
+                    let at = at.filter(|at| at.folder == Folder::Working && file.mount.is_none());
+                    if let Some(at) = at {
+                        let from = before.join(at.path.as_path());
+                        self.bring(&from, &working.join(at.path.as_path()), &before)
+                            .map_err(|why| format!("{why} (job {})", job.id))?;
+                    }
+                }
+            }
+        }
+        let remembered = self.runtime.block_on(journal.remember_root(&key, &now));
+        remembered.map_err(|error| error.to_string())
+    }
+
+    /// Moves one file from the `working` of before, if it lies there still.
+    fn bring(&self, from: &Path, to: &Path, before: &Path) -> Result<(), String> {
+        let told = |error: io::Error| {
+            format!(
+                "{} cannot be moved to {}: {error}. {}",
+                from.display(),
+                to.display(),
+                advice(&error)
+            )
+        };
+        if exists(to).map_err(told)? {
+            return Ok(());
+        }
+        if exists(from).map_err(told)? {
+            if let Some(why) = self.is_bare(&self.setup.places.working) {
+                return Err(why);
+            }
+            if let Some(folder) = to.parent() {
+                create_folders(folder).map_err(told)?;
+            }
+            move_new(from, to).map_err(told)?;
+            tracing::info!(inbox = %self.setup.name, "{} has come to {}", from.display(), to.display());
+        } else if !before.is_dir() {
+            return Err(format!(
+                "{} is gone, which was its folder for jobs in progress before, and with it {}: write it back as `working`, mount what \
+                 it lay on, or move its content to {}. `taxiway run --accept-folders` gives it up",
+                before.display(),
+                from.display(),
+                self.setup.places.working.display()
+            ));
+        }
+        Ok(())
     }
 
     /// A job in progress whose file is not in `working`.
@@ -274,7 +342,8 @@ impl Worker {
 
     pub(super) fn thaw(&mut self) {
         self.frozen = false;
-        if self.update_view(|view| view.frozen.take().is_some()) {
+        let was = self.update_view(|view| view.frozen.take());
+        if was.is_some_and(|why| why != NOT_LOOKED) {
             tracing::info!(inbox = %self.setup.name, "the folder is back: work goes on");
         }
     }

@@ -253,9 +253,7 @@ impl Tree {
                     let read = old
                         .filter(|old| old.sighting.stamp == stamp)
                         .and_then(|old| old.read);
-                    if read.is_none() {
-                        self.references.remove(&path.join(&name));
-                    }
+                    // What a changed sidecar referred to stays its own until it says otherwise: it may be half written.
                     folder.files.insert(name, Seen { sighting, read });
                 }
                 Entry::Folder => {
@@ -287,14 +285,22 @@ impl Tree {
         for gone in before.folders {
             self.forget(&path.join(&gone));
         }
+        let mut parted = Vec::new();
         for gone in before.files.into_keys() {
-            self.references.remove(&path.join(&gone));
+            parted.extend(self.references.remove(&path.join(&gone)));
             if classify(&gone) == Class::Sidecar {
                 folder.part(&gone, now);
             }
         }
-        folder.forget_parted();
         self.folders.insert(path.clone(), folder);
+        for file in parted.into_iter().flatten() {
+            if let Some(folder) = self.folders.get_mut(&file.parent()) {
+                folder.parted.insert(comparable(file.name()), now);
+            }
+        }
+        if let Some(folder) = self.folders.get_mut(path) {
+            folder.forget_parted();
+        }
         Ok(new)
     }
 
@@ -426,10 +432,22 @@ impl Tree {
         {
             return Ok(parsed.clone());
         }
-        let parsed = Arc::new(parse_file(&self.absolute(file), &file.to_string())?);
-        if let Parsed::Mapping { document, .. } = parsed.as_ref() {
-            let found = references(document.root(), &file.parent());
-            self.references.insert(file.clone(), found);
+        let bytes = read_text(&self.absolute(file))?;
+        let parsed = Arc::new(parse_sidecar(&bytes, &file.to_string()));
+        match parsed.as_ref() {
+            Parsed::Mapping { document, .. } => {
+                let found = references(document.root(), &file.parent());
+                self.references.insert(file.clone(), found);
+            }
+            // It has to be mended, and what it means to refer to must not go out by itself meanwhile.
+            Parsed::Wrong(_) => {
+                let found = mentioned(&bytes, file);
+                self.references
+                    .entry(file.clone())
+                    .or_default()
+                    .extend(found);
+            }
+            Parsed::Empty => {}
         }
         if let Some(seen) = self.seen_mut(file) {
             seen.read = Some(Read::Sidecar(parsed.clone()));
@@ -459,6 +477,46 @@ impl Tree {
                 .insert(comparable(file.name()));
         }
         named
+    }
+
+    /// The files that a sidecar alone refers to: those that are there, that no other sidecar names, and that have none of their
+    /// own.
+    pub fn own_references(&self, sidecar: &RelPath) -> Vec<RelPath> {
+        let same = |a: &RelPath, b: &RelPath| {
+            a.parent() == b.parent() && comparable(a.name()) == comparable(b.name())
+        };
+        let others = || {
+            self.references
+                .iter()
+                .filter(|(other, _)| *other != sidecar)
+                .flat_map(|(_, files)| files)
+        };
+        let has_sidecar = |file: &RelPath| {
+            let names = self.names(&file.parent());
+            names.iter().any(|name| {
+                classify(name) == Class::Sidecar
+                    && file.with_name(name) != *sidecar
+                    && [comparable(file.name()), comparable(stem(file.name()))]
+                        .contains(&comparable(stem(name)))
+            })
+        };
+        let mut own: Vec<RelPath> = Vec::new();
+        for wanted in self.references.get(sidecar).into_iter().flatten() {
+            let names = self.names(&wanted.parent());
+            let there = names
+                .iter()
+                .map(|name| wanted.with_name(name))
+                .find(|file| same(file, wanted));
+            if let Some(file) = there
+                && matches!(classify(file.name()), Class::Medium(_))
+                && !own.contains(&file)
+                && !others().any(|other| same(other, &file))
+                && !has_sidecar(&file)
+            {
+                own.push(file);
+            }
+        }
+        own
     }
 
     /// What a file's content says about its being finished.
@@ -632,12 +690,32 @@ fn is_older(version: &Stamp, settle: Duration) -> bool {
 
 /// Reads a sidecar or a file of defaults. At most one byte more than is allowed is read.
 pub fn parse_file(path: &Path, label: &str) -> io::Result<Parsed> {
+    Ok(parse_sidecar(&read_text(path)?, label))
+}
+
+fn read_text(path: &Path) -> io::Result<Vec<u8>> {
     use std::io::Read as _;
     let mut bytes = Vec::new();
     open_plain(path)?
         .take(yaml::MAX_BYTES as u64 + 1)
         .read_to_end(&mut bytes)?;
-    Ok(parse_sidecar(&bytes, label))
+    Ok(bytes)
+}
+
+/// The names of media in a text that cannot be read as YAML, apart from the medium that the text itself is for.
+fn mentioned(bytes: &[u8], sidecar: &RelPath) -> Vec<RelPath> {
+    let text = String::from_utf8_lossy(bytes);
+    let quoted = text.split(['"', '\'', '\n']);
+    let words = text.split(|c: char| c.is_whitespace() || "\"',:[]{}".contains(c));
+    let own = comparable(stem(sidecar.name()));
+    quoted
+        .chain(words)
+        .map(str::trim)
+        .filter(|word| matches!(classify(OsStr::new(word)), Class::Medium(_)))
+        .filter_map(|word| local_file(word, &sidecar.parent()).ok().flatten())
+        .filter(|file| !is_shared(file))
+        .filter(|file| ![comparable(file.name()), comparable(stem(file.name()))].contains(&own))
+        .collect()
 }
 
 /// Reads the text of a sidecar.

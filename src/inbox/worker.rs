@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 
 use super::evaluate::{Evaluator, Waiting};
 use super::filesystem::{self, Identity};
-use super::handle::{Held, InboxHandle, InboxView, Retries, Setup};
+use super::handle::{Held, InboxHandle, InboxView, NOT_LOOKED, Retries, Setup};
 use super::layers::Layer;
 use super::pace::{SETTLE_LOCAL, SETTLE_NETWORK, pause};
 use super::request::Rules;
@@ -43,7 +43,12 @@ pub fn spawn_after(
     runtime: Handle,
 ) -> std::io::Result<InboxHandle> {
     let (hints, receiver) = channel();
-    let view = Arc::new(Mutex::new(InboxView::new(Instant::now())));
+    // Over the same folders the old thread's word stands until the new one has looked.
+    let frozen = match &old {
+        Some(old) if old.places == setup.places => old.frozen(),
+        Some(_) | None => Some(NOT_LOOKED.to_owned()),
+    };
+    let view = Arc::new(Mutex::new(InboxView::new(Instant::now(), frozen)));
     let stop = Arc::new(AtomicBool::new(false));
     let mut retries = Retries::default();
     let mut before = None;
@@ -475,8 +480,10 @@ impl Worker {
                 self.due.insert(folder.clone(), at);
             }
             let mut waiting = found.waiting;
-            if !found.ready.is_empty() {
-                waiting.extend(self.take_ready(&folder, found.ready));
+            let (ready, corrections) = self.tell_corrections(&folder, found.ready);
+            waiting.extend(corrections);
+            if !ready.is_empty() {
+                waiting.extend(self.take_ready(&folder, ready));
             }
             self.hold(&folder, waiting);
             self.use_corrections(&folder);
@@ -741,7 +748,7 @@ mod tests {
     #[test]
     fn row_12_a_thread_without_a_sign_of_life_hangs() {
         let now = Instant::now();
-        let view = InboxView::new(now);
+        let view = InboxView::new(now, None);
         assert!(!view.is_stalled_at(now + STALLED_AFTER));
         assert!(view.is_stalled_at(now + STALLED_AFTER + Duration::from_secs(1)));
     }

@@ -193,6 +193,12 @@ impl Job {
             .sum::<Option<f64>>()
     }
 
+    /// How many of its requests were in doubt before and were sent again or given up.
+    pub fn doubts_before(&self) -> u32 {
+        let doubts = self.charges.iter().filter(|charge| charge.is_doubt());
+        u32::try_from(doubts.count()).unwrap_or(u32::MAX)
+    }
+
     /// Credits that its tasks cost, or are expected to cost as long as Runway has not said; what nobody knows is nothing here.
     pub fn cost(&self) -> f64 {
         self.charges

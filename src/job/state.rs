@@ -193,6 +193,26 @@ pub struct Charge {
     pub charged: Option<f64>,
 }
 
+/// What a charge names in place of a task, before the time of the request.
+const DOUBT: &str = "in doubt since ";
+
+impl Charge {
+    /// Of a request of which nobody knows whether it started a task: it counts as what was expected.
+    pub fn of_doubt(intent_at: Timestamp, estimated: Option<f64>) -> Charge {
+        Charge {
+            task: format!("{DOUBT}{intent_at}"),
+            at: intent_at,
+            estimated,
+            charged: None,
+        }
+    }
+
+    /// Whether it is one of those.
+    pub fn is_doubt(&self) -> bool {
+        self.task.starts_with(DOUBT)
+    }
+}
+
 /// What became of a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]

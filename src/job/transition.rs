@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Charge, Delivery, Doubt, Failure, FailureKind, Hold, InputFile, Job, Move, Plan, RelPath, Seen,
-    State, Task, Verdict,
+    Charge, Delivery, Doubt, Failure, Hold, InputFile, Job, Move, Plan, RelPath, Seen, State, Task,
+    Verdict,
 };
 
 /// Something that happened to a job. Each one is made durable before anything relies on it.
@@ -306,15 +306,15 @@ fn next_state(job: &mut Job, event: Event, now: Timestamp) -> Result<State, &'st
                 job.cancel_asked = false;
                 Ok(run(job, task, None, account, now))
             }
-            State::Failed { failure } if intent_at.is_none() && failure.kind.may_have_a_task() => {
-                if failure.kind == FailureKind::Abandoned
-                    && let Some(doubt) = job.charges.last_mut()
-                {
+            // While its files are on their way to run again, a task would be its second.
+            State::Failed { failure }
+                if intent_at.is_none() && failure.kind.may_have_a_task() && !job.retry_asked =>
+            {
+                if let Some(doubt) = job.charges.last_mut().filter(|charge| charge.is_doubt()) {
                     // The request that was given up is this task: it costs once, and as the task.
                     doubt.charged = Some(0.0);
                 }
                 job.cancel_asked = false;
-                job.retry_asked = false;
                 Ok(run(job, task, None, account, now))
             }
             _ => illegal,
@@ -534,12 +534,9 @@ fn run(
 
 /// A request in doubt that is given up or sent again may have been paid for: it counts as what was expected.
 fn charge_doubt(job: &mut Job, doubt: &Doubt) {
-    job.charges.push(Charge {
-        task: format!("in doubt since {}", doubt.intent_at),
-        at: doubt.intent_at,
-        estimated: job.plan.as_ref().and_then(|plan| plan.estimated),
-        charged: None,
-    });
+    let estimated = job.plan.as_ref().and_then(|plan| plan.estimated);
+    job.charges
+        .push(Charge::of_doubt(doubt.intent_at, estimated));
 }
 
 /// Writes down what the last task cost.
@@ -552,7 +549,7 @@ fn settle_charge(job: &mut Job, charged: Option<f64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{HoldReason, samples};
+    use crate::job::{FailureKind, HoldReason, samples};
     use proptest::prelude::*;
     use std::path::Path;
 

@@ -183,13 +183,9 @@ pub trait Journal: Send + Sync {
     /// The ended jobs of an inbox that a person asked to run again and whose files were not taken yet.
     fn jobs_to_retry<'a>(&'a self, inbox: &'a str) -> Answer<'a, Vec<Job>>;
 
-    /// The failed jobs of an inbox whose input's path begins with `start`, the latest first, at most `limit`.
-    fn failed_jobs<'a>(
-        &'a self,
-        inbox: &'a str,
-        start: &'a str,
-        limit: u32,
-    ) -> Answer<'a, Vec<Job>>;
+    /// The failed jobs of an inbox whose input's path is `stem`, or that with an extension, the latest first, at most `limit`.
+    fn failed_jobs<'a>(&'a self, inbox: &'a str, stem: &'a str, limit: u32)
+    -> Answer<'a, Vec<Job>>;
 
     /// What was remembered of a folder that inboxes lie in.
     fn root<'a>(&'a self, path: &'a str) -> Answer<'a, Option<String>>;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{StageError, blocking};
-use crate::engine::{Engine, HANGS_AFTER, SENDING_HANGS_AFTER, poll_due};
+use crate::engine::{Engine, HANGS_AFTER, SENDING_HANGS_AFTER, is_of_another_account, poll_due};
 use crate::files::{create_folders, open_part, sha256, sync_file, sync_parent};
-use crate::job::{Delivery, Event, Job, RelPath, Task};
+use crate::job::{Delivery, Event, Failure, FailureKind, Job, RelPath, Task};
 use crate::media::{self, Probe, Wholeness};
 use crate::outbox;
 use crate::retry::Trouble;
@@ -57,6 +57,9 @@ pub async fn run(engine: &Arc<Engine>, job: &Arc<Job>, task: &Task) -> Result<()
         .ok_or(StageError::LeftOff)
 }
 
+/// After so many tries at one address another is asked for, whatever went wrong.
+const FRESH_EVERY: u32 = 5;
+
 /// When the task was last asked about: not more often than once in `poll_interval`, here as elsewhere.
 struct Asked(Option<Instant>);
 
@@ -86,19 +89,51 @@ async fn fresh_urls(
             "the outputs wait for a valid API key".to_owned(),
         ));
     };
-    match client.task(&plan.poll, &id).await {
+    let (kind, why) = match client.task(&plan.poll, &id).await {
         Ok(answer) => match answer.status {
-            TaskStatus::Succeeded { output } if !output.is_empty() => Ok(output),
-            other => Err(StageError::Later(format!(
-                "Runway says {other:?} of a task that had succeeded"
-            ))),
+            TaskStatus::Succeeded { output } if !output.is_empty() => {
+                engine.got_through(&job.id);
+                return Ok(output);
+            }
+            other => (
+                FailureKind::Output,
+                format!(
+                    "Runway says {other:?} of the task {}, which had succeeded",
+                    task.id
+                ),
+            ),
         },
-        Err(CallError::NotFound { at }) => Err(StageError::Later(format!(
-            "Runway does not know the task {} at the moment ({at}); its outputs are asked for again",
-            task.id
-        ))),
-        Err(error) => Err(StageError::Later(error.to_string())),
+        Err(CallError::NotFound { at }) if !is_of_another_account(engine, task) => (
+            FailureKind::TaskGone,
+            format!("Runway does not know the task {} any more ({at})", task.id),
+        ),
+        Err(error) => return Err(StageError::Later(error.to_string())),
+    };
+    // As long as a task that still runs is asked about: giving up early could give up what is paid for.
+    if Trouble::TaskGone.is_repeated(engine.failed_in_a_row(&job.id)) {
+        return Err(StageError::Later(format!(
+            "{why}; its outputs are asked for again"
+        )));
     }
+    engine.got_through(&job.id);
+    let failure = Failure {
+        kind,
+        what: format!("{why}: its output cannot be fetched"),
+        details: Vec::new(),
+        advice: format!(
+            "Look for it in Runway's portal. If it is there after all, `taxiway resolve {} --adopt {}` fetches its output. `taxiway \
+             retry {}` starts a new task, which costs again.",
+            job.id, task.id, job.id
+        ),
+        task: Some(task.clone()),
+    };
+    let event = Event::Fails {
+        failure,
+        charged: None,
+    };
+    // The job is at its end, and this stage with it.
+    engine.record(&job.id, event).await;
+    Err(StageError::LeftOff)
 }
 
 /// Fetches one output, whole and durable in its part file.
@@ -129,7 +164,9 @@ async fn fetch(
             ));
         };
         // Other attempts may be long ago.
-        super::outbox(engine, job).await?;
+        place
+            .during(HANGS_AFTER, super::outbox(engine, job))
+            .await?;
         let opening = path.clone();
         let part = place
             .during(
@@ -204,6 +241,10 @@ async fn fetch(
                 retry_after,
             }) => {
                 drop(place);
+                // A host may be gone for good, and others have it.
+                if attempt % FRESH_EVERY == FRESH_EVERY - 1 {
+                    *urls = fresh_urls(engine, job, task, asked).await?;
+                }
                 (format!("{why} (host {host})"), retry_after)
             }
             Err(error @ DownloadError::Truncated { .. }) => {

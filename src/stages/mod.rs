@@ -204,6 +204,7 @@ async fn take(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError> {
     if engine.is_frozen(&job.inbox) || !blocking(engine, job, move || root.is_dir()).await? {
         return Err(away());
     }
+    on_its_mount(engine, &places.inbox).await?;
     mounted(engine, job, &places).await?;
     let (moving, target) = (job.clone(), places.clone());
     let taking = blocking(engine, job, move || finish_taking(&moving, &target))
@@ -218,6 +219,7 @@ async fn take(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError> {
         // What is missing from a folder that went away meanwhile was not removed by anybody.
         Taking::Undone(_) if engine.is_frozen(&job.inbox) => return Err(away()),
         Taking::Undone(files) => {
+            on_its_mount(engine, &places.inbox).await?;
             mounted(engine, job, &places).await?;
             tracing::info!(job = %job.id, input = %job.input, "its files were removed or exchanged before they were taken");
             Event::NotTaken { files }
@@ -233,17 +235,22 @@ async fn take(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError> {
 
 /// Cancels a job that has no task.
 async fn cancel(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError> {
-    let places = inbox(engine, job)?.places;
     let spots: Vec<_> = job
         .files
         .iter()
         .filter_map(|file| file.at.clone())
         .collect();
-    let deleted = spots.len() < job.files.len()
-        || blocking(engine, job, move || {
-            spots.iter().any(|at| !places.path(at).exists())
-        })
-        .await?;
+    let deleted = match engine.inbox(job).map(|inbox| inbox.places) {
+        Some(places) if spots.len() == job.files.len() => {
+            blocking(engine, job, move || {
+                spots.iter().any(|at| !places.path(at).exists())
+            })
+            .await?
+        }
+        Some(_) => true,
+        // Its inbox is no longer configured, and it can be cancelled all the same.
+        None => false,
+    };
     let why = if deleted {
         "cancelled: its file was deleted or exchanged before anything was submitted"
     } else {

@@ -39,7 +39,7 @@ pub async fn run(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError>
             return fails(engine, job, failure).await;
         }
         Err(NotReady::Later { why, retry_after }) => {
-            let times = engine.upload_failed(&job.id);
+            let times = engine.failed_in_a_row(&job.id);
             let pause = engine.retry_in(Trouble::Upload, times, retry_after);
             if times == 1 {
                 tracing::warn!(job = %job.id, input = %job.input, "{why}; it is tried again");
@@ -55,9 +55,21 @@ pub async fn run(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError>
             return record(engine, job, Event::Requeued { hold: None }).await;
         }
         Err(NotReady::Cancelled) => return cancel(engine, job).await,
-        Err(NotReady::Stage(error)) => return Err(error),
+        Err(NotReady::Stage(StageError::LeftOff)) => return Err(StageError::LeftOff),
+        // A folder cannot be used. In the queue the job takes no place and no budget from others meanwhile.
+        Err(NotReady::Stage(error)) => {
+            let times = engine.failed_in_a_row(&job.id);
+            if times == 1 {
+                tracing::error!(job = %job.id, input = %job.input, "{error}; trying again until it works");
+            }
+            let hold = Hold {
+                reason: HoldReason::Retry(error.to_string()),
+                until: after(engine.retry_in(Trouble::Folder, times, None)),
+            };
+            return record(engine, job, Event::Requeued { hold: Some(hold) }).await;
+        }
     };
-    engine.upload_done(&job.id);
+    engine.got_through(&job.id);
     // A cancellation that came during the upload ends the job here; after the intent it has to go by Runway.
     if engine
         .ledger

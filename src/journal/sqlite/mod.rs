@@ -341,19 +341,17 @@ impl Journal for SqliteJournal {
     fn failed_jobs<'a>(
         &'a self,
         inbox: &'a str,
-        start: &'a str,
+        stem: &'a str,
         limit: u32,
     ) -> Answer<'a, Vec<Job>> {
         Box::pin(async move {
-            // No text that begins so comes after this one: it ends with the highest character there is.
-            let end = format!("{start}\u{10ffff}");
+            // Of what lies between the two, which a slash ends, only those with an extension.
             let query = sqlx::query(
-                "SELECT body FROM jobs WHERE state = 'failed' AND inbox = ?1 AND input >= ?2 AND input < ?3 \
-                 ORDER BY updated_at DESC LIMIT ?4",
+                "SELECT body FROM jobs WHERE state = 'failed' AND inbox = ?1 AND input >= ?2 AND input < ?2 || '/' \
+                 AND (input = ?2 OR input >= ?2 || '.') ORDER BY updated_at DESC LIMIT ?3",
             )
             .bind(inbox)
-            .bind(start)
-            .bind(end)
+            .bind(stem)
             .bind(limit);
             self.read_jobs(query).await
         })
