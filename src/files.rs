@@ -772,6 +772,25 @@ mod tests {
     }
 
     #[test]
+    fn a_link_under_the_name_of_a_part_file_is_not_written_through() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for (name, link) in [("soft.part", false), ("hard.part", true)] {
+            fs::write(at("secret"), "secret").unwrap();
+            if link {
+                fs::hard_link(at("secret"), at(name)).unwrap();
+            } else {
+                std::os::unix::fs::symlink(at("secret"), at(name)).unwrap();
+            }
+            open_part(&at(name)).unwrap().write_all(b"film").unwrap();
+            assert_eq!(fs::read(at("secret")).unwrap(), b"secret");
+            assert_eq!(fs::read(at(name)).unwrap(), b"film");
+            // What is there is gone on with.
+            assert_eq!(open_part(&at(name)).unwrap().metadata().unwrap().len(), 4);
+        }
+    }
+
+    #[test]
     fn a_folder_whose_name_a_file_bears_is_numbered() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("shoes"), "x").unwrap();

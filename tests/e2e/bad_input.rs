@@ -362,6 +362,50 @@ fn media_larger_than_the_limit_fail_with_both_sizes() {
 }
 
 #[test]
+fn what_a_wrong_sidecar_refers_to_is_no_job_of_its_own() {
+    let wrong = [
+        "endpoint: text_to_image\nmodel: gen4_image\nprompt: x\nratio: \"1280:720\"\nsped: 3\nreferenceImages: [{ uri: ref.png }]\n",
+        // Nothing of it can be read as YAML.
+        "endpoint: text_to_image\nreferenceImages: [{ uri: \"ref.png\" }\n  prompt: : x\n",
+    ];
+    for text in wrong {
+        let studio = Studio::builder()
+            .image_defaults()
+            .inbox("pair_wait: 200ms")
+            .run();
+        studio.drop_file("poster.yaml", text);
+        studio.drop_file("ref.png", media("picture.png"));
+        studio.wait_failed("poster.yaml");
+        assert!(studio.failed("ref.png").is_file(), "{}", studio.report());
+        assert!(studio.submissions().is_empty());
+        assert_eq!(studio.jobs().len(), 1, "{}", studio.report());
+    }
+}
+
+#[test]
+fn what_a_sidecar_refers_to_stays_its_own_while_it_is_mended() {
+    let studio = Studio::builder()
+        .image_defaults()
+        .inbox("pair_wait: 300ms")
+        .run();
+    let right = "endpoint: text_to_image\nmodel: gen4_image\nprompt: x\nratio: \"1280:720\"\nreferenceImages: [{ uri: ada.png }, { uri: hall.png }]\n";
+    studio.drop_file("poster.yaml", right);
+    studio.drop_file("ada.png", media("picture.png"));
+    studio.wait_reason("poster.yaml", "hall.png");
+    // An editor takes it away and writes it again; in between somebody saves what is no YAML.
+    for text in ["", "endpoint: [\n", right] {
+        fs::remove_file(studio.inbox("poster.yaml")).unwrap();
+        studio.drop_file("poster.yaml", text);
+        studio.wait_until("it was looked at", |studio| {
+            studio.job("poster.yaml").is_some()
+        });
+    }
+    studio.drop_file("hall.png", media("picture.png"));
+    studio.wait_done("poster.yaml");
+    assert_eq!(studio.submissions().len(), 1, "{}", studio.report());
+}
+
+#[test]
 fn media_larger_than_the_api_takes_fail_before_a_byte_is_sent() {
     let studio = two_inboxes().top("limits: { max_input_size: 1GB }").run();
     let path = studio.inbox(".huge.part");

@@ -11,6 +11,7 @@ mod folders;
 mod harness;
 mod markers;
 mod mounts_inside;
+mod moves;
 mod names;
 mod notify;
 mod operations;

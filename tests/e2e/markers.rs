@@ -97,6 +97,26 @@ fn a_corrected_sidecar_that_is_dropped_lets_its_job_go_on_by_itself() {
 }
 
 #[test]
+fn a_correction_that_would_do_without_its_picture_is_not_sent_without_it() {
+    let studio = Studio::builder().inbox("pair_wait: 300ms").run();
+    let sidecar =
+        |key: &str| format!("model: veo3.1_fast\n{key}: A cat\nratio: \"1280:720\"\nduration: 4\n");
+    studio.drop_file("cat.jpg", jpeg("cat"));
+    studio.drop_file("cat.yaml", sidecar("pormptText"));
+    let failed = studio.wait_failed("cat.jpg");
+    studio.drop_file("cat.yaml", sidecar("promptText"));
+    let done = studio.wait_for("the job goes on", |studio| {
+        studio.job("cat.jpg").filter(|job| job.state() == "done")
+    });
+    assert_eq!(done.id(), failed.id());
+    assert_eq!(studio.submission().path, "/v1/image_to_video");
+    assert_eq!(studio.jobs().len(), 1, "{}", studio.report());
+    // Where no job failed over it, the same sidecar alone is a job of its own.
+    studio.drop_file("dog.yaml", sidecar("promptText"));
+    studio.wait_done("dog.yaml");
+}
+
+#[test]
 fn a_correction_waits_for_a_new_medium_first_and_takes_that() {
     let studio = Studio::builder()
         .image_defaults()

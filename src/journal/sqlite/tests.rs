@@ -102,6 +102,41 @@ async fn ended_jobs_are_found_by_state_inbox_and_text_and_counted() {
 }
 
 #[tokio::test]
+async fn the_failed_job_of_a_sidecar_is_found_among_names_that_begin_alike() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = SqliteJournal::open(dir.path()).await.unwrap();
+    for name in [
+        "img1.jpg",
+        "img10.jpg",
+        "img1 (2).jpg",
+        "img1-a.jpg",
+        "img1/x.jpg",
+        "img1",
+    ] {
+        let mut job = job();
+        job.id = JobId::random();
+        job.input = RelPath::new(Path::new(name)).unwrap();
+        journal.commit(&[entry(None, &job)]).await.unwrap();
+        for event in [
+            Event::Moved { files: vec![] },
+            Event::Closed { files: vec![] },
+        ] {
+            job = transition(&job, event.clone(), job.created_at).unwrap();
+            journal.commit(&[entry(Some(event), &job)]).await.unwrap();
+        }
+    }
+    let found = async |stem: &str| {
+        let jobs = journal.failed_jobs("studio", stem, 20).await.unwrap();
+        let mut names: Vec<String> = jobs.iter().map(|job| job.input.to_string()).collect();
+        names.sort_unstable();
+        names
+    };
+    assert_eq!(found("img1").await, ["img1", "img1.jpg"]);
+    assert_eq!(found("img10.jpg").await, ["img10.jpg"]);
+    assert!(found("img").await.is_empty());
+}
+
+#[tokio::test]
 async fn pages_and_counts_of_ended_jobs_read_an_index_and_not_all_jobs() {
     let dir = tempfile::tempdir().unwrap();
     let journal = SqliteJournal::open(dir.path()).await.unwrap();

@@ -1,0 +1,140 @@
+//! Folders of an inbox that the configuration moves, and jobs whose inbox or account is another's.
+
+use std::fs;
+
+use crate::harness::{KEY, Studio, jpeg, put};
+
+/// Puts another text in a place of the configuration.
+fn change(studio: &Studio, from: &str, to: &str) {
+    let config = fs::read_to_string(&studio.config).unwrap();
+    assert!(config.contains(from), "{config}");
+    put(&studio.config, config.replace(from, to).as_bytes());
+}
+
+#[test]
+fn a_changed_working_folder_cancels_nothing_at_a_restart_and_its_files_come_along() {
+    let mut studio = Studio::builder()
+        .task_seconds(3.0)
+        .runway("max_in_flight: 1")
+        .image_defaults()
+        .inbox("working: working")
+        .run();
+    studio.drop_file("red.jpg", jpeg("red"));
+    let before = studio.wait_state("red.jpg", "running");
+    studio.drop_file("blue.jpg", jpeg("blue"));
+    studio.wait_state("blue.jpg", "queued");
+    studio.stop();
+    change(&studio, "working: working", "working: elsewhere");
+    studio.start();
+    assert!(
+        studio.path("elsewhere/red.jpg").is_file(),
+        "{}",
+        studio.report()
+    );
+    let red = studio.wait_done("red.jpg");
+    assert_eq!(red.task(), before.task());
+    studio.wait_done("blue.jpg");
+    assert_eq!(studio.submissions().len(), 2);
+    assert!(studio.originals("red.jpg").is_file());
+}
+
+#[test]
+fn a_reload_that_moves_folders_waits_for_the_jobs_in_progress() {
+    let studio = Studio::builder()
+        .task_seconds(2.0)
+        .image_defaults()
+        .inbox("working: working")
+        .run();
+    studio.drop_file("red.jpg", jpeg("red"));
+    let before = studio.wait_state("red.jpg", "running");
+    change(&studio, "working: working", "working: elsewhere");
+    let said = studio.reload();
+    assert!(said.contains("its folders stay as they were"), "{said}");
+    let red = studio.wait_done("red.jpg");
+    assert_eq!(red.task(), before.task());
+    studio.reload();
+    studio.drop_file("blue.jpg", jpeg("blue"));
+    studio.wait_state("blue.jpg", "running");
+    assert!(studio.path("elsewhere/blue.jpg").is_file());
+    studio.wait_done("blue.jpg");
+}
+
+#[test]
+fn a_working_folder_that_is_gone_with_its_files_freezes_the_inbox_until_it_is_back() {
+    let mut studio = Studio::builder()
+        .task_seconds(2.0)
+        .image_defaults()
+        .inbox("working: working")
+        .run();
+    studio.drop_file("red.jpg", jpeg("red"));
+    let before = studio.wait_state("red.jpg", "running");
+    studio.stop();
+    change(&studio, "working: working", "working: elsewhere");
+    fs::rename(studio.path("working"), studio.path("away")).unwrap();
+    studio.start();
+    studio.wait_until("it is told", |studio| {
+        studio
+            .log()
+            .contains("was its folder for jobs in progress before")
+    });
+    fs::rename(studio.path("away"), studio.path("working")).unwrap();
+    let red = studio.wait_done("red.jpg");
+    assert_eq!(red.task(), before.task());
+}
+
+/// Pictures of two inboxes, of one model that runs one at a time; nothing is submitted before there is a key.
+fn two_without_key() -> Studio {
+    let studio = Studio::builder()
+        .key(None)
+        .simulator(|options| options.tier.limits.default.max_concurrent = Some(1))
+        .image_defaults()
+        .another_inbox("second/inbox")
+        .inbox("name: second")
+        .image_defaults()
+        .run();
+    studio.drop_at("second/inbox/blue.jpg", jpeg("blue"));
+    studio.wait_until("it is taken", |studio| {
+        studio.path("second/working/blue.jpg").is_file()
+    });
+    studio
+}
+
+#[test]
+fn jobs_of_an_inbox_that_is_gone_take_no_place_from_others_and_can_be_cancelled() {
+    let mut studio = two_without_key();
+    studio.stop();
+    let whole = fs::read_to_string(&studio.config).unwrap();
+    let (first, _) = whole.split_once("  - path: second/inbox").unwrap();
+    put(&studio.config, first.as_bytes());
+    studio.set_key(Some(KEY));
+    studio.start();
+    studio.drop_file("red.jpg", jpeg("red"));
+    studio.wait_done("red.jpg");
+    let blue = studio.job("blue.jpg").unwrap();
+    assert!(
+        blue.reason().contains("no inbox 'second' any more"),
+        "{blue:?}"
+    );
+    studio.cli_ok(&["cancel", blue.id()]);
+    put(&studio.config, whole.as_bytes());
+    studio.reload();
+    studio.wait_state("blue.jpg", "cancelled");
+    assert_eq!(studio.submissions().len(), 1);
+}
+
+#[test]
+fn a_folder_with_trouble_keeps_its_jobs_in_the_queue_and_takes_no_place_from_others() {
+    let mut studio = two_without_key();
+    studio.stop();
+    // What its file is read from is no folder any more.
+    fs::rename(studio.path("second/working"), studio.path("second/away")).unwrap();
+    fs::write(studio.path("second/working"), "").unwrap();
+    studio.set_key(Some(KEY));
+    studio.start();
+    studio.drop_file("red.jpg", jpeg("red"));
+    studio.wait_done("red.jpg");
+    fs::remove_file(studio.path("second/working")).unwrap();
+    fs::rename(studio.path("second/away"), studio.path("second/working")).unwrap();
+    studio.wait_done("blue.jpg");
+    assert_eq!(studio.submissions().len(), 2);
+}
