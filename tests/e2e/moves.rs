@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use taxiway::simulator::{Action, Rule};
+
 use crate::harness::{KEY, Studio, jpeg, put};
 
 /// Puts another text in a place of the configuration.
@@ -137,4 +139,42 @@ fn a_folder_with_trouble_keeps_its_jobs_in_the_queue_and_takes_no_place_from_oth
     fs::rename(studio.path("second/away"), studio.path("second/working")).unwrap();
     studio.wait_done("blue.jpg");
     assert_eq!(studio.submissions().len(), 2);
+}
+
+#[test]
+fn a_task_of_another_account_takes_no_place_of_this_one_and_can_be_cancelled() {
+    let mut studio = Studio::builder()
+        .simulator(|options| options.tier.limits.default.max_concurrent = Some(2))
+        .task_seconds(600.0)
+        .image_defaults()
+        .run();
+    for name in ["red.jpg", "blue.jpg"] {
+        studio.drop_file(name, jpeg(name));
+    }
+    let red = studio.wait_state("red.jpg", "running");
+    let blue = studio.wait_state("blue.jpg", "running");
+    studio.stop();
+    // To another key these tasks do not exist.
+    let gone = |task: &str| {
+        let status = Action::Status {
+            code: 404,
+            body: None,
+            headers: Default::default(),
+        };
+        Rule::on(format!("/v1/tasks/{task}"), status)
+    };
+    studio
+        .sim()
+        .set_faults(vec![gone(red.task()), gone(blue.task())]);
+    studio.set_key(Some("key_another0123456789"));
+    studio.start();
+    // Two run elsewhere, and two are all that a model has: this one runs all the same, as far as taxiway goes.
+    studio.drop_file("green.jpg", jpeg("green"));
+    studio.wait_until("it is sent", |studio| studio.submissions().len() >= 3);
+    studio.cli_ok(&["cancel", red.id()]);
+    let cancelled = studio.wait_state("red.jpg", "cancelled");
+    assert!(cancelled.reason().contains("another account"), "{cancelled:?}");
+    assert!(studio.note("red.jpg").contains(red.task()));
+    // It may be the right key again some day.
+    assert_eq!(studio.job("blue.jpg").unwrap().state(), "running");
 }

@@ -297,6 +297,13 @@ fn a_page_that_cannot_be_or_would_be_open_to_others_is_a_start_that_does_not_hap
     studio.spawn();
     assert_eq!(studio.wait_end(Duration::from_secs(10)).code(), Some(3));
     assert!(studio.log().contains("token_file"), "{}", studio.log());
+    // What a proxy passes on comes from others, too.
+    let mut studio = Studio::builder()
+        .top("web: { listen: '127.0.0.1:0', hosts: [studio.example] }")
+        .open();
+    studio.spawn();
+    assert_eq!(studio.wait_end(Duration::from_secs(10)).code(), Some(3));
+    assert!(studio.log().contains("token_file"), "{}", studio.log());
     // A token that others can read, that is none, that is not there.
     for (token, mode, words) in [
         (Some(TOKEN), 0o644, "chmod 600"),
