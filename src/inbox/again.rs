@@ -14,7 +14,7 @@ use crate::job::{Event, FailureKind, InputFile, Job, RelPath, Role, State};
 use crate::journal::JournalError;
 use crate::ledger::LedgerError;
 use crate::names::stem;
-use crate::stages::note_path;
+use crate::stages::{note_path, renew_note};
 
 /// Whether a candidate is a job that a person asked to run again.
 pub(super) enum Retried {
@@ -72,6 +72,10 @@ impl Worker {
                 let mut retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
                 retries.remove(&job.input);
                 drop(retries);
+                // Before the journal forgets that there is something to do.
+                if let Err(error) = renew_note(&job, &self.setup.places) {
+                    tracing::warn!(job = %job.id, %error, "its note is gone and cannot be written again");
+                }
                 let dropped = self.setup.ledger.revive(job, Event::RetryDropped);
                 if let Err(error) = self.runtime.block_on(dropped) {
                     tracing::debug!(inbox = %self.setup.name, %error, "the next start tries it again");
@@ -162,17 +166,20 @@ impl Worker {
         let Some(job) = found else {
             return Ok(false);
         };
-        tracing::info!(job = %job.id, %sidecar, "a corrected sidecar: its job goes on");
         let asked = self.setup.ledger.revive(job, Event::RetryAsked);
         match self.runtime.block_on(asked) {
-            Ok(job) => self.put_back((*job).clone()),
+            Ok(job) => {
+                tracing::info!(job = %job.id, %sidecar, "a corrected sidecar: its job goes on");
+                self.put_back((*job).clone());
+                self.dirty.insert(folder.clone());
+                self.look_later(folder, Duration::ZERO);
+            }
             Err(error) => {
                 tracing::debug!(%sidecar, %error, "the job does not go on yet");
                 self.corrections.remove(sidecar);
+                self.look_later(folder, TRY_AGAIN);
             }
         }
-        self.dirty.insert(folder.clone());
-        self.look_later(folder, Duration::ZERO);
         Ok(true)
     }
 

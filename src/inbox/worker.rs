@@ -193,10 +193,10 @@ impl Worker {
             }
             if full {
                 // What waited in folders that went away while nobody could look.
-                let tree = &self.tree;
+                let (tree, before) = (&self.tree, self.held.len());
                 self.held
                     .retain(|folder, _| folder.is_root() || tree.contains(folder));
-                self.news = true;
+                self.news |= self.held.len() != before;
                 let took = now.elapsed();
                 self.update_view(|view| view.scan = Some(took));
                 next_scan = Instant::now()
@@ -501,7 +501,15 @@ impl Worker {
 
     /// Notes what waits in a folder; what waited there before keeps its name.
     pub(super) fn hold(&mut self, folder: &RelPath, waiting: Vec<Waiting>) {
-        let before = self.held.remove(folder).unwrap_or_default();
+        let before = self.held.get(folder).cloned().unwrap_or_default();
+        let same = before.len() == waiting.len()
+            && before
+                .iter()
+                .zip(&waiting)
+                .all(|(held, now)| held.waiting == *now);
+        if same {
+            return;
+        }
         let known: HashMap<&RelPath, &Held> = before
             .iter()
             .map(|held| (&held.waiting.input, held))

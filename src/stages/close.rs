@@ -263,6 +263,34 @@ fn noted(job: &Job, files: &[InputFile], places: &Places) -> io::Result<Vec<Path
     Ok(paths)
 }
 
+/// Writes the note of a job that has ended, where it is gone: it went when its files were to be taken again, and they never came.
+///
+/// # Errors
+/// It cannot be written.
+pub fn renew_note(job: &Job, places: &Places) -> io::Result<()> {
+    let verdict = match &job.state {
+        State::Failed { failure } => Verdict::Failed(failure.clone()),
+        State::Cancelled { why, task } => Verdict::Cancelled {
+            why: why.clone(),
+            task: task.clone(),
+        },
+        _ => return Ok(()),
+    };
+    let Some(note) = note(job, &verdict) else {
+        return Ok(());
+    };
+    for path in noted(job, &job.files, places)? {
+        if note_path(&path).try_exists()? {
+            continue;
+        }
+        if let Some(parent) = path.parent() {
+            create_folders(parent)?;
+        }
+        write_note(&path, &note)?;
+    }
+    Ok(())
+}
+
 /// Where the note about an input lies: `red.jpg` → `red.jpg.error.txt`.
 pub fn note_path(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default();
@@ -397,6 +425,22 @@ mod tests {
 
     fn file(name: &str) -> InputFile {
         samples::file(name, Role::Reference, Folder::Working)
+    }
+
+    #[test]
+    fn a_note_that_is_gone_comes_back_and_one_that_is_there_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let places = Places::sample(dir.path());
+        let mut job = samples::wrong("shoes/b.yaml", vec![]);
+        let failure = failure(FailureKind::Input);
+        job.state = State::Failed { failure };
+        let note = places.failed.join("shoes/b.yaml.error.txt");
+        renew_note(&job, &places).unwrap();
+        let words = std::fs::read_to_string(&note).unwrap();
+        assert!(words.contains(&format!("Job {}", job.id)), "{words}");
+        std::fs::write(&note, "mine").unwrap();
+        renew_note(&job, &places).unwrap();
+        assert_eq!(std::fs::read_to_string(&note).unwrap(), "mine");
     }
 
     #[test]

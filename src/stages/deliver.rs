@@ -166,6 +166,9 @@ fn place(
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(Placed::Taken),
             other => other?,
         }
+    } else {
+        // Whoever wrote it may not have come as far as making its name durable.
+        sync_parent(&beside)?;
     }
     match rename_new(&part, &target) {
         Ok(()) => {

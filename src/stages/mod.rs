@@ -8,7 +8,7 @@ mod download;
 mod submit;
 mod upload;
 
-pub use close::note_path;
+pub use close::{note_path, renew_note};
 pub use doubt::{write_doubt, write_task};
 
 use std::io;

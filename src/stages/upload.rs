@@ -326,7 +326,15 @@ async fn upload(
     let journal = engine.ledger.journal();
     // Whoever else wants the same content waits here, and then finds it uploaded.
     let turn = engine.turn(&digest);
-    let _turn = turn.lock().await;
+    let waiting = tokio::time::timeout(SENDING_HANGS_AFTER, turn.lock());
+    let _turn = match waiting.await {
+        Ok(turn) => Some(turn),
+        Err(_) => {
+            // It may lie on a share that hangs. To upload it twice costs nothing.
+            tracing::debug!(job = %job.id, "somebody else's upload of the same content takes long");
+            None
+        }
+    };
     match journal
         .upload(account, &digest, Timestamp::now() + MARGIN)
         .await

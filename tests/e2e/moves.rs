@@ -173,7 +173,10 @@ fn a_task_of_another_account_takes_no_place_of_this_one_and_can_be_cancelled() {
     studio.wait_until("it is sent", |studio| studio.submissions().len() >= 3);
     studio.cli_ok(&["cancel", red.id()]);
     let cancelled = studio.wait_state("red.jpg", "cancelled");
-    assert!(cancelled.reason().contains("another account"), "{cancelled:?}");
+    assert!(
+        cancelled.reason().contains("another account"),
+        "{cancelled:?}"
+    );
     assert!(studio.note("red.jpg").contains(red.task()));
     // It may be the right key again some day.
     assert_eq!(studio.job("blue.jpg").unwrap().state(), "running");
