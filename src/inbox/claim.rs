@@ -15,7 +15,7 @@ use super::scan::stamp;
 use super::settle::Stamp;
 use super::take::{Taking, finish_taking, free_spot};
 use super::worker::{TRY_AGAIN, Worker};
-use crate::files::{advice, create_folders};
+use crate::files::advice;
 use crate::job::{
     Event, Folder, InputFile, Job, JobId, RelPath, Spot, State, Version, working_inside,
 };
@@ -121,7 +121,7 @@ impl Worker {
         let working = &self.setup.places.working;
         let realm_of = |folder: &Path| match realm(folder) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                create_folders(folder)?;
+                self.make_working()?;
                 realm(folder)
             }
             other => other,

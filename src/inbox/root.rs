@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::filesystem::{self, Identity};
@@ -14,7 +15,7 @@ use super::watch::Watches;
 use super::worker::Worker;
 use crate::config::Watch;
 use crate::files::{advice, create_folders, move_new};
-use crate::job::{Folder, JobId, shown};
+use crate::job::{Folder, Job, JobId, shown};
 use crate::journal::{Journal, JournalError};
 use crate::mounts::{self, Mount};
 use crate::outbox::exists;
@@ -272,6 +273,30 @@ impl Worker {
         }
     }
 
+    /// Makes the folder for jobs in progress, unless files of such jobs are to lie in it: to make it anew would say that a person
+    /// has deleted them, which cancels jobs, and whoever took the whole folder away meant no such thing.
+    pub(super) fn make_working(&self) -> io::Result<()> {
+        let working = &self.setup.places.working;
+        if exists(working)? {
+            return create_folders(working);
+        }
+        let lies_there = |job: &Job| {
+            job.files.iter().any(|file| {
+                let at = file.at.as_ref();
+                file.mount.is_none() && at.is_some_and(|at| at.folder == Folder::Working)
+            })
+        };
+        let jobs = self.setup.ledger.jobs();
+        let own = |job: &&Arc<Job>| job.inbox == self.setup.name && lies_there(job);
+        match jobs.iter().find(own) {
+            None => create_folders(working),
+            Some(job) => Err(io::Error::other(format!(
+                "it is gone, and with it the files of jobs in progress, such as {}: put it back. An empty folder of that name cancels them",
+                job.id
+            ))),
+        }
+    }
+
     /// Makes the folders that were never there since the watch began; answers with those that cannot be made. One that was
     /// there and is gone may be a share that is offline, and nothing is made in its place.
     pub(super) fn make_folders(&mut self) -> Vec<(PathBuf, io::Error)> {
@@ -279,6 +304,7 @@ impl Worker {
         for folder in std::mem::take(&mut self.unmade) {
             let made = match self.is_bare(&folder) {
                 Some(why) => Err(io::Error::other(why)),
+                None if folder == self.setup.places.working => self.make_working(),
                 None => create_folders(&folder),
             };
             if let Err(error) = made {

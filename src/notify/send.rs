@@ -16,6 +16,7 @@ use crate::config::{KeyError, secret_text};
 use crate::engine::Engine;
 use crate::journal::JournalError;
 use crate::retry::Trouble;
+use crate::runway::provide_crypto;
 
 /// Notices that are told at once to each.
 const AT_ONCE: usize = 8;
@@ -93,6 +94,8 @@ enum Told {
 
 /// Tells until the engine stops. `teller` answers with the present one.
 pub async fn run(engine: Arc<Engine>, teller: impl Fn() -> Arc<Teller>) {
+    // Without an API key nobody else has.
+    provide_crypto();
     let client = match reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .timeout(PATIENCE)

@@ -409,18 +409,23 @@ pub fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// An HTTP client without redirects and repetitions, HTTP/1.1 only, with the machine's TLS roots.
-fn http(
-    loopback: bool,
-    connect_timeout: Duration,
-    further: impl Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
-) -> Result<reqwest::Client, ClientError> {
+/// Gives the process its cryptography, without which no HTTP client can be made.
+pub fn provide_crypto() {
     if CryptoProvider::get_default().is_none() {
         match rustls::crypto::ring::default_provider().install_default() {
             // Refused where another thread was first; either way there is a provider now.
             Ok(()) | Err(_) => {}
         }
     }
+}
+
+/// An HTTP client without redirects and repetitions, HTTP/1.1 only, with the machine's TLS roots.
+fn http(
+    loopback: bool,
+    connect_timeout: Duration,
+    further: impl Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+) -> Result<reqwest::Client, ClientError> {
+    provide_crypto();
     let builder = || {
         let builder = further(reqwest::Client::builder())
             .user_agent(concat!("taxiway/", env!("CARGO_PKG_VERSION")))

@@ -33,7 +33,7 @@ mod wire;
 mod tests;
 
 pub use backoff::{delay, no_sooner_than};
-pub use client::{Client, ClientError, Timeouts, is_loopback};
+pub use client::{Client, ClientError, Timeouts, is_loopback, provide_crypto};
 pub use download::{DownloadError, Downloaded, Seen};
 pub use ids::{BadTaskId, OutputUrl, RunwayUri, TaskId};
 pub use outcome::{

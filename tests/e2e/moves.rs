@@ -13,14 +13,19 @@ fn change(studio: &Studio, from: &str, to: &str) {
     put(&studio.config, config.replace(from, to).as_bytes());
 }
 
-#[test]
-fn a_changed_working_folder_cancels_nothing_at_a_restart_and_its_files_come_along() {
-    let mut studio = Studio::builder()
-        .task_seconds(3.0)
+/// A studio whose configuration names its `working`, and whose tasks take some seconds, one after the other.
+fn films_of(seconds: f64) -> Studio {
+    Studio::builder()
+        .task_seconds(seconds)
         .runway("max_in_flight: 1")
         .image_defaults()
         .inbox("working: working")
-        .run();
+        .run()
+}
+
+#[test]
+fn a_changed_working_folder_cancels_nothing_at_a_restart_and_its_files_come_along() {
+    let mut studio = films_of(3.0);
     studio.drop_file("red.jpg", jpeg("red"));
     let before = studio.wait_state("red.jpg", "running");
     studio.drop_file("blue.jpg", jpeg("blue"));
@@ -42,11 +47,7 @@ fn a_changed_working_folder_cancels_nothing_at_a_restart_and_its_files_come_alon
 
 #[test]
 fn a_reload_that_moves_folders_waits_for_the_jobs_in_progress() {
-    let studio = Studio::builder()
-        .task_seconds(2.0)
-        .image_defaults()
-        .inbox("working: working")
-        .run();
+    let studio = films_of(2.0);
     studio.drop_file("red.jpg", jpeg("red"));
     let before = studio.wait_state("red.jpg", "running");
     change(&studio, "working: working", "working: elsewhere");
@@ -63,11 +64,7 @@ fn a_reload_that_moves_folders_waits_for_the_jobs_in_progress() {
 
 #[test]
 fn a_working_folder_that_is_gone_with_its_files_freezes_the_inbox_until_it_is_back() {
-    let mut studio = Studio::builder()
-        .task_seconds(2.0)
-        .image_defaults()
-        .inbox("working: working")
-        .run();
+    let mut studio = films_of(2.0);
     studio.drop_file("red.jpg", jpeg("red"));
     let before = studio.wait_state("red.jpg", "running");
     studio.stop();
@@ -82,6 +79,13 @@ fn a_working_folder_that_is_gone_with_its_files_freezes_the_inbox_until_it_is_ba
     fs::rename(studio.path("away"), studio.path("working")).unwrap();
     let red = studio.wait_done("red.jpg");
     assert_eq!(red.task(), before.task());
+}
+
+/// Lets two names change places, at once.
+fn exchange(studio: &Studio, one: &str, other: &str) {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    let (one, other) = (studio.path(one), studio.path(other));
+    renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE).unwrap();
 }
 
 /// Pictures of two inboxes, of one model that runs one at a time; nothing is submitted before there is a key.
@@ -99,6 +103,24 @@ fn two_without_key() -> Studio {
         studio.path("second/working/blue.jpg").is_file()
     });
     studio
+}
+
+#[test]
+fn a_working_folder_that_was_taken_away_is_not_made_anew_over_its_jobs() {
+    let mut studio = films_of(2.0);
+    studio.drop_file("red.jpg", jpeg("red"));
+    let before = studio.wait_state("red.jpg", "running");
+    studio.stop();
+    fs::rename(studio.path("working"), studio.path("away")).unwrap();
+    studio.start();
+    studio.drop_file("blue.jpg", jpeg("blue"));
+    studio.wait_reason("blue.jpg", "put it back");
+    assert_eq!(studio.job("red.jpg").unwrap().task(), before.task());
+    assert!(!studio.path("working").exists());
+    fs::rename(studio.path("away"), studio.path("working")).unwrap();
+    assert_eq!(studio.wait_done("red.jpg").task(), before.task());
+    studio.wait_done("blue.jpg");
+    assert_eq!(studio.submissions().len(), 2);
 }
 
 #[test]
@@ -129,14 +151,13 @@ fn a_folder_with_trouble_keeps_its_jobs_in_the_queue_and_takes_no_place_from_oth
     let mut studio = two_without_key();
     studio.stop();
     // What its file is read from is no folder any more.
-    fs::rename(studio.path("second/working"), studio.path("second/away")).unwrap();
-    fs::write(studio.path("second/working"), "").unwrap();
+    fs::write(studio.path("second/away"), "").unwrap();
+    exchange(&studio, "second/working", "second/away");
     studio.set_key(Some(KEY));
     studio.start();
     studio.drop_file("red.jpg", jpeg("red"));
     studio.wait_done("red.jpg");
-    fs::remove_file(studio.path("second/working")).unwrap();
-    fs::rename(studio.path("second/away"), studio.path("second/working")).unwrap();
+    exchange(&studio, "second/working", "second/away");
     studio.wait_done("blue.jpg");
     assert_eq!(studio.submissions().len(), 2);
 }

@@ -92,15 +92,21 @@ fn configure(studio: &Studio, lines: &str) {
     fs::write(&studio.config, config).unwrap();
 }
 
-#[test]
-fn a_webhook_hears_what_became_of_jobs_signed_and_under_an_id() {
-    let mut studio = Studio::builder().image_defaults().open();
+/// A studio that has not begun yet, and whoever is told of some kinds of things by its webhook.
+fn hooked(on: &str) -> (Studio, Hook) {
+    let studio = Studio::builder().image_defaults().open();
     let (hook, url) = Hook::listen(&studio);
     secret_file(&studio);
     configure(
         &studio,
-        &format!("  on: [done, failed]\n  webhook: {url}\n  webhook_secret_file: secret\n"),
+        &format!("  on: [{on}]\n  webhook: {url}\n  webhook_secret_file: secret\n"),
     );
+    (studio, hook)
+}
+
+#[test]
+fn a_webhook_hears_what_became_of_jobs_signed_and_under_an_id() {
+    let (mut studio, hook) = hooked("done, failed");
     studio.start();
     studio.drop_file("red.jpg", jpeg("red"));
     studio.drop_file("wrong.yaml", "endpoint: text_to_video\nsped: 3\n");
@@ -121,18 +127,22 @@ fn a_webhook_hears_what_became_of_jobs_signed_and_under_an_id() {
 }
 
 #[test]
+fn without_an_api_key_people_are_told_all_the_same() {
+    let (mut studio, hook) = hooked("failed");
+    studio.set_key(None);
+    studio.start();
+    studio.drop_file("wrong.yaml", "endpoint: text_to_video\nsped: 3\n");
+    studio.wait_failed("wrong.yaml");
+    studio.wait_until("it was told", |_| hook.of("job.failed").len() == 1);
+}
+
+#[test]
 fn a_webhook_is_genuine_to_the_library_of_standard_webhooks_and_a_changed_one_is_not() {
     let Some(python) = std::env::var_os(PYTHON) else {
         println!("left out: {PYTHON} names no Python with standardwebhooks; tests/run sets it up");
         return;
     };
-    let mut studio = Studio::builder().image_defaults().open();
-    let (hook, url) = Hook::listen(&studio);
-    secret_file(&studio);
-    configure(
-        &studio,
-        &format!("  on: [done]\n  webhook: {url}\n  webhook_secret_file: secret\n"),
-    );
+    let (mut studio, hook) = hooked("done");
     studio.start();
     studio.drop_file("r\u{f6}d \u{1f600}.jpg", jpeg("red"));
     studio.wait_until("it was told", |_| !hook.heard().is_empty());
@@ -166,14 +176,8 @@ fn a_webhook_is_genuine_to_the_library_of_standard_webhooks_and_a_changed_one_is
 
 #[test]
 fn what_nobody_heard_is_told_again_after_a_crash_under_the_same_id_and_work_goes_on() {
-    let mut studio = Studio::builder().image_defaults().open();
-    let (hook, url) = Hook::listen(&studio);
+    let (mut studio, hook) = hooked("done");
     *hook.answer.lock().unwrap() = StatusCode::INTERNAL_SERVER_ERROR;
-    secret_file(&studio);
-    configure(
-        &studio,
-        &format!("  on: [done]\n  webhook: {url}\n  webhook_secret_file: secret\n"),
-    );
     studio.start();
     studio.drop_file("red.jpg", jpeg("red"));
     studio.wait_done("red.jpg");
