@@ -591,6 +591,18 @@ pub fn usable_folder(root: &Path, wanted: &Path) -> io::Result<PathBuf> {
     Ok(usable)
 }
 
+/// Whether anything has this name.
+///
+/// # Errors
+/// The folder cannot be looked at.
+pub fn exists(path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Whether something that is no folder, nor a link to one, has the name.
 fn bears_no_folder(path: &Path) -> io::Result<bool> {
     match fs::metadata(path) {

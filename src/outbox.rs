@@ -8,7 +8,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::files::{open_plain, sha256_of, usable_folder};
+use crate::files::{exists, open_plain, sha256_of, usable_folder};
 use crate::job::{Delivery, FileRef, Job, JobId, Plan, RelPath, Role, Task};
 use crate::media::Probe;
 use crate::names::{first_free, fit_into, stem};
@@ -142,18 +142,6 @@ pub fn is_record_of(path: &Path, job: &JobId) -> io::Result<bool> {
     file.take(256).read_to_end(&mut start)?;
     let first = start.split(|byte| *byte == b'\n').next();
     Ok(first.and_then(|line| line.strip_prefix(b"job: ")) == Some(job.as_str().as_bytes()))
-}
-
-/// Whether anything has this name.
-///
-/// # Errors
-/// The folder cannot be looked at.
-pub fn exists(path: &Path) -> io::Result<bool> {
-    match std::fs::symlink_metadata(path) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 /// `red.mp4` → `red.mp4.yaml`.

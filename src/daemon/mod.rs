@@ -527,19 +527,20 @@ fn keep_folders(
         kept.push(inbox.name.clone());
     }
     // Two inboxes over one folder would take each file twice.
-    for name in kept {
-        let (own, others): (Vec<_>, Vec<_>) =
-            new.inboxes.iter().partition(|inbox| inbox.name == name);
-        for own in own {
-            let meets = |other: &&crate::config::Inbox| {
-                other.path.starts_with(&own.path) || own.path.starts_with(&other.path)
-            };
-            if let Some(other) = others.iter().find(|other| meets(other)) {
-                return Err(StartError::FolderInUse {
-                    inbox: name.clone(),
-                    other: other.name.clone(),
-                });
-            }
+    for own in new
+        .inboxes
+        .iter()
+        .filter(|inbox| kept.contains(&inbox.name))
+    {
+        let meets = |other: &&crate::config::Inbox| {
+            other.name != own.name
+                && (other.path.starts_with(&own.path) || own.path.starts_with(&other.path))
+        };
+        if let Some(other) = new.inboxes.iter().find(meets) {
+            return Err(StartError::FolderInUse {
+                inbox: own.name.clone(),
+                other: other.name.clone(),
+            });
         }
     }
     Ok(())

@@ -14,11 +14,10 @@ use super::tree::Tree;
 use super::watch::Watches;
 use super::worker::Worker;
 use crate::config::Watch;
-use crate::files::{advice, create_folders, move_new};
+use crate::files::{advice, create_folders, exists, move_new};
 use crate::job::{Folder, Job, JobId, shown};
 use crate::journal::{Journal, JournalError};
 use crate::mounts::{self, Mount};
-use crate::outbox::exists;
 
 /// How often folders are tried out again while something is wrong with them.
 const PROBE_AGAIN: Duration = Duration::from_secs(10);

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::scan::stamp;
 use super::settle::Stamp;
-use crate::files::{create_folders, rename_new, sync_folder, usable_folder};
+use crate::files::{create_folders, exists, rename_new, sync_folder, usable_folder};
 use crate::job::{InputFile, Job, RelPath, Spot};
 use crate::names::{first_free, fit_into, stem};
 use crate::places::Places;
@@ -157,12 +157,7 @@ pub fn free_spot(
     let name = |number, length| numbered(wanted.name(), number, length);
     first_free(name, |name| {
         let candidate = usable.join(name);
-        let taken = promised.contains(&candidate)
-            || match std::fs::symlink_metadata(folder.join(candidate.as_path())) {
-                Ok(_) => true,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-                Err(error) => return Err(error),
-            };
+        let taken = promised.contains(&candidate) || exists(&folder.join(candidate.as_path()))?;
         Ok((!taken).then_some(candidate))
     })
 }

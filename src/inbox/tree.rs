@@ -479,44 +479,47 @@ impl Tree {
         named
     }
 
-    /// The files that a sidecar alone refers to: those that are there, that no other sidecar names, and that have none of their
-    /// own.
+    /// The files that a sidecar alone refers to: media that are there, that no other sidecar names, and that have none of their own.
     pub fn own_references(&self, sidecar: &RelPath) -> Vec<RelPath> {
-        let same = |a: &RelPath, b: &RelPath| {
-            a.parent() == b.parent() && comparable(a.name()) == comparable(b.name())
-        };
-        let others = || {
-            self.references
-                .iter()
-                .filter(|(other, _)| *other != sidecar)
-                .flat_map(|(_, files)| files)
-        };
-        let has_sidecar = |file: &RelPath| {
-            let names = self.names(&file.parent());
-            names.iter().any(|name| {
-                classify(name) == Class::Sidecar
-                    && file.with_name(name) != *sidecar
-                    && [comparable(file.name()), comparable(stem(file.name()))]
-                        .contains(&comparable(stem(name)))
-            })
-        };
+        // Nearly every text of a sidecar is a prompt and no file's name, and thousands of sidecars may be wrong at once.
+        let media = self.references.get(sidecar).into_iter().flatten();
+        let media = media.filter(|file| matches!(classify(file.name()), Class::Medium(_)));
         let mut own: Vec<RelPath> = Vec::new();
-        for wanted in self.references.get(sidecar).into_iter().flatten() {
-            let names = self.names(&wanted.parent());
-            let there = names
+        for file in media.filter_map(|wanted| self.as_sighted(wanted)) {
+            let others = self
+                .references
                 .iter()
-                .map(|name| wanted.with_name(name))
-                .find(|file| same(file, wanted));
-            if let Some(file) = there
-                && matches!(classify(file.name()), Class::Medium(_))
-                && !own.contains(&file)
-                && !others().any(|other| same(other, &file))
-                && !has_sidecar(&file)
-            {
+                .filter(|(other, _)| *other != sidecar);
+            let is_named = others
+                .flat_map(|(_, files)| files)
+                .any(|other| is_same(other, &file));
+            if !own.contains(&file) && !is_named && !self.has_sidecar(&file, sidecar) {
                 own.push(file);
             }
         }
         own
+    }
+
+    /// A file under the name with which it lies there, which may write accents in another form.
+    fn as_sighted(&self, wanted: &RelPath) -> Option<RelPath> {
+        if self.sighting(wanted).is_some() {
+            return Some(wanted.clone());
+        }
+        let names = self.names(&wanted.parent());
+        let mut files = names.iter().map(|name| wanted.with_name(name));
+        files.find(|file| is_same(file, wanted))
+    }
+
+    /// Whether a medium has a sidecar beside it, other than this one.
+    fn has_sidecar(&self, medium: &RelPath, but: &RelPath) -> bool {
+        [medium.name(), stem(medium.name())].iter().any(|name| {
+            [".yaml", ".yml"].iter().any(|ending| {
+                let mut name = name.to_os_string();
+                name.push(ending);
+                let sidecar = medium.with_name(&name);
+                sidecar != *but && self.sighting(&sidecar).is_some()
+            })
+        })
     }
 
     /// What a file's content says about its being finished.
@@ -702,6 +705,11 @@ fn read_text(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Whether two paths name one file of a folder, whatever the form in which accents are written.
+fn is_same(a: &RelPath, b: &RelPath) -> bool {
+    a == b || (a.parent() == b.parent() && comparable(a.name()) == comparable(b.name()))
+}
+
 /// The names of media in a text that cannot be read as YAML, apart from the medium that the text itself is for.
 fn mentioned(bytes: &[u8], sidecar: &RelPath) -> Vec<RelPath> {
     let text = String::from_utf8_lossy(bytes);
@@ -712,6 +720,7 @@ fn mentioned(bytes: &[u8], sidecar: &RelPath) -> Vec<RelPath> {
         .chain(words)
         .map(str::trim)
         .filter(|word| matches!(classify(OsStr::new(word)), Class::Medium(_)))
+        // What leads out of the inbox, or is no path, is no file of the inbox's.
         .filter_map(|word| local_file(word, &sidecar.parent()).ok().flatten())
         .filter(|file| !is_shared(file))
         .filter(|file| ![comparable(file.name()), comparable(stem(file.name()))].contains(&own))

@@ -43,12 +43,18 @@ pub fn spawn_after(
     runtime: Handle,
 ) -> std::io::Result<InboxHandle> {
     let (hints, receiver) = channel();
-    // Over the same folders the old thread's word stands until the new one has looked.
-    let frozen = match &old {
-        Some(old) if old.places == setup.places => old.frozen(),
-        Some(_) | None => Some(NOT_LOOKED.to_owned()),
+    // Over the same folders the old thread's word stands until the new one has looked: what waits there goes on waiting, under
+    // the same names.
+    let same = old.as_ref().filter(|old| old.places == setup.places);
+    let frozen = match same {
+        Some(old) => old.frozen(),
+        None => Some(NOT_LOOKED.to_owned()),
     };
-    let view = Arc::new(Mutex::new(InboxView::new(Instant::now(), frozen)));
+    let held = same.map(|old| old.view().waiting).unwrap_or_default();
+    let view = Arc::new(Mutex::new(InboxView {
+        waiting: held.clone(),
+        ..InboxView::new(Instant::now(), frozen)
+    }));
     let stop = Arc::new(AtomicBool::new(false));
     let mut retries = Retries::default();
     let mut before = None;
@@ -71,7 +77,7 @@ pub fn spawn_after(
         dirty: BTreeSet::new(),
         thorough: true,
         due: HashMap::new(),
-        held: HashMap::new(),
+        held,
         news: false,
         overflowed: false,
         frozen: false,

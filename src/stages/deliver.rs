@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use super::{StageError, blocking};
 use crate::engine::Engine;
-use crate::files::{create_folders, remove_file, rename_new, sync_parent, write_new};
+use crate::files::{create_folders, exists, remove_file, rename_new, sync_parent, write_new};
 use crate::job::{Delivery, Event, Job, JobId, RelPath, Task};
-use crate::outbox::{choose_names, exists, is_delivered, is_record_of, record, record_path};
+use crate::outbox::{choose_names, is_delivered, is_record_of, record, record_path};
 
 /// What became of one output.
 enum Placed {

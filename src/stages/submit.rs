@@ -39,16 +39,7 @@ pub async fn run(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError>
             return fails(engine, job, failure).await;
         }
         Err(NotReady::Later { why, retry_after }) => {
-            let times = engine.failed_in_a_row(&job.id);
-            let pause = engine.retry_in(Trouble::Upload, times, retry_after);
-            if times == 1 {
-                tracing::warn!(job = %job.id, input = %job.input, "{why}; it is tried again");
-            }
-            let hold = Hold {
-                reason: HoldReason::Retry(why),
-                until: after(pause),
-            };
-            return record(engine, job, Event::Requeued { hold: Some(hold) }).await;
+            return wait_in_queue(engine, job, why, Trouble::Upload, retry_after).await;
         }
         Err(NotReady::BadKey(message)) => {
             engine.close_for_key(&message);
@@ -56,17 +47,8 @@ pub async fn run(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError>
         }
         Err(NotReady::Cancelled) => return cancel(engine, job).await,
         Err(NotReady::Stage(StageError::LeftOff)) => return Err(StageError::LeftOff),
-        // A folder cannot be used. In the queue the job takes no place and no budget from others meanwhile.
         Err(NotReady::Stage(error)) => {
-            let times = engine.failed_in_a_row(&job.id);
-            if times == 1 {
-                tracing::error!(job = %job.id, input = %job.input, "{error}; trying again until it works");
-            }
-            let hold = Hold {
-                reason: HoldReason::Retry(error.to_string()),
-                until: after(engine.retry_in(Trouble::Folder, times, None)),
-            };
-            return record(engine, job, Event::Requeued { hold: Some(hold) }).await;
+            return wait_in_queue(engine, job, error.to_string(), Trouble::Folder, None).await;
         }
     };
     engine.got_through(&job.id);
@@ -121,6 +103,26 @@ pub async fn run(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError>
         Submission::Refused(refusal) => refused(engine, job, &lane, &refusal).await,
         Submission::Unknown(doubt) => doubtful(engine, job, doubt.to_string()).await,
     }
+}
+
+/// The job goes back to the queue for a while, where it takes no place and no budget from others.
+async fn wait_in_queue(
+    engine: &Arc<Engine>,
+    job: &Job,
+    why: String,
+    trouble: Trouble,
+    retry_after: Option<Duration>,
+) -> Result<(), StageError> {
+    let times = engine.failed_in_a_row(&job.id);
+    let pause = engine.retry_in(trouble, times, retry_after);
+    if times == 1 {
+        tracing::warn!(job = %job.id, input = %job.input, "{why}; it is tried again");
+    }
+    let hold = Hold {
+        reason: HoldReason::Retry(why),
+        until: after(pause),
+    };
+    record(engine, job, Event::Requeued { hold: Some(hold) }).await
 }
 
 /// What a request was refused with may have been an upload that Runway no longer knows or cannot use: next time it is

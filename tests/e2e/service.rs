@@ -227,6 +227,26 @@ fn a_bad_new_configuration_is_refused_and_the_old_one_stays() {
 }
 
 #[test]
+fn what_waits_keeps_its_name_over_a_reload_and_is_told_of_at_every_moment() {
+    let studio = Studio::builder().image_defaults().run();
+    studio.drop_file("lonely.jpg.yaml", "prompt: x\n");
+    let before = studio.wait_reason("lonely.jpg.yaml", "for media");
+    let config = fs::read_to_string(&studio.config).unwrap();
+    for settle in 201..206 {
+        let changed = config.replace("settle: 200ms", &format!("settle: {settle}ms"));
+        put(&studio.config, changed.as_bytes());
+        let said = studio.reload();
+        assert!(said.contains("changed=[\"inbox\"]"), "{said}");
+        for _ in 0..20 {
+            let now = studio
+                .job("lonely.jpg.yaml")
+                .expect("nothing is said of it");
+            assert_eq!(now.id(), before.id());
+        }
+    }
+}
+
+#[test]
 fn an_inbox_taken_out_by_a_reload_is_left_alone_and_its_jobs_are_delivered() {
     let studio = Studio::builder()
         .task_seconds(2.0)
