@@ -1,6 +1,6 @@
 //! One folder's files to jobs that can be taken and reasons to wait.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use serde_json::Map;
 use super::layers::{Finding, Layer, Merged};
 use super::media_use::Unready;
 use super::pair::{Class, Group, classify, comparable, marked_by, marker_of, pair};
+use super::references::Named;
 use super::request::{Outcome, Rules, Subject, plan};
 use super::settle::{Content, Judgement, Writer, judge};
 use super::tree::{Parsed, Tree, Unusable};
@@ -126,12 +127,12 @@ impl Subjects<'_> {
 }
 
 impl Evaluator<'_> {
-    /// Evaluates one folder. `named` are the files that sidecars refer to, by folder.
+    /// Evaluates one folder. `named` are the files that sidecars refer to.
     pub fn folder(
         &self,
         tree: &mut Tree,
         folder: &RelPath,
-        named: &HashMap<RelPath, BTreeSet<Vec<u8>>>,
+        named: &Named,
         now: Instant,
     ) -> Found {
         let mut pass = Pass {
@@ -155,7 +156,7 @@ pub(super) struct Pass<'a, 'r> {
 }
 
 impl Pass<'_, '_> {
-    fn folder(&mut self, folder: &RelPath, named: &HashMap<RelPath, BTreeSet<Vec<u8>>>) {
+    fn folder(&mut self, folder: &RelPath, named: &Named) {
         for (name, why) in self.tree.odd(folder) {
             self.found.wait(&folder.join(&name), why);
         }
@@ -169,8 +170,6 @@ impl Pass<'_, '_> {
             return;
         }
         let defaults = self.defaults(folder);
-        let nothing = BTreeSet::new();
-        let named_here = named.get(folder).unwrap_or(&nothing);
         // Whether the defaults alone make a request depends on the kind only, and thousands of media may lie here.
         let mut lone: HashMap<Kind, Result<(), Arc<str>>> = HashMap::new();
         // A sidecar that cannot be used is a sidecar all the same: its medium must not go out without it.
@@ -181,7 +180,7 @@ impl Pass<'_, '_> {
             .filter(|(name, _)| classify(name) == Class::Sidecar)
             .map(|(name, why)| (comparable(stem(&name)), (name, why)))
             .collect();
-        for group in pair(names.iter().map(OsString::as_os_str), named_here) {
+        for group in pair(names.iter().map(OsString::as_os_str), named.in_folder(folder)) {
             match group {
                 Group::Other { name } => self.found.wait(
                     &folder.join(&name),

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::evaluate::{LOOK_AGAIN, NotNow, Pass};
 use super::layers::{Finding, Merged};
-use super::pair::comparable;
+use super::references::{names_on_disk, respelled};
 use super::request::{Draft, Wanted, is_shared};
 use super::tree::Tree;
 use crate::catalogue::{On, Step, estimate};
@@ -86,40 +86,19 @@ impl Pass<'_, '_> {
         Ok((files, plan))
     }
 
-    /// The wanted file by the name that lies on the disk: sidecars and disks may write accents in different forms of Unicode.
+    /// The wanted file by the path that lies on the disk: sidecars and disks may write accents in different forms of Unicode.
     fn as_on_disk(&self, wanted: &Wanted) -> Wanted {
-        let there = if wanted.shared {
-            std::fs::symlink_metadata(self.tree.absolute(&wanted.file)).is_ok()
+        let tree = &self.tree;
+        let there = if !wanted.shared {
+            tree.as_sighted(&wanted.file)
+        } else if std::fs::symlink_metadata(tree.absolute(&wanted.file)).is_ok() {
+            None
         } else {
-            self.tree.sighting(&wanted.file).is_some()
+            respelled(&wanted.file, |folder| names_on_disk(&tree.absolute(folder)))
         };
-        // Nearly always; and thousands of names may lie beside it.
-        if there {
-            return wanted.clone();
-        }
-        let folder = wanted.file.parent();
-        let names = if wanted.shared {
-            let listed = std::fs::read_dir(self.tree.absolute(&folder));
-            // A folder that cannot be listed is told of when the file is looked at.
-            listed.map_or_else(
-                |_| Vec::new(),
-                |entries| {
-                    entries
-                        .filter_map(Result::ok)
-                        .map(|entry| entry.file_name())
-                        .collect()
-                },
-            )
-        } else {
-            self.tree.names(&folder)
-        };
-        let wish = comparable(wanted.file.name());
-        match names.iter().find(|name| comparable(name) == wish) {
-            Some(name) => Wanted {
-                file: folder.join(name),
-                ..wanted.clone()
-            },
-            None => wanted.clone(),
+        Wanted {
+            file: there.unwrap_or_else(|| wanted.file.clone()),
+            ..wanted.clone()
         }
     }
 

@@ -27,6 +27,7 @@ mod pace;
 mod pair;
 mod probe;
 mod put_back;
+mod references;
 mod request;
 mod root;
 mod scan;

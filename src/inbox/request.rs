@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::endpoint::{Unsettled, resolve};
 use super::layers::{Finding, Layer, Merged};
+use super::references::is_same;
 use crate::catalogue::{self, Catalogue, Endpoint, Model, On, SIDECAR_KEYS, Step, nearest};
 use crate::job::RelPath;
 use crate::media::Kind;
@@ -508,7 +509,7 @@ fn place_main(
     };
     let named = catalogue::media_slots(model, body).iter().any(|slot| {
         let folder = slot_layer(endpoint, merged, &slot.path).map(|layer| &layer.folder);
-        matches!(local_file(&slot.uri, folder.unwrap_or(&main.parent())), Ok(Some(file)) if file == *main)
+        matches!(local_file(&slot.uri, folder.unwrap_or(&main.parent())), Ok(Some(file)) if is_same(&file, main))
     });
     if named {
         return Ok(true);

@@ -12,14 +12,14 @@ use serde_json::{Map, Value};
 use super::evaluate::TEXT_SETTLE;
 use super::layers::{Finding, Layer};
 use super::pair::{Class, classify, comparable};
-use super::request::{is_shared, local_file};
+use super::references::{mentioned, references};
 use super::scan::{Entry, Ignore, folder_times, read_folder, stamp};
 use super::settle::{Content, Sighting, Stamp, Writer, look};
 use crate::files::{ends_in_zeros, has_hole, open_plain};
 use crate::job::RelPath;
 use crate::media::{self, Probe, Wholeness};
 use crate::names::stem;
-use crate::yaml::{self, Document, Node, ProblemKind, to_json};
+use crate::yaml::{self, Document, ProblemKind, to_json};
 
 /// The name of the file with defaults for a folder and what lies below it.
 pub const DEFAULTS: &str = "_defaults.yaml";
@@ -154,7 +154,7 @@ pub struct Tree {
     gone: Vec<RelPath>,
     defaults: HashMap<RelPath, Defaults>,
     /// What each sidecar refers to. Most files are no sidecars, so this stays small where a tree is large.
-    references: HashMap<RelPath, Vec<RelPath>>,
+    pub(super) references: HashMap<RelPath, Vec<RelPath>>,
 }
 
 /// A folder's times prove nothing while they are this young, in nanoseconds: another change may fall into the same tick of
@@ -344,6 +344,12 @@ impl Tree {
             .unwrap_or_default()
     }
 
+    /// All names in a folder that were seen, of files and of folders.
+    pub(super) fn all_names(&self, folder: &RelPath) -> impl Iterator<Item = &OsString> {
+        let folder = self.folders.get(folder).into_iter();
+        folder.flat_map(|folder| folder.files.keys().chain(&folder.folders))
+    }
+
     /// What is passed over in a folder, with the reason.
     pub fn odd(&self, folder: &RelPath) -> Vec<(OsString, &'static str)> {
         self.folders
@@ -465,61 +471,6 @@ impl Tree {
                 }
             }
         }
-    }
-
-    /// The files that sidecars refer to, as comparable names by folder: they are no jobs of their own.
-    pub fn named(&self) -> HashMap<RelPath, BTreeSet<Vec<u8>>> {
-        let mut named: HashMap<RelPath, BTreeSet<Vec<u8>>> = HashMap::new();
-        for file in self.references.values().flatten() {
-            named
-                .entry(file.parent())
-                .or_default()
-                .insert(comparable(file.name()));
-        }
-        named
-    }
-
-    /// The files that a sidecar alone refers to: media that are there, that no other sidecar names, and that have none of their own.
-    pub fn own_references(&self, sidecar: &RelPath) -> Vec<RelPath> {
-        // Nearly every text of a sidecar is a prompt and no file's name, and thousands of sidecars may be wrong at once.
-        let media = self.references.get(sidecar).into_iter().flatten();
-        let media = media.filter(|file| matches!(classify(file.name()), Class::Medium(_)));
-        let mut own: Vec<RelPath> = Vec::new();
-        for file in media.filter_map(|wanted| self.as_sighted(wanted)) {
-            let others = self
-                .references
-                .iter()
-                .filter(|(other, _)| *other != sidecar);
-            let is_named = others
-                .flat_map(|(_, files)| files)
-                .any(|other| is_same(other, &file));
-            if !own.contains(&file) && !is_named && !self.has_sidecar(&file, sidecar) {
-                own.push(file);
-            }
-        }
-        own
-    }
-
-    /// A file under the name with which it lies there, which may write accents in another form.
-    fn as_sighted(&self, wanted: &RelPath) -> Option<RelPath> {
-        if self.sighting(wanted).is_some() {
-            return Some(wanted.clone());
-        }
-        let names = self.names(&wanted.parent());
-        let mut files = names.iter().map(|name| wanted.with_name(name));
-        files.find(|file| is_same(file, wanted))
-    }
-
-    /// Whether a medium has a sidecar beside it, other than this one.
-    fn has_sidecar(&self, medium: &RelPath, but: &RelPath) -> bool {
-        [medium.name(), stem(medium.name())].iter().any(|name| {
-            [".yaml", ".yml"].iter().any(|ending| {
-                let mut name = name.to_os_string();
-                name.push(ending);
-                let sidecar = medium.with_name(&name);
-                sidecar != *but && self.sighting(&sidecar).is_some()
-            })
-        })
     }
 
     /// What a file's content says about its being finished.
@@ -705,28 +656,6 @@ fn read_text(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Whether two paths name one file of a folder, whatever the form in which accents are written.
-fn is_same(a: &RelPath, b: &RelPath) -> bool {
-    a == b || (a.parent() == b.parent() && comparable(a.name()) == comparable(b.name()))
-}
-
-/// The names of media in a text that cannot be read as YAML, apart from the medium that the text itself is for.
-fn mentioned(bytes: &[u8], sidecar: &RelPath) -> Vec<RelPath> {
-    let text = String::from_utf8_lossy(bytes);
-    let quoted = text.split(['"', '\'', '\n']);
-    let words = text.split(|c: char| c.is_whitespace() || "\"',:[]{}".contains(c));
-    let own = comparable(stem(sidecar.name()));
-    quoted
-        .chain(words)
-        .map(str::trim)
-        .filter(|word| matches!(classify(OsStr::new(word)), Class::Medium(_)))
-        // What leads out of the inbox, or is no path, is no file of the inbox's.
-        .filter_map(|word| local_file(word, &sidecar.parent()).ok().flatten())
-        .filter(|file| !is_shared(file))
-        .filter(|file| ![comparable(file.name()), comparable(stem(file.name()))].contains(&own))
-        .collect()
-}
-
 /// Reads the text of a sidecar.
 pub fn parse_sidecar(bytes: &[u8], label: &str) -> Parsed {
     match yaml::parse_bytes(bytes) {
@@ -763,32 +692,6 @@ pub fn parse_sidecar(bytes: &[u8], label: &str) -> Parsed {
                 })
                 .collect(),
         ),
-    }
-}
-
-/// All texts below a node that could be paths of the job's own files.
-fn references(node: &Node, folder: &RelPath) -> Vec<RelPath> {
-    match node {
-        Node::Str(text) if text.len() < 1000 && !text.contains('\n') => {
-            match local_file(text, folder) {
-                Ok(Some(file)) if !is_shared(&file) => vec![file],
-                Ok(_) | Err(_) => Vec::new(),
-            }
-        }
-        Node::Seq(items) => items
-            .iter()
-            .flat_map(|item| references(item, folder))
-            .collect(),
-        Node::Map(entries) => entries
-            .iter()
-            .flat_map(|(_, value)| references(value, folder))
-            .collect(),
-        Node::Null
-        | Node::Bool(_)
-        | Node::Int(_)
-        | Node::UInt(_)
-        | Node::Float(_)
-        | Node::Str(_) => Vec::new(),
     }
 }
 

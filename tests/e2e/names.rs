@@ -433,6 +433,44 @@ fn row_15_a_reference_is_found_across_unicode_forms() {
 }
 
 #[test]
+fn row_15_a_reference_into_a_folder_of_another_unicode_form_is_no_job_of_its_own() {
+    let (composed, decomposed) = ("caf\u{e9}", "cafe\u{301}");
+    let studio = Studio::builder().image_defaults().run();
+    for (number, on_disk, written) in [(1, decomposed, composed), (2, composed, decomposed)] {
+        let request = |reference: &str| {
+            format!(
+                "endpoint: text_to_image\nmodel: gen4_image\nratio: \"1280:720\"\nprompt: x\nreferenceImages: [{{ uri: {reference} }}]\n"
+            )
+        };
+        studio.drop_file(
+            format!("own{number}.yaml"),
+            request(&format!("{number}/{written}/{written}.png")),
+        );
+        studio.drop_file(
+            format!("{number}/{on_disk}/{on_disk}.png"),
+            media("picture.png"),
+        );
+        studio.drop_file(
+            format!("_{number}/{on_disk}/{on_disk}.png"),
+            media("picture.png"),
+        );
+        studio.drop_file(
+            format!("shared{number}.yaml"),
+            request(&format!("_{number}/{written}/{written}.png")),
+        );
+        // A sidecar that names the picture beside it.
+        studio.drop_file(
+            format!("{on_disk}{number}.jpg.yaml"),
+            format!("promptImage: {written}{number}.jpg\n"),
+        );
+        studio.drop_file(format!("{on_disk}{number}.jpg"), jpeg(on_disk));
+    }
+    let jobs = studio.wait_all_ended(6);
+    assert!(jobs.iter().all(|job| job.state() == "done"), "{jobs:#?}");
+    assert_eq!(studio.submissions().len(), 6);
+}
+
+#[test]
 fn jobs_of_any_name_survive_a_restart() {
     let mut studio = Studio::builder().image_defaults().task_seconds(1.5).run();
     let stems = stems();
