@@ -228,6 +228,7 @@ impl From<StartError> for CommandError {
             | StartError::Web(_)
             | StartError::Journal(_)
             | StartError::FolderInUse { .. }
+            | StartError::FoldersInUse { .. }
             | StartError::Io { .. } => CommandError::Failed(error.to_string()),
         }
     }

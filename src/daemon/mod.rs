@@ -1,6 +1,7 @@
 //! The daemon: wires the parts, starts them in order, reloads, and stops within a deadline.
 
 mod control;
+mod former;
 mod key;
 mod lists;
 mod pages;
@@ -25,7 +26,7 @@ use tokio::runtime::Handle;
 
 use crate::catalogue::{Catalogue, CatalogueError};
 use crate::config::{ApiKey, Config, JournalKind, KeyError, Reload, difference};
-use crate::engine::{self, Engine, InboxSettings, Settings};
+use crate::engine::{self, Engine, Frozen, InboxSettings, Settings};
 use crate::inbox::{self, Ignore, InboxHandle, Layer, Setup};
 use crate::job::{RelPath, State};
 use crate::journal::{AlreadyRunning, Count, Journal, JournalError, SqliteJournal, StateLock};
@@ -72,6 +73,17 @@ pub enum StartError {
         inbox: String,
         /// Who would get it.
         other: String,
+    },
+    /// An inbox that was taken out of the configuration would come back with other folders than its jobs in progress have.
+    #[error(
+        "inbox '{inbox}' cannot have other folders yet: its jobs are in progress in those that it had before, such as {before}. Write those \
+         back, or start taxiway anew, which moves them"
+    )]
+    FoldersInUse {
+        /// Its name.
+        inbox: String,
+        /// Its `working` of before.
+        before: PathBuf,
     },
     /// The webhook's secret cannot be used.
     #[error(transparent)]
@@ -216,16 +228,27 @@ impl Daemon {
         let journal: Arc<dyn Journal> = match config.journal {
             JournalKind::Sqlite => Arc::new(SqliteJournal::open(&config.state_dir).await?),
         };
+        let ledger = Ledger::open(journal.clone()).await?;
+        let former = former::remembered(&ledger, &config).await?;
         if accept_folders {
             journal.forget_roots().await?;
+            // What is accepted is where the configuration's inboxes lie.
+            for (name, remembered) in &former {
+                remembered.keep(journal.as_ref(), name).await?;
+            }
         }
         let on_mounts = place_on_mounts(journal.as_ref(), &mut config).await?;
         let catalogue = Arc::new(catalogue(&config)?);
-        let ledger = Ledger::open(journal).await?;
-        let (engine, queue) = Engine::new(ledger, catalogue, settings(&config));
-        key::set(&engine, &config, key)?;
+        let mut settings = settings(&config);
+        for (name, remembered) in &former {
+            let known = former::settings(remembered);
+            settings.inboxes.insert(name.clone(), known);
+        }
         let teller = Arc::new(Mutex::new(Arc::new(Teller::default())));
-        set_teller(&engine, &teller, &config)?;
+        set_teller(&ledger, &teller, &config, &settings)?;
+        let (engine, queue) = Engine::new(ledger, catalogue, settings);
+        key::set(&engine, &config, key)?;
+        former::tell(&engine, &config);
         let mut inboxes = Vec::new();
         for inbox in &config.inboxes {
             inboxes.push(spawn_inbox(&engine, &config, inbox, None)?);
@@ -245,11 +268,9 @@ impl Daemon {
         engine.set_frozen_check(Box::new(move |name| {
             let shared = inboxes.upgrade()?;
             let inboxes = shared.inboxes();
-            match inboxes.iter().find(|inbox| inbox.name == name) {
-                Some(inbox) => inbox.frozen(),
-                None => Some(format!(
-                    "the configuration has no inbox '{name}' any more: put it back so that its jobs can be finished"
-                )),
+            match inboxes.iter().find(|inbox| inbox.serves(name)) {
+                Some(inbox) => inbox.frozen().map(Frozen::Away),
+                None => Some(Frozen::NotConfigured),
             }
         }));
         engine.tasks.spawn(begin(shared.clone()));
@@ -393,9 +414,13 @@ impl Daemon {
             ignore(inbox)?;
         }
         keep_folders(&config, &mut merged, &self.engine, &self.shared.inboxes())?;
-        set_teller(&self.engine, &self.shared.teller, &merged)?;
+        former::check_return(&self.engine, &config, &merged)?;
+        let settings = self.engine.with_known(settings(&merged));
+        set_teller(&self.engine.ledger, &self.shared.teller, &merged, &settings)?;
         key::set(&self.engine, &merged, key)?;
-        self.engine.set_settings(settings(&merged));
+        self.engine.set_settings(settings);
+        former::tell(&self.engine, &merged);
+        let settings = self.engine.settings();
         let mut handles = self.shared.inboxes();
         let everywhere = config.limits.max_input_size != merged.limits.max_input_size
             || config.runway.allow_unknown_models != merged.runway.allow_unknown_models;
@@ -407,10 +432,11 @@ impl Daemon {
         let mut kept = Vec::new();
         let mut leaving = Vec::new();
         for handle in handles.drain(..) {
-            let same = merged
-                .inboxes
-                .iter()
-                .any(|inbox| inbox.name == handle.name && old.get(&inbox.name) == Some(inbox));
+            let same = merged.inboxes.iter().any(|inbox| {
+                inbox.name == handle.name
+                    && old.get(&inbox.name) == Some(inbox)
+                    && handle.formerly == former::names(&settings, &merged, inbox)
+            });
             if same && !everywhere {
                 kept.push(handle);
             } else {
@@ -564,20 +590,21 @@ async fn place_on_mounts(
 
 /// Has people told as a configuration says.
 fn set_teller(
-    engine: &Engine,
+    ledger: &Ledger,
     teller: &Mutex<Arc<Teller>>,
     config: &Config,
+    settings: &Settings,
 ) -> Result<(), StartError> {
     let notify = &config.notify;
     let webhook = notify.webhook.as_ref();
     let webhook = webhook.map(|(url, file)| (url, file.as_path()));
     let new = Teller::new(&notify.command, webhook)?;
-    let outboxes = config.inboxes.iter();
-    engine.ledger.set_rules(Rules {
+    let inboxes = settings.inboxes.iter();
+    ledger.set_rules(Rules {
         kinds: notify.on.clone(),
         targets: new.targets(),
-        outboxes: outboxes
-            .map(|inbox| (inbox.name.clone(), inbox.folders.outbox.clone()))
+        outboxes: inboxes
+            .map(|(name, inbox)| (name.clone(), inbox.places.outbox.clone()))
             .collect(),
     });
     *teller.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
@@ -599,7 +626,9 @@ fn spawn_inbox(
 ) -> Result<InboxHandle, StartError> {
     let setup = Setup {
         name: inbox.name.clone(),
+        formerly: former::names(&engine.settings(), config, inbox),
         places: places(inbox),
+        on_success: inbox.on_success,
         watch: inbox.watch,
         scan_interval: inbox.scan_interval,
         settle: inbox.settle,

@@ -166,7 +166,12 @@ async fn gather(
             ..Inbox::default()
         };
         add_waiting(shared, &mut inbox);
-        let own = jobs.iter().filter(|job| job.inbox == name);
+        let serves = |job: &Job| {
+            let handles = shared.inboxes();
+            let handle = handles.iter().find(|handle| handle.name == name);
+            handle.is_some_and(|handle| handle.serves(&job.inbox))
+        };
+        let own = jobs.iter().filter(|job| serves(job));
         for (index, job) in own.enumerate() {
             // A doubt waits for a person's word, however many jobs stand before it.
             if index < LINES || matches!(job.state, State::InDoubt { .. }) {
@@ -177,7 +182,7 @@ async fn gather(
                 inbox.more_running = inbox.more_running.saturating_add(1);
             }
         }
-        for job in past.iter().filter(|job| job.inbox == name) {
+        for job in past.iter().filter(|job| serves(job)) {
             add_ended(shared, &mut inbox, job, &path, pictures).await;
             shown.insert(job.id.clone());
         }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Shared, lists};
+use crate::engine::no_inbox;
 use crate::inbox::{InboxHandle, InboxView, NotPutBack, bare, is_mounted, put_back};
 use crate::job::{Event, Failure, FailureKind, Job, JobId, State};
 use crate::journal::Filter;
@@ -338,10 +339,7 @@ async fn retry(shared: &Arc<Shared>, job: Job) -> Result<Vec<Value>, String> {
         ));
     }
     let Some(inbox) = shared.engine.inbox(&job) else {
-        return Err(format!(
-            "the configuration has no inbox '{}' any more",
-            job.inbox
-        ));
+        return Err(no_inbox(&job.inbox));
     };
     let places = inbox.places;
     let away = match shared.engine.why_frozen(&job.inbox) {
@@ -436,10 +434,8 @@ fn with_handle<T>(
     act: impl FnOnce(&InboxHandle) -> T,
 ) -> Result<T, String> {
     let handles = shared.inboxes();
-    let handle = handles.iter().find(|handle| handle.name == job.inbox);
-    handle
-        .map(act)
-        .ok_or_else(|| format!("the configuration has no inbox '{}' any more", job.inbox))
+    let handle = handles.iter().find(|handle| handle.serves(&job.inbox));
+    handle.map(act).ok_or_else(|| no_inbox(&job.inbox))
 }
 
 async fn resolve(shared: &Arc<Shared>, job: &Job, way: Way) -> Result<Vec<Value>, String> {

@@ -45,9 +45,9 @@ const UNLIMITED: usize = 100;
 /// Tasks at once for a model as long as Runway has not said how many; the least that any tier allows.
 const UNKNOWN_LIMIT: usize = 1;
 
-/// Time between two tries to write down an accepted task while the daemon stops.
 /// How long the daemon's end waits for the note of a task that the journal cannot hold.
 const NOTED_WITHIN: Duration = Duration::from_secs(2);
+/// Time between two tries to write down an accepted task while the daemon stops.
 const LAST_TRIES: Duration = Duration::from_millis(250);
 
 /// What a reload of the configuration may change.
@@ -117,8 +117,17 @@ pub struct Engine {
     polls: mpsc::UnboundedSender<JobId>,
 }
 
-/// Answers why the folder of the named inbox cannot be used at the moment, if it cannot.
-pub type FrozenCheck = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
+/// Why nothing new is done for an inbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Frozen {
+    /// Its folder cannot be used at the moment, in words: nothing that is missing there counts as gone.
+    Away(String),
+    /// The configuration does not have it, and nobody watches its folder.
+    NotConfigured,
+}
+
+/// Answers why nothing new is done for the named inbox at the moment, if so.
+pub type FrozenCheck = Box<dyn Fn(&str) -> Option<Frozen> + Send + Sync>;
 
 /// The engine and the poller's queue.
 pub type Parts = (Arc<Engine>, mpsc::UnboundedReceiver<JobId>);
@@ -168,28 +177,44 @@ impl Engine {
         }
     }
 
-    /// Whether an inbox's folder cannot be used at the moment: its share is offline, or another filesystem lies there. Nothing
-    /// that is missing there then counts as gone.
+    /// Whether nothing new is done for an inbox at the moment.
     pub fn is_frozen(&self, inbox: &str) -> bool {
-        self.why_frozen(inbox).is_some()
+        self.frozen(inbox).is_some()
     }
 
-    /// Why an inbox's folder cannot be used at the moment, if it cannot.
+    /// Why nothing new is done for an inbox at the moment, if so.
     pub fn why_frozen(&self, inbox: &str) -> Option<String> {
+        self.frozen(inbox).map(|frozen| match frozen {
+            Frozen::Away(why) => why,
+            Frozen::NotConfigured => no_inbox(inbox),
+        })
+    }
+
+    /// Why an inbox's folder cannot be used at the moment, if it cannot: its share is offline, or another filesystem lies there.
+    /// Nothing that is missing there then counts as gone. Nobody knows it of an inbox that is not configured.
+    pub fn why_away(&self, inbox: &str) -> Option<String> {
+        match self.frozen(inbox)? {
+            Frozen::Away(why) => Some(why),
+            Frozen::NotConfigured => None,
+        }
+    }
+
+    fn frozen(&self, inbox: &str) -> Option<Frozen> {
         self.frozen.get().and_then(|check| check(inbox))
     }
 
-    /// Changes the settings. An inbox that open jobs belong to stays known, so that they can go on to their end.
-    pub fn set_settings(&self, mut settings: Settings) {
-        let old = self.settings();
-        for job in self.ledger.jobs() {
-            if let Some(known) = old.inboxes.get(&job.inbox) {
-                settings
-                    .inboxes
-                    .entry(job.inbox.clone())
-                    .or_insert_with(|| known.clone());
-            }
+    /// Settings, with the inboxes that are known from before: one of them that is not configured any more may have open jobs, and
+    /// take a last one in this moment.
+    pub fn with_known(&self, mut settings: Settings) -> Settings {
+        for (name, known) in &self.settings().inboxes {
+            let inbox = settings.inboxes.entry(name.clone());
+            inbox.or_insert_with(|| known.clone());
         }
+        settings
+    }
+
+    /// Changes the settings.
+    pub fn set_settings(&self, settings: Settings) {
         *self
             .settings
             .write()
@@ -197,7 +222,7 @@ impl Engine {
         self.wake.notify_one();
     }
 
-    /// The folders of a job's inbox; `None` if the configuration has no such inbox any more.
+    /// The folders of a job's inbox; `None` if neither the configuration nor the journal has them.
     pub fn inbox(&self, job: &Job) -> Option<InboxSettings> {
         self.settings().inboxes.get(&job.inbox).cloned()
     }
@@ -558,6 +583,13 @@ impl Drop for Slow<'_> {
         self.engine.clear_trouble(self.id);
         self.engine.wake();
     }
+}
+
+/// Why an inbox can do nothing that the configuration does not have.
+pub fn no_inbox(name: &str) -> String {
+    format!(
+        "the configuration has no inbox '{name}' any more: put it back so that its jobs can go on"
+    )
 }
 
 /// The time after a pause.

@@ -121,7 +121,7 @@ impl Worker {
         let working = &self.setup.places.working;
         let realm_of = |folder: &Path| match realm(folder) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                self.make_working()?;
+                self.make_own_working()?;
                 realm(folder)
             }
             other => other,
@@ -134,7 +134,7 @@ impl Worker {
             realms: HashMap::new(),
         };
         for job in self.setup.ledger.jobs() {
-            if job.inbox != self.setup.name {
+            if !self.is_ours(&job) {
                 continue;
             }
             // Files of a job whose renames did not succeed yet still lie in the inbox.

@@ -128,13 +128,7 @@ impl Subjects<'_> {
 
 impl Evaluator<'_> {
     /// Evaluates one folder. `named` are the files that sidecars refer to.
-    pub fn folder(
-        &self,
-        tree: &mut Tree,
-        folder: &RelPath,
-        named: &Named,
-        now: Instant,
-    ) -> Found {
+    pub fn folder(&self, tree: &mut Tree, folder: &RelPath, named: &Named, now: Instant) -> Found {
         let mut pass = Pass {
             rules: self,
             tree,
@@ -180,7 +174,10 @@ impl Pass<'_, '_> {
             .filter(|(name, _)| classify(name) == Class::Sidecar)
             .map(|(name, why)| (comparable(stem(&name)), (name, why)))
             .collect();
-        for group in pair(names.iter().map(OsString::as_os_str), named.in_folder(folder)) {
+        for group in pair(
+            names.iter().map(OsString::as_os_str),
+            named.in_folder(folder),
+        ) {
             match group {
                 Group::Other { name } => self.found.wait(
                     &folder.join(&name),

@@ -14,7 +14,7 @@ use super::layers::Layer;
 use super::scan::Ignore;
 use super::watch::Hint;
 use crate::catalogue::Catalogue;
-use crate::config::Watch;
+use crate::config::{OnSuccess, Watch};
 use crate::job::{Job, JobId, RelPath};
 use crate::ledger::Ledger;
 use crate::places::Places;
@@ -26,8 +26,12 @@ pub(super) const STALLED_AFTER: Duration = Duration::from_secs(30);
 pub struct Setup {
     /// The inbox's name.
     pub name: String,
+    /// Names that it had before, under which jobs in its folders are still in progress.
+    pub formerly: Vec<String>,
     /// Its folders.
     pub places: Places,
+    /// What becomes of the inputs of finished jobs.
+    pub on_success: OnSuccess,
     /// How changes are noticed.
     pub watch: Watch,
     /// Time between scans; `None` adapts.
@@ -110,6 +114,8 @@ pub struct Held {
 pub struct InboxHandle {
     /// The inbox's name.
     pub name: String,
+    /// Names that it had before.
+    pub formerly: Vec<String>,
     /// Its folders.
     pub places: Places,
     pub(super) view: Arc<Mutex<InboxView>>,
@@ -131,6 +137,11 @@ pub(super) struct Retry {
 }
 
 impl InboxHandle {
+    /// Whether the jobs of an inbox are this one's, which has its name or had it before.
+    pub fn serves(&self, inbox: &str) -> bool {
+        self.name == inbox || self.formerly.iter().any(|name| name == inbox)
+    }
+
     /// How often what waits in it has become another since the start.
     pub fn news(&self) -> u64 {
         self.peek().news

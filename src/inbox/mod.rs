@@ -7,10 +7,10 @@
 //! - `scan`: what lies in a folder; `watch`: hints; `mounts`: whether hints can be trusted there.
 //! - `settle`: finished or still being written. `pair`: what belongs together. Both pure.
 //! - `layers`, `endpoint`, `request`: from a sidecar and its defaults to a validated request. Pure.
-//! - `tree`: what was last seen below the inbox, with what was read from it.
+//! - `tree`: what was last seen below the inbox, with what was read from it; `references`: what sidecars refer to there.
 //! - `evaluate`, `media_use`: one folder's files to jobs and reasons to wait.
 //! - `take`: the rename into `working/`; `claim`: which files, and when; `put_back`, `again`: the way back, to be taken again.
-//! - `worker`: the thread; `root`: what it does when its folder goes and comes back; `probe`: whether folders can be used; `handle`: how others see it.
+//! - `worker`: the thread; `root`: what it does when its folder goes and comes back; `remembered`: where its folders lay before; `probe`: whether they can be used; `handle`: how others see it.
 
 mod again;
 mod claim;
@@ -28,6 +28,7 @@ mod pair;
 mod probe;
 mod put_back;
 mod references;
+mod remembered;
 mod request;
 mod root;
 mod scan;
@@ -44,10 +45,11 @@ pub use layers::Finding;
 pub use layers::Layer;
 pub use probe::probe;
 pub use put_back::{NotPutBack, put_back};
+pub use remembered::Remembered;
 pub use request::{Outcome, Rules, settles_endpoint};
 pub use root::{bare, is_bare_mount_point, remember};
 pub use scan::Ignore;
 pub use settle::Writer;
-pub use take::{Taking, finish_taking, free_spot};
+pub use take::{Taking, finish_taking, free_spot, make_working};
 pub use tree::Tree;
 pub use worker::spawn_after;

@@ -1,7 +1,7 @@
 //! The way back: the inputs of an ended job return to the inbox, to be taken again.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::files::{move_new, write_over};
 use crate::job::{InputFile, Job, Role};
@@ -67,7 +67,11 @@ pub fn put_back(job: &Job, places: &Places) -> Result<(), NotPutBack> {
                     places.failed.display()
                 ));
             }
-            (None, true) => moved.extend(file.at.as_ref().map(|at| (places.path(at), target))),
+            // A crash came after it was moved; or the person put another one there, which is left alone.
+            (None, true) if has_its_size(&target, file) => {
+                moved.extend(file.at.as_ref().map(|at| (places.path(at), target)));
+            }
+            (None, true) => {}
             // A sidecar that the person took away is not missed: the defaults may do.
             (None, false) if file.dropped != job.input => {}
             (None, false) => {
@@ -112,6 +116,14 @@ pub fn put_back(job: &Job, places: &Places) -> Result<(), NotPutBack> {
     Ok(())
 }
 
+/// Whether what lies at a path may be this file. Nothing else of it is sure to outlive a copy between filesystems.
+fn has_its_size(path: &Path, file: &InputFile) -> bool {
+    file.bytes == 0
+        || path
+            .symlink_metadata()
+            .is_ok_and(|meta| meta.len() == file.bytes)
+}
+
 /// Moves files from the inbox to where they rested.
 fn undo(job: &Job, moved: &[(PathBuf, PathBuf)]) {
     for (source, target) in moved.iter().rev() {
@@ -127,7 +139,6 @@ fn undo(job: &Job, moved: &[(PathBuf, PathBuf)]) {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::Path;
 
     use super::*;
     use crate::job::{Folder, samples};
@@ -140,7 +151,10 @@ mod tests {
         fs::create_dir(&places.failed).unwrap();
         let file = |name: &str, role: Role| {
             fs::write(places.failed.join(name), name).unwrap();
-            samples::file(name, role, Folder::Failed)
+            InputFile {
+                bytes: name.len() as u64,
+                ..samples::file(name, role, Folder::Failed)
+            }
         };
         let files = vec![
             file("cat.jpg", Role::Main),
@@ -199,6 +213,17 @@ mod tests {
             names(&places.failed),
             ["cat.jpg.yaml", "cat.jpg.yaml.error.txt"]
         );
+    }
+
+    #[test]
+    fn what_a_person_put_into_the_inbox_meanwhile_stays_there_when_a_retry_is_refused() {
+        let (_dir, places, job) = failed();
+        fs::remove_file(places.failed.join("cat.jpg.yaml")).unwrap();
+        fs::write(places.inbox.join("cat.jpg.yaml"), "of another job").unwrap();
+        fs::write(places.inbox.join("cat.jpg"), "another").unwrap();
+        put_back(&job, &places).unwrap_err();
+        assert_eq!(names(&places.inbox), ["cat.jpg", "cat.jpg.yaml"]);
+        assert_eq!(names(&places.failed), ["cat.jpg"]);
     }
 
     #[test]

@@ -4,18 +4,18 @@ use std::collections::HashSet;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::filesystem::{self, Identity};
 use super::handle::NOT_LOOKED;
 use super::probe::probe;
+use super::take::make_working;
 use super::tree::Tree;
 use super::watch::Watches;
 use super::worker::Worker;
 use crate::config::Watch;
-use crate::files::{advice, create_folders, exists, move_new};
-use crate::job::{Folder, Job, JobId, shown};
+use crate::files::{advice, create_folders};
+use crate::job::{Job, JobId, shown};
 use crate::journal::{Journal, JournalError};
 use crate::mounts::{self, Mount};
 
@@ -113,7 +113,7 @@ impl Worker {
     }
 
     /// Why nothing is to be done at a folder yet: what it lay on, or is to lie on, is not mounted.
-    fn is_bare(&self, folder: &Path) -> Option<String> {
+    pub(super) fn is_bare(&self, folder: &Path) -> Option<String> {
         let journal = self.setup.ledger.journal();
         self.runtime
             .block_on(bare(journal.as_ref(), folder))
@@ -141,76 +141,12 @@ impl Worker {
         }
     }
 
-    /// Where the configuration names another `working` than before, the files of jobs in progress come along: to whoever
-    /// looked for them in the new folder they would all be deleted, which is how a person cancels a job.
-    fn bring_files(&self) -> Result<(), String> {
-        let name = &self.setup.name;
-        let working = &self.setup.places.working;
-        let journal = self.setup.ledger.journal();
-        let key = format!("working of {name}");
-        let now = working.to_string_lossy().into_owned();
-        let before = self.runtime.block_on(journal.root(&key));
-        let before = before.map_err(|error| error.to_string())?;
-        if before.as_ref() == Some(&now) {
-            return Ok(());
-        }
-        if let Some(before) = before.map(PathBuf::from) {
-            for job in self.setup.ledger.jobs() {
-                for file in job.files.iter().filter(|_| job.inbox == *name) {
-                    let at = file.at.as_ref();
-                    let at = at.filter(|at| at.folder == Folder::Working && file.mount.is_none());
-                    if let Some(at) = at {
-                        let from = before.join(at.path.as_path());
-                        self.bring(&from, &working.join(at.path.as_path()), &before)
-                            .map_err(|why| format!("{why} (job {})", job.id))?;
-                    }
-                }
-            }
-        }
-        let remembered = self.runtime.block_on(journal.remember_root(&key, &now));
-        remembered.map_err(|error| error.to_string())
-    }
-
-    /// Moves one file from the `working` of before, if it lies there still.
-    fn bring(&self, from: &Path, to: &Path, before: &Path) -> Result<(), String> {
-        let told = |error: io::Error| {
-            format!(
-                "{} cannot be moved to {}: {error}. {}",
-                from.display(),
-                to.display(),
-                advice(&error)
-            )
-        };
-        if exists(to).map_err(told)? {
-            return Ok(());
-        }
-        if exists(from).map_err(told)? {
-            if let Some(why) = self.is_bare(&self.setup.places.working) {
-                return Err(why);
-            }
-            if let Some(folder) = to.parent() {
-                create_folders(folder).map_err(told)?;
-            }
-            move_new(from, to).map_err(told)?;
-            tracing::info!(inbox = %self.setup.name, "{} has come to {}", from.display(), to.display());
-        } else if !before.is_dir() {
-            return Err(format!(
-                "{} is gone, which was its folder for jobs in progress before, and with it {}: write it back as `working`, mount what \
-                 it lay on, or move its content to {}. `taxiway run --accept-folders` gives it up",
-                before.display(),
-                from.display(),
-                self.setup.places.working.display()
-            ));
-        }
-        Ok(())
-    }
-
     /// A job in progress whose file is not in `working`.
     fn hidden_job(&self) -> Option<JobId> {
         let jobs = self.setup.ledger.jobs();
         let hidden = jobs
             .iter()
-            .find(|job| job.inbox == self.setup.name && self.is_deleted(job));
+            .find(|job| self.is_ours(job) && self.is_deleted(job));
         hidden.map(|job| job.id.clone())
     }
 
@@ -254,7 +190,7 @@ impl Worker {
         let jobs = self.setup.ledger.jobs();
         let ours: HashSet<&Path> = jobs
             .iter()
-            .filter(|job| job.inbox == self.setup.name)
+            .filter(|job| self.is_ours(job))
             .flat_map(|job| job.files.iter().map(|file| file.working.as_path()))
             .collect();
         let working = &self.setup.places.working;
@@ -272,28 +208,16 @@ impl Worker {
         }
     }
 
-    /// Makes the folder for jobs in progress, unless files of such jobs are to lie in it: to make it anew would say that a person
-    /// has deleted them, which cancels jobs, and whoever took the whole folder away meant no such thing.
-    pub(super) fn make_working(&self) -> io::Result<()> {
-        let working = &self.setup.places.working;
-        if exists(working)? {
-            return create_folders(working);
-        }
-        let lies_there = |job: &Job| {
-            job.files.iter().any(|file| {
-                let at = file.at.as_ref();
-                file.mount.is_none() && at.is_some_and(|at| at.folder == Folder::Working)
-            })
-        };
+    /// Whether a job is this inbox's, under this name or one that it had before.
+    pub(super) fn is_ours(&self, job: &Job) -> bool {
+        job.inbox == self.setup.name || self.setup.formerly.contains(&job.inbox)
+    }
+
+    /// See [`make_working`].
+    pub(super) fn make_own_working(&self) -> io::Result<()> {
         let jobs = self.setup.ledger.jobs();
-        let own = |job: &&Arc<Job>| job.inbox == self.setup.name && lies_there(job);
-        match jobs.iter().find(own) {
-            None => create_folders(working),
-            Some(job) => Err(io::Error::other(format!(
-                "it is gone, and with it the files of jobs in progress, such as {}: put it back. An empty folder of that name cancels them",
-                job.id
-            ))),
-        }
+        let own = jobs.iter().filter(|job| self.is_ours(job));
+        make_working(&self.setup.places.working, own.map(AsRef::as_ref))
     }
 
     /// Makes the folders that were never there since the watch began; answers with those that cannot be made. One that was
@@ -303,7 +227,7 @@ impl Worker {
         for folder in std::mem::take(&mut self.unmade) {
             let made = match self.is_bare(&folder) {
                 Some(why) => Err(io::Error::other(why)),
-                None if folder == self.setup.places.working => self.make_working(),
+                None if folder == self.setup.places.working => self.make_own_working(),
                 None => create_folders(&folder),
             };
             if let Err(error) = made {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use super::scan::stamp;
 use super::settle::Stamp;
 use crate::files::{create_folders, exists, rename_new, sync_folder, usable_folder};
-use crate::job::{InputFile, Job, RelPath, Spot};
+use crate::job::{Folder, InputFile, Job, RelPath, Spot};
 use crate::names::{first_free, fit_into, stem};
 use crate::places::Places;
 
@@ -60,6 +60,30 @@ pub fn finish_taking(job: &Job, places: &Places) -> io::Result<Taking> {
     } else {
         Taking::Undone(files)
     })
+}
+
+/// Makes the folder for jobs in progress, unless files of `jobs`, which are its own, are to lie in it: to make it anew would say
+/// that a person has deleted them, which cancels jobs, and whoever took the whole folder away meant no such thing.
+///
+/// # Errors
+/// It cannot be made, or is not to be.
+pub fn make_working<'a>(working: &Path, jobs: impl Iterator<Item = &'a Job>) -> io::Result<()> {
+    if exists(working)? {
+        return create_folders(working);
+    }
+    let lies_there = |job: &&Job| {
+        job.files.iter().any(|file| {
+            let at = file.at.as_ref();
+            file.mount.is_none() && at.is_some_and(|at| at.folder == Folder::Working)
+        })
+    };
+    match { jobs }.find(lies_there) {
+        None => create_folders(working),
+        Some(job) => Err(io::Error::other(format!(
+            "it is gone, and with it the files of jobs in progress, such as {}: put it back. An empty folder of that name cancels them",
+            job.id
+        ))),
+    }
 }
 
 /// Where the version of a file lies that was looked at. Its place in `working/` counts first, since another file may have
@@ -182,7 +206,7 @@ fn numbered(name: &OsStr, number: u32, limit: usize) -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Folder, Role, samples};
+    use crate::job::{Role, samples};
 
     /// An inbox with `cat.jpg` and its sidecar, and the job that is about to take them.
     fn dropped() -> (tempfile::TempDir, Places, Job) {

@@ -64,6 +64,7 @@ pub fn spawn_after(
         before = Some(old.thread);
     }
     let (name, places) = (setup.name.clone(), setup.places.clone());
+    let formerly = setup.formerly.clone();
     let worker = Worker {
         tree: Tree::new(setup.places.inbox.clone(), setup.ignore.clone()),
         defaults: setup.defaults.clone(),
@@ -99,6 +100,7 @@ pub fn spawn_after(
         .spawn(move || worker.run(before))?;
     Ok(InboxHandle {
         name,
+        formerly,
         places,
         view,
         stop,
@@ -541,7 +543,7 @@ impl Worker {
             return;
         }
         for job in self.setup.ledger.jobs() {
-            if job.inbox != self.setup.name || job.cancel_asked || !can_be_cancelled(&job.state) {
+            if !self.is_ours(&job) || job.cancel_asked || !can_be_cancelled(&job.state) {
                 continue;
             }
             if !self.is_deleted(&job) {
@@ -611,6 +613,7 @@ mod tests {
 
     use super::*;
     use crate::catalogue::Catalogue;
+    use crate::config::OnSuccess;
     use crate::inbox::Ignore;
     use crate::inbox::claim::is_version;
     use crate::inbox::handle::STALLED_AFTER;
@@ -625,6 +628,8 @@ mod tests {
         let place = |name: &str| dir.join(name);
         Setup {
             name: "studio".to_owned(),
+            formerly: Vec::new(),
+            on_success: OnSuccess::Keep,
             places: Places {
                 inbox: place("inbox"),
                 working: place("working"),

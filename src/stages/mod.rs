@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use crate::engine::Engine;
 use crate::files::advice;
-use crate::inbox::{Taking, finish_taking, is_mounted};
+use crate::inbox::{Taking, finish_taking, is_mounted, make_working};
 use crate::job::{Event, Failure, FailureKind, Job, JobId, State};
 use crate::journal::JournalError;
 use crate::retry::Trouble;
@@ -114,12 +114,9 @@ async fn blocking<T: Send + 'static>(
 
 /// What the configuration no longer has cannot be served: the job waits until it is back.
 fn inbox(engine: &Engine, job: &Job) -> Result<crate::engine::InboxSettings, StageError> {
-    engine.inbox(job).ok_or_else(|| {
-        StageError::Later(format!(
-            "the configuration has no inbox '{}' any more: put it back so that this job can be finished",
-            job.inbox
-        ))
-    })
+    engine
+        .inbox(job)
+        .ok_or_else(|| StageError::Later(crate::engine::no_inbox(&job.inbox)))
 }
 
 /// The outbox of a job's inbox. It is made when the inbox is first watched; one that is gone later may be a share that is
@@ -207,13 +204,24 @@ async fn take(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError> {
     on_its_mount(engine, &places.inbox).await?;
     mounted(engine, job, &places).await?;
     let (moving, target) = (job.clone(), places.clone());
-    let taking = blocking(engine, job, move || finish_taking(&moving, &target))
-        .await?
-        .map_err(StageError::disk(format!(
-            "files cannot be moved from {} to {}",
-            places.inbox.display(),
-            places.working.display()
-        )))?;
+    let jobs: Vec<Arc<Job>> = engine.ledger.jobs();
+    let own: Vec<Arc<Job>> = jobs
+        .into_iter()
+        .filter(|job| {
+            let other = engine.inbox(job);
+            other.is_some_and(|other| other.places.working == places.working)
+        })
+        .collect();
+    let taking = blocking(engine, job, move || {
+        make_working(&target.working, own.iter().map(AsRef::as_ref))?;
+        finish_taking(&moving, &target)
+    })
+    .await?
+    .map_err(StageError::disk(format!(
+        "files cannot be moved from {} to {}",
+        places.inbox.display(),
+        places.working.display()
+    )))?;
     let event = match taking {
         Taking::All(files) => Event::Moved { files },
         // What is missing from a folder that went away meanwhile was not removed by anybody.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
-use super::{StageError, blocking, inbox, mounted};
+use super::{StageError, blocking, inbox, mounted, on_its_mount};
 use crate::catalogue::set_slot;
 use crate::engine::{Engine, HANGS_AFTER, SENDING_HANGS_AFTER};
 use crate::files::{open_beneath, sha256_of};
@@ -159,12 +159,13 @@ pub(super) async fn reachable(
             places.working.display()
         )));
     }
-    if let Some(why) = engine.why_frozen(&job.inbox) {
+    if let Some(why) = engine.why_away(&job.inbox) {
         return Err(StageError::Later(format!(
             "the inbox {} cannot be used at the moment: {why}",
             places.inbox.display()
         )));
     }
+    on_its_mount(engine, &places.inbox).await?;
     mounted(engine, job, places).await
 }
 

@@ -542,6 +542,11 @@ impl Studio {
             .collect();
     }
 
+    /// From now on the daemon is started with these arguments.
+    pub fn set_arguments(&mut self, arguments: &[&str]) {
+        self.arguments = arguments.iter().map(|&word| word.to_owned()).collect();
+    }
+
     /// From now on the daemon and the commands get this key.
     pub fn set_key(&mut self, key: Option<&str>) {
         self.key = key.map(str::to_owned);

@@ -146,6 +146,89 @@ fn jobs_of_an_inbox_that_is_gone_take_no_place_from_others_and_can_be_cancelled(
     assert_eq!(studio.submissions().len(), 1);
 }
 
+/// A second inbox, of which `blue.jpg` is running and `green.jpg` is queued behind it, and what its configuration says of it.
+fn second_at_work() -> (Studio, String) {
+    let studio = Studio::builder()
+        .task_seconds(2.0)
+        .runway("max_in_flight: 1")
+        .image_defaults()
+        .another_inbox("second/inbox")
+        .inbox("name: second")
+        .image_defaults()
+        .run();
+    studio.drop_at("second/inbox/blue.jpg", jpeg("blue"));
+    studio.wait_state("blue.jpg", "running");
+    studio.drop_at("second/inbox/green.jpg", jpeg("green"));
+    studio.wait_state("green.jpg", "queued");
+    let whole = fs::read_to_string(&studio.config).unwrap();
+    let (_, second) = whole.split_once("  - path: second/inbox").unwrap();
+    let second = format!("  - path: second/inbox{second}");
+    (studio, second)
+}
+
+#[test]
+fn what_an_inbox_has_running_that_is_gone_at_a_restart_is_delivered_and_the_rest_waits_for_it() {
+    let (mut studio, second) = second_at_work();
+    let before = studio.job("blue.jpg").unwrap();
+    studio.stop();
+    change(&studio, &second, "");
+    studio.start();
+    let log = studio.log();
+    assert!(
+        log.contains("the configuration does not have this inbox any more"),
+        "{log}"
+    );
+    assert_eq!(studio.wait_done("blue.jpg").task(), before.task());
+    assert!(studio.path("second/outbox/blue.mp4").is_file());
+    assert!(studio.path("second/originals/blue.jpg").is_file());
+    studio.wait_reason("green.jpg", "no inbox 'second' any more");
+    // A restart that accepts other folders knows no less of it, and other folders are refused while its job lies in those.
+    studio.stop();
+    studio.set_arguments(&["--accept-folders"]);
+    studio.start();
+    studio.wait_reason("green.jpg", "no inbox 'second' any more");
+    let config = fs::read_to_string(&studio.config).unwrap();
+    let elsewhere = second.replace(
+        "name: second",
+        "name: second\n    working: second/elsewhere",
+    );
+    put(&studio.config, format!("{config}{elsewhere}").as_bytes());
+    let said = studio.reload();
+    assert!(said.contains("cannot have other folders yet"), "{said}");
+    put(&studio.config, format!("{config}{second}").as_bytes());
+    studio.reload();
+    studio.wait_done("green.jpg");
+    assert_eq!(studio.submissions().len(), 2);
+}
+
+#[test]
+fn an_inbox_of_another_name_goes_on_with_its_jobs() {
+    for restart in [true, false] {
+        let (mut studio, _) = second_at_work();
+        let before = studio.job("blue.jpg").unwrap();
+        studio.drop_at("second/inbox/black.jpg", jpeg("black"));
+        studio.wait_state("black.jpg", "queued");
+        let renamed = |studio: &Studio| change(studio, "name: second", "name: third");
+        if restart {
+            studio.stop();
+            renamed(&studio);
+            studio.start();
+        } else {
+            renamed(&studio);
+            studio.reload();
+        }
+        // Its folders are looked after as before.
+        fs::remove_file(studio.path("second/working/black.jpg")).unwrap();
+        studio.wait_state("black.jpg", "cancelled");
+        assert_eq!(studio.wait_done("blue.jpg").task(), before.task());
+        studio.wait_done("green.jpg");
+        studio.drop_at("second/inbox/white.jpg", jpeg("white"));
+        studio.wait_done("white.jpg");
+        assert_eq!(studio.submissions().len(), 3, "restart: {restart}");
+        assert!(!studio.log().contains("holds files of no job"));
+    }
+}
+
 #[test]
 fn a_folder_with_trouble_keeps_its_jobs_in_the_queue_and_takes_no_place_from_others() {
     let mut studio = two_without_key();
