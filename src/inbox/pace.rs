@@ -18,6 +18,16 @@ const SCAN_ALONE_MIN: Duration = Duration::from_secs(2);
 const SCAN_ALONE_MAX: Duration = Duration::from_secs(300);
 const SCAN_SHARE: u32 = 20;
 
+/// A look that events ask for and that found nothing to take is followed by a rest of so many times its own length, so that
+/// somebody who writes without a pause beside thousands of files costs one part in six of a core; but of no more than this.
+const REST_SHARE: u32 = 5;
+const REST_MAX: Duration = Duration::from_secs(1);
+
+/// How long events wait after a look that took `cost` and found nothing to take.
+pub(super) fn rest(cost: Duration) -> Duration {
+    cost.saturating_mul(REST_SHARE).min(REST_MAX)
+}
+
 /// The time until the next scan of everything, after one that took `cost`.
 pub(super) fn pause(trusted: bool, folders: usize, cost: Duration) -> Duration {
     let fair = cost.saturating_mul(SCAN_SHARE);
@@ -36,6 +46,13 @@ pub(super) fn pause(trusted: bool, folders: usize, cost: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn looks_that_events_ask_for_take_a_part_of_the_time_and_wait_a_second_at_most() {
+        assert_eq!(rest(Duration::from_millis(1)), Duration::from_millis(5));
+        assert_eq!(rest(Duration::from_millis(60)), Duration::from_millis(300));
+        assert_eq!(rest(Duration::MAX), Duration::from_secs(1));
+    }
 
     #[test]
     fn row_11_scans_cost_a_few_calls_a_second_and_what_events_lost_waits_ten_minutes_at_most() {

@@ -299,6 +299,20 @@ mod tests {
     }
 
     #[test]
+    fn the_folder_for_jobs_in_progress_is_made_unless_files_are_to_lie_in_it() {
+        let (_dir, places, mut job) = dropped();
+        make_working(&places.working, std::iter::once(&job)).unwrap();
+        assert!(places.working.is_dir());
+        std::fs::remove_dir(&places.working).unwrap();
+        for file in &mut job.files {
+            file.at = Some(file.taken_at());
+        }
+        let error = make_working(&places.working, std::iter::once(&job)).unwrap_err();
+        assert!(error.to_string().contains("put it back"), "{error}");
+        assert!(!places.working.exists());
+    }
+
+    #[test]
     fn row_15_a_taken_name_gets_a_number_before_the_extension() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("red.jpg"), "x").unwrap();

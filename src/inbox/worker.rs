@@ -15,7 +15,7 @@ use super::evaluate::{Evaluator, Waiting};
 use super::filesystem::{self, Identity};
 use super::handle::{Held, InboxHandle, InboxView, NOT_LOOKED, Retries, Setup};
 use super::layers::Layer;
-use super::pace::{SETTLE_LOCAL, SETTLE_NETWORK, pause};
+use super::pace::{SETTLE_LOCAL, SETTLE_NETWORK, pause, rest};
 use super::request::Rules;
 use super::settle::{Stamp, Writer};
 use super::tree::Tree;
@@ -215,11 +215,17 @@ impl Worker {
                 // The watches have run out: until now scans only caught what events lost, from now on they are all there is.
                 next_scan = Instant::now();
             }
-            self.evaluate_due();
+            let took = self.evaluate_due();
             if working_changed {
                 self.notice_deleted();
             }
             self.publish();
+            let cost = if full || took {
+                Duration::ZERO
+            } else {
+                now.elapsed()
+            };
+            let rested = Instant::now().checked_add(rest(cost));
             let inside = (self.trusted() && !self.inside.is_empty()).then_some(next_inside);
             let wake = self
                 .due
@@ -229,6 +235,23 @@ impl Worker {
                 .chain(inside)
                 .min();
             hint = self.wait(wake);
+            if matches!(
+                hint,
+                Some(Hint::Folder(_) | Hint::Closed(_) | Hint::Written(_))
+            ) {
+                self.rest_until(rested);
+            }
+        }
+    }
+
+    /// Lets events gather until then.
+    fn rest_until(&self, rested: Option<Instant>) {
+        const STEP: Duration = Duration::from_millis(10);
+        while !self.is_stopped()
+            && let Some(left) = rested.and_then(|at| at.checked_duration_since(Instant::now()))
+            && !left.is_zero()
+        {
+            std::thread::sleep(left.min(STEP));
         }
     }
 
@@ -444,8 +467,9 @@ impl Worker {
         }) && std::fs::symlink_metadata(self.tree.absolute(folder)).is_ok_and(|meta| meta.is_dir())
     }
 
-    /// Evaluates the folders whose time has come, and takes what is ready.
-    fn evaluate_due(&mut self) {
+    /// Evaluates the folders whose time has come, and takes what is ready. Answers whether anything was.
+    fn evaluate_due(&mut self) -> bool {
+        let mut any = false;
         let now = Instant::now();
         let due: Vec<RelPath> = self
             .due
@@ -454,7 +478,7 @@ impl Worker {
             .map(|(folder, _)| folder.clone())
             .collect();
         if due.is_empty() {
-            return;
+            return any;
         }
         for folder in &due {
             self.due.remove(folder);
@@ -491,12 +515,14 @@ impl Worker {
             let (ready, corrections) = self.tell_corrections(&folder, found.ready);
             waiting.extend(corrections);
             if !ready.is_empty() {
+                any = true;
                 waiting.extend(self.take_ready(&folder, ready));
             }
             self.hold(&folder, waiting);
             self.use_corrections(&folder);
         }
         self.finish_moves();
+        any
     }
 
     /// Looks at a folder again after a pause, or earlier where that was agreed already.

@@ -204,16 +204,18 @@ async fn take(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError> {
     on_its_mount(engine, &places.inbox).await?;
     mounted(engine, job, &places).await?;
     let (moving, target) = (job.clone(), places.clone());
-    let jobs: Vec<Arc<Job>> = engine.ledger.jobs();
-    let own: Vec<Arc<Job>> = jobs
-        .into_iter()
-        .filter(|job| {
-            let other = engine.inbox(job);
-            other.is_some_and(|other| other.places.working == places.working)
-        })
-        .collect();
+    let working = places.working.clone();
+    let there = blocking(engine, job, move || working.is_dir()).await?;
+    // Thousands may have to be taken, and nearly always it is there.
+    let own = if there {
+        Vec::new()
+    } else {
+        jobs_in(engine, &places.working)
+    };
     let taking = blocking(engine, job, move || {
-        make_working(&target.working, own.iter().map(AsRef::as_ref))?;
+        if !there {
+            make_working(&target.working, own.iter().map(AsRef::as_ref))?;
+        }
         finish_taking(&moving, &target)
     })
     .await?
@@ -239,6 +241,17 @@ async fn take(engine: &Arc<Engine>, job: &Arc<Job>) -> Result<(), StageError> {
         Err(crate::ledger::LedgerError::Illegal(_)) => Ok(()),
         Err(error) => Err(StageError::Later(error.to_string())),
     }
+}
+
+/// The open jobs whose files lie in this `working`, whatever their inbox is called.
+fn jobs_in(engine: &Engine, working: &std::path::Path) -> Vec<Arc<Job>> {
+    let settings = engine.settings();
+    let mut jobs = engine.ledger.jobs();
+    jobs.retain(|job| {
+        let inbox = settings.inboxes.get(&job.inbox);
+        inbox.is_some_and(|inbox| inbox.places.working == working)
+    });
+    jobs
 }
 
 /// Cancels a job that has no task.

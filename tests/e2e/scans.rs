@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -380,6 +381,40 @@ fn row_11_one_folder_with_five_thousand_files_is_told_of_and_works() {
         4_999
     );
     assert_eq!(studio.submissions().len(), 1);
+}
+
+/// The time of a processor that a thread of the daemon has used.
+fn processor_time(studio: &Studio, thread: u32) -> Duration {
+    let path = format!("/proc/{}/task/{thread}/schedstat", studio.pid());
+    let text = fs::read_to_string(path).unwrap();
+    let nanoseconds = text.split_whitespace().next().unwrap().parse().unwrap();
+    Duration::from_nanos(nanoseconds)
+}
+
+#[test]
+fn row_11_a_writer_without_pause_beside_thousands_of_files_does_not_keep_a_processor_busy() {
+    let mut studio = Studio::builder()
+        .below(&in_memory())
+        .inbox("watch: events")
+        .inbox("scan_interval: 1h")
+        .open();
+    let picture = jpeg("one of many");
+    for number in 0..3_000 {
+        fs::write(studio.inbox(format!("{number}.jpg")), &picture).unwrap();
+    }
+    studio.start();
+    studio.wait_until("all wait", |studio| studio.status_lines().len() == 3_000);
+    let thread = threads(&studio, "inbox")[0];
+    let mut film = File::create(studio.inbox("film.mp4")).unwrap();
+    let (start, before) = (Instant::now(), processor_time(&studio, thread));
+    while start.elapsed() < Duration::from_secs(4) {
+        film.write_all(b"one more frame").unwrap();
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let (took, used) = (start.elapsed(), processor_time(&studio, thread) - before);
+    assert!(used < took.mul_f64(0.35), "{used:?} of {took:?}");
+    assert!(used > Duration::ZERO);
+    studio.wait_reason("film.mp4", "for a sidecar");
 }
 
 /// The inputs that wait, sorted.
