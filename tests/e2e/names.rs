@@ -468,6 +468,21 @@ fn row_15_a_reference_into_a_folder_of_another_unicode_form_is_no_job_of_its_own
     let jobs = studio.wait_all_ended(6);
     assert!(jobs.iter().all(|job| job.state() == "done"), "{jobs:#?}");
     assert_eq!(studio.submissions().len(), 6);
+    // While its sidecar waits for another one, a picture stays out of the way of those that came after it.
+    studio.drop_file(
+        "both.yaml",
+        format!(
+            "endpoint: text_to_image\nmodel: gen4_image\nratio: \"1280:720\"\nprompt: x\nreferenceImages: [{{ uri: {composed}/one.png }}, {{ uri: {composed}/two.png }}]\n"
+        ),
+    );
+    studio.drop_file(format!("{decomposed}/one.png"), media("picture.png"));
+    studio.wait_reason("both.yaml", "two.png");
+    studio.drop_file(format!("{decomposed}/late.jpg"), jpeg("late"));
+    studio.wait_done(&format!("{decomposed}/late.jpg"));
+    assert_eq!(studio.submissions().len(), 7);
+    studio.drop_file(format!("{decomposed}/two.png"), media("picture.png"));
+    studio.wait_done("both.yaml");
+    assert_eq!(studio.submissions().len(), 8);
 }
 
 #[test]
