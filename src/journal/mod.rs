@@ -187,7 +187,7 @@ pub trait Journal: Send + Sync {
     fn failed_jobs<'a>(&'a self, inbox: &'a str, stem: &'a str, limit: u32)
     -> Answer<'a, Vec<Job>>;
 
-    /// What was remembered of a folder that inboxes lie in, or of which folder an inbox has for jobs in progress.
+    /// What was remembered of a folder that inboxes lie in, or of the folders of an inbox.
     fn root<'a>(&'a self, path: &'a str) -> Answer<'a, Option<String>>;
 
     /// Remembers it.
