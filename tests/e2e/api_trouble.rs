@@ -1079,11 +1079,7 @@ fn larger_priorities_go_first_and_then_age() {
 
 #[test]
 fn an_inbox_with_many_files_does_not_keep_another_waiting() {
-    let studio = behind_a_long_one(
-        Studio::builder()
-            .another_inbox("second/inbox")
-            .inbox("name: second"),
-    );
+    let studio = behind_a_long_one(Studio::builder().second_inbox());
     for number in 0..6 {
         let name = format!("many {number}");
         studio.drop_file(format!("{name}.jpg"), jpeg(&name));

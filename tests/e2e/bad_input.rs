@@ -23,8 +23,7 @@ const SIDECAR: &str = "model: gen4_turbo\nratio: \"1280:720\"\nduration: 5\n";
 fn two_inboxes() -> Builder {
     Studio::builder()
         .image_defaults()
-        .another_inbox("second/inbox")
-        .inbox("name: second")
+        .second_inbox()
         .image_defaults()
 }
 

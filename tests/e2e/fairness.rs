@@ -46,8 +46,7 @@ fn an_inbox_with_ten_thousand_files_does_not_keep_another_waiting() {
         .runway(&format!("max_in_flight: {AT_ONCE}"))
         .task_seconds(1.0)
         .image_defaults()
-        .another_inbox("second/inbox")
-        .inbox("name: second")
+        .second_inbox()
         .inbox("pair_wait: 0s")
         .image_defaults()
         .open();

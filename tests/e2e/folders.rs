@@ -531,8 +531,7 @@ fn a_person_may_take_everything_from_the_outbox_at_once() {
 fn row_10_an_inbox_that_vanishes_is_frozen_while_others_go_on_and_goes_on_when_it_is_back() {
     let studio = Studio::builder()
         .image_defaults()
-        .another_inbox("second/inbox")
-        .inbox("name: second")
+        .second_inbox()
         .image_defaults()
         .run();
     studio.drop_file("red.jpg", jpeg("red"));

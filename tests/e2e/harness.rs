@@ -325,6 +325,11 @@ impl Builder {
         self
     }
 
+    /// One more inbox, `second`, in `second/inbox`.
+    pub fn second_inbox(self) -> Builder {
+        self.another_inbox("second/inbox").inbox("name: second")
+    }
+
     /// The whole configuration as it is; `{url}` stands for the simulator's base URL.
     pub fn config_text(mut self, text: &str) -> Builder {
         self.text = Some(text.to_owned());

@@ -94,8 +94,7 @@ fn two_without_key() -> Studio {
         .key(None)
         .simulator(|options| options.tier.limits.default.max_concurrent = Some(1))
         .image_defaults()
-        .another_inbox("second/inbox")
-        .inbox("name: second")
+        .second_inbox()
         .image_defaults()
         .run();
     studio.drop_at("second/inbox/blue.jpg", jpeg("blue"));
@@ -152,8 +151,7 @@ fn second_at_work() -> (Studio, String) {
         .task_seconds(2.0)
         .runway("max_in_flight: 1")
         .image_defaults()
-        .another_inbox("second/inbox")
-        .inbox("name: second")
+        .second_inbox()
         .image_defaults()
         .run();
     studio.drop_at("second/inbox/blue.jpg", jpeg("blue"));

@@ -356,19 +356,25 @@ fn row_11_among_twenty_thousand_files_a_new_one_is_noticed_at_once_and_alone() {
     assert!(looks < 300, "{looks} calls\n{trace}");
 }
 
-#[test]
-fn row_11_one_folder_with_five_thousand_files_is_told_of_and_works() {
+/// A studio with so many pictures in one folder, all of which wait for sidecars, and nothing but events to tell of more.
+fn where_pictures_wait(count: usize) -> Studio {
     let mut studio = Studio::builder()
         .below(&in_memory())
         .inbox("watch: events")
         .inbox("scan_interval: 1h")
         .open();
     let picture = jpeg("one of many");
-    for number in 0..5_000 {
+    for number in 0..count {
         fs::write(studio.inbox(format!("{number}.jpg")), &picture).unwrap();
     }
     studio.start();
-    studio.wait_until("all wait", |studio| studio.status_lines().len() == 5_000);
+    studio.wait_until("all wait", |studio| studio.status_lines().len() == count);
+    studio
+}
+
+#[test]
+fn row_11_one_folder_with_five_thousand_files_is_told_of_and_works() {
+    let studio = where_pictures_wait(5_000);
     studio.drop_file(
         "4321.yaml",
         "model: gen4_turbo\nratio: \"1280:720\"\nduration: 5\n",
@@ -393,17 +399,7 @@ fn processor_time(studio: &Studio, thread: u32) -> Duration {
 
 #[test]
 fn row_11_a_writer_without_pause_beside_thousands_of_files_does_not_keep_a_processor_busy() {
-    let mut studio = Studio::builder()
-        .below(&in_memory())
-        .inbox("watch: events")
-        .inbox("scan_interval: 1h")
-        .open();
-    let picture = jpeg("one of many");
-    for number in 0..3_000 {
-        fs::write(studio.inbox(format!("{number}.jpg")), &picture).unwrap();
-    }
-    studio.start();
-    studio.wait_until("all wait", |studio| studio.status_lines().len() == 3_000);
+    let studio = where_pictures_wait(3_000);
     let thread = threads(&studio, "inbox")[0];
     let mut film = File::create(studio.inbox("film.mp4")).unwrap();
     let (start, before) = (Instant::now(), processor_time(&studio, thread));

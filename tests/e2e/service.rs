@@ -251,8 +251,7 @@ fn an_inbox_taken_out_by_a_reload_is_left_alone_and_its_jobs_are_delivered() {
     let studio = Studio::builder()
         .task_seconds(2.0)
         .image_defaults()
-        .another_inbox("second/inbox")
-        .inbox("name: second")
+        .second_inbox()
         .image_defaults()
         .run();
     studio.drop_at("second/inbox/blue.jpg", jpeg("blue"));

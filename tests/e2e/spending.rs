@@ -35,8 +35,7 @@ fn rests_with(studio: &Studio, done: usize, held: usize) {
 fn a_limit_of_one_inbox_holds_its_own_jobs_and_no_others() {
     let studio = films()
         .inbox("limits: { credits_per_day: 60 }")
-        .another_inbox("second/inbox")
-        .inbox("name: second")
+        .second_inbox()
         .inbox("pair_wait: 0s")
         .image_defaults()
         .run();
@@ -57,8 +56,7 @@ fn limits_hold_for_inboxes_at_once_with_work_in_flight_and_across_restarts() {
     let mut studio = films()
         .task_seconds(0.4)
         .top("limits: { credits_per_day: 1000, credits_per_month: 130 }")
-        .another_inbox("second/inbox")
-        .inbox("name: second")
+        .second_inbox()
         .inbox("pair_wait: 0s")
         .image_defaults()
         .run();

@@ -730,8 +730,7 @@ fn what_was_spent_and_may_be_is_told_over_all_and_by_inbox() {
     let studio = page()
         .top("limits: { credits_per_month: 500 }")
         .inbox("limits: { credits_per_day: 60 }")
-        .another_inbox("second/inbox")
-        .inbox("name: second")
+        .second_inbox()
         .image_defaults()
         .run();
     let before = get(&studio, "/api/summary").json();
