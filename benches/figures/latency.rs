@@ -34,8 +34,8 @@ pub fn run(quick: bool) -> Result<Vec<Row>> {
         let name = format!("drop-{number:04}.png");
         fs::write(inbox.join(format!("{name}.yaml")), SIDECAR)?;
         let picture = media::png(number as u64, 64, 36);
-        // The sidecar's own events are over by then; drops do not march in step with anything.
-        std::thread::sleep(Duration::from_millis(50 + fastrand::u64(..50)));
+        // A text counts once it has been quiet for a second; and drops do not march in step with anything.
+        std::thread::sleep(Duration::from_millis(1_100 + fastrand::u64(..50)));
         let mut file = File::create_new(inbox.join(&name))?;
         file.write_all(&picture)?;
         closed.insert(name.clone(), Timestamp::now());
