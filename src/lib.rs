@@ -47,5 +47,6 @@ pub mod simulator;
 pub mod stages;
 pub mod status;
 pub mod status_page;
+mod stored_path;
 pub mod web;
 pub mod yaml;

@@ -42,6 +42,7 @@ const REMOTE: &[&str] = &[
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
     /// Where.
+    #[serde(with = "crate::stored_path")]
     pub point: PathBuf,
     /// The filesystem's type, such as `ext4` or `fuse.rclone`.
     pub kind: String,
@@ -212,6 +213,18 @@ broken line
 42 22 0:38 / /srv rw - tmpfs tmpfs rw
 43 22 0:39 /data /srv rw - nfs4 host:/x rw
 ";
+
+    #[test]
+    fn a_mount_at_a_path_of_any_bytes_is_remembered_as_it_is() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let mount = Mount {
+            point: PathBuf::from(std::ffi::OsStr::from_bytes(b"/mnt/n\xffs")),
+            kind: "cifs".to_owned(),
+            source: "//nas/one".to_owned(),
+        };
+        let text = serde_json::to_string(&mount).unwrap();
+        assert_eq!(serde_json::from_str::<Mount>(&text).unwrap(), mount);
+    }
 
     fn at(path: &str) -> Mount {
         let mounts = parse_mountinfo(TABLE);

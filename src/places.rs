@@ -10,14 +10,19 @@ use crate::job::{Folder, Spot};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Places {
     /// Where files are dropped.
+    #[serde(with = "crate::stored_path")]
     pub inbox: PathBuf,
     /// Inputs of jobs in progress; on the inbox's filesystem.
+    #[serde(with = "crate::stored_path")]
     pub working: PathBuf,
     /// Finished outputs and their records.
+    #[serde(with = "crate::stored_path")]
     pub outbox: PathBuf,
     /// Inputs of finished jobs.
+    #[serde(with = "crate::stored_path")]
     pub originals: PathBuf,
     /// Inputs of jobs that failed or were cancelled.
+    #[serde(with = "crate::stored_path")]
     pub failed: PathBuf,
 }
 

@@ -43,8 +43,13 @@ impl Remembered {
     /// # Errors
     /// The journal cannot be written.
     pub async fn keep(&self, journal: &dyn Journal, name: &str) -> Result<(), JournalError> {
-        let text = serde_json::to_string(self).unwrap_or_default();
-        journal.remember_root(&key(name), &text).await
+        match serde_json::to_string(self) {
+            Ok(text) => journal.remember_root(&key(name), &text).await,
+            Err(error) => {
+                tracing::error!(inbox = name, %error, "which folders the inbox has cannot be remembered");
+                Ok(())
+            }
+        }
     }
 }
 
@@ -122,5 +127,32 @@ impl Worker {
             ));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    use super::*;
+    use crate::journal::SqliteJournal;
+
+    #[tokio::test]
+    async fn folders_of_any_name_are_remembered_as_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = SqliteJournal::open(dir.path()).await.unwrap();
+        for name in [&b"studio"[..], b"st\xffdio"] {
+            let remembered = Remembered {
+                places: Places::sample(&dir.path().join(OsStr::from_bytes(name))),
+                on_success: OnSuccess::Delete,
+            };
+            remembered.keep(&journal, "films").await.unwrap();
+            let found = Remembered::of(&journal, "films").await.unwrap();
+            assert_eq!(found, Some(remembered));
+        }
+        assert_eq!(Remembered::of(&journal, "others").await.unwrap(), None);
     }
 }

@@ -363,7 +363,13 @@ pub async fn remember(journal: &dyn Journal, folder: &Path) -> Result<(), Journa
         return Ok(());
     };
     let path = folder.to_string_lossy();
-    let text = serde_json::to_string(&mount).unwrap_or_default();
+    let text = match serde_json::to_string(&mount) {
+        Ok(text) => text,
+        Err(error) => {
+            tracing::error!(folder = %folder.display(), %error, "what the folder lies on cannot be remembered");
+            return Ok(());
+        }
+    };
     match journal.root(&path).await? {
         Some(known) if known == text => Ok(()),
         Some(_) | None => journal.remember_root(&path, &text).await,

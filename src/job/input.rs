@@ -2,11 +2,11 @@
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
-use base64::Engine as _;
 use serde::{Deserialize, Serialize};
+
+use crate::stored_path;
 
 /// A path below one of an inbox's folders: relative, without `.` and `..`, in the bytes that lie on the disk.
 ///
@@ -15,9 +15,6 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RelPath(PathBuf);
-
-/// Marks a path in the journal that is not UTF-8. A relative path never begins with a slash.
-const BYTES_MARK: &str = "/base64:";
 
 impl RelPath {
     /// The path, if it is relative and stays below its root.
@@ -92,13 +89,7 @@ pub fn is_invisible(c: char) -> bool {
 
 impl From<RelPath> for String {
     fn from(path: RelPath) -> String {
-        match path.0.into_os_string().into_string() {
-            Ok(text) => text,
-            Err(bytes) => format!(
-                "{BYTES_MARK}{}",
-                base64::engine::general_purpose::STANDARD.encode(bytes.as_bytes())
-            ),
-        }
+        stored_path::to_text(&path.0)
     }
 }
 
@@ -106,13 +97,7 @@ impl TryFrom<String> for RelPath {
     type Error = String;
 
     fn try_from(text: String) -> Result<RelPath, String> {
-        let path = match text.strip_prefix(BYTES_MARK) {
-            None => PathBuf::from(&text),
-            Some(coded) => base64::engine::general_purpose::STANDARD
-                .decode(coded)
-                .map(|bytes| PathBuf::from(std::ffi::OsString::from_vec(bytes)))
-                .map_err(|error| format!("'{text}' is not a stored path: {error}"))?,
-        };
+        let path = stored_path::from_text(&text)?;
         RelPath::new(&path).ok_or_else(|| format!("'{text}' is not a relative path"))
     }
 }
@@ -228,6 +213,8 @@ pub fn working_inside(mount: &RelPath) -> RelPath {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt as _;
+
     use super::*;
 
     #[test]
