@@ -6,9 +6,9 @@
 //! parts it needs.
 
 pub use crate::config::fuzzing::configuration;
-pub use crate::inbox::fuzzing::sidecar;
 pub use crate::media::fuzzing::media;
 pub use crate::runway::fuzzing::api_answer;
+pub use crate::sidecar::fuzzing::sidecar;
 
 use crate::yaml::Place;
 

@@ -18,14 +18,15 @@
 //! [`daemon`] wires these together, [`cli`] is what people type, [`status`] and [`web`] are what they see, and [`simulator`]
 //! stands in for Runway where there is no key. `docs/ARCHITECTURE.md` has the map, the invariants and the reasons.
 
-pub mod budget;
 pub mod catalogue;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod daemon;
 pub mod engine;
 pub mod failpoint;
 pub mod files;
+pub mod folders;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -35,18 +36,11 @@ pub mod journal;
 pub mod ledger;
 pub mod media;
 pub mod metrics;
-pub mod mounts;
-pub mod names;
 pub mod notify;
-pub mod outbox;
-pub mod places;
-pub mod retry;
+pub mod policy;
 pub mod runway;
-pub mod schedule;
+pub mod sidecar;
 pub mod simulator;
-pub mod stages;
 pub mod status;
-pub mod status_page;
-mod stored_path;
 pub mod web;
 pub mod yaml;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{CommandError, Global, load, output};
-use crate::daemon::{Request, Way, ask};
+use crate::control::{Request, Way, ask};
 
 /// Stops jobs.
 pub async fn cancel(global: &Global, jobs: &[String]) -> Result<(), CommandError> {

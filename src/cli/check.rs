@@ -10,10 +10,10 @@ use super::{CommandError, Global, load, output};
 use crate::catalogue::Catalogue;
 use crate::config::{Config, ConfigError, MAX_INPUT_SIZE};
 use crate::daemon;
-use crate::inbox::{
-    Candidate, Evaluator, Ignore, Layer, Rules, Tree, Waiting, Writer, mount_here, probe, trust,
-};
+use crate::inbox::{Candidate, Evaluator, Ignore, Tree, Waiting, Writer, mount_here, probe, trust};
 use crate::job::RelPath;
+use crate::sidecar::Layer;
+use crate::sidecar::Rules;
 
 /// One folder tree to check, with the rules of its inbox.
 struct Root {

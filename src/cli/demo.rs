@@ -10,13 +10,14 @@ use secrecy::SecretString;
 use serde_json::json;
 
 use super::{CommandError, Global, output};
-use crate::budget::SpendLimits;
 use crate::config::{
     ApiKey, Config, Defaults, Folders, Inbox, JournalKind, KeySource, Limits, Notify, OnSuccess,
     Runway, Watch, Web,
 };
-use crate::daemon::{Daemon, Request};
+use crate::control::Request;
+use crate::daemon::Daemon;
 use crate::files::{create_folders, write_new};
+use crate::policy::budget::SpendLimits;
 use crate::simulator::{Options, Simulator};
 use crate::status::Line;
 

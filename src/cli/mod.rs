@@ -20,7 +20,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::catalogue::{Catalogue, sidecar_schema};
 use crate::config::{Config, ConfigError};
-use crate::daemon::{self, ControlError, StartError, Way};
+use crate::control::{ControlError, Way};
+use crate::daemon::{self, StartError};
 use crate::journal::AlreadyRunning;
 
 /// Drop an image, a video or a prompt into a folder; the finished Runway generation comes back in another.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{CommandError, Global, load, output};
-use crate::daemon::{ControlError, Request, ask, first_day};
+use crate::control::{ControlError, Request, ask, first_day};
 use crate::journal::{Journal as _, Spent, SqliteJournal};
 
 /// Shows what was spent in the last `days`, today being one of them.

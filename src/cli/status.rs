@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{CommandError, Global, load, output};
 use crate::config::Config;
-use crate::daemon::{ControlError, Request, ask};
+use crate::control::{ControlError, Request, ask};
 use crate::journal::{Filter, Journal, SqliteJournal};
 use crate::status::{InboxLine, Line, details};
 

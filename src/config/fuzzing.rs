@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::{Config, ConfigError, Surroundings, difference, parse_duration, read, show_duration};
+use crate::files::mounts::Mount;
 use crate::fuzzing::has_place;
-use crate::mounts::Mount;
 use crate::yaml::{self, Node};
 
 const FILE: &str = "/srv/studio/taxiway.yaml";

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
-use crate::mounts::{self, Mount};
+use crate::files::mounts::{self, Mount};
 
 /// What is known of the machine. Tests make up their own.
 pub struct Surroundings<'a> {

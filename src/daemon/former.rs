@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::budget::SpendLimits;
 use crate::config::{Config, Inbox};
 use crate::engine::{Engine, InboxSettings, Settings};
-use crate::inbox::Remembered;
+use crate::folders::Remembered;
 use crate::journal::JournalError;
 use crate::ledger::Ledger;
+use crate::policy::budget::SpendLimits;
 
 use super::{StartError, places};
 

@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::{Shared, StartError};
 use crate::config::{ApiKey, Config, KeyError, api_key};
 use crate::engine::Engine;
-use crate::retry::Trouble;
+use crate::policy::retry::Trouble;
 use crate::runway::{Client, ClientError};
 
 /// The key as the configuration and the environment have it.

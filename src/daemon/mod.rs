@@ -1,20 +1,11 @@
 //! The daemon: wires the parts, starts them in order, reloads, and stops within a deadline.
 
-mod control;
 mod former;
 mod key;
-mod lists;
 mod pages;
-mod requests;
-mod rested;
 mod systemd;
 
-pub use control::{ControlError, ask, socket_path};
 pub use key::{environment, find_key};
-pub use lists::first_day;
-pub(crate) use lists::{Standing, card, standing};
-pub use requests::{Request, Way};
-pub(crate) use requests::{answer, inbox_line};
 pub use systemd::Notifier;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -26,17 +17,17 @@ use tokio::runtime::Handle;
 
 use crate::catalogue::{Catalogue, CatalogueError};
 use crate::config::{ApiKey, Config, JournalKind, KeyError, Reload, difference};
+use crate::control::{Cached, Request, Spending, answer, serve, socket_path};
 use crate::engine::{self, Engine, Frozen, InboxSettings, Settings};
-use crate::inbox::{self, Ignore, InboxHandle, Layer, Setup};
+use crate::folders::Places;
+use crate::inbox::{self, Ignore, InboxHandle, Setup};
 use crate::job::{RelPath, State};
 use crate::journal::{AlreadyRunning, Count, Journal, JournalError, SqliteJournal, StateLock};
 use crate::ledger::Ledger;
 use crate::notify::{self, Rules, SecretError, Teller};
-use crate::places::Places;
 use crate::runway::ClientError;
+use crate::sidecar::Layer;
 use crate::web::{self, WebError};
-
-use self::rested::Rested;
 
 /// How long everything may take to stop. What is not over then is left as it is: the journal knows where it stood.
 pub const STOP_WITHIN: Duration = Duration::from_secs(8);
@@ -128,9 +119,9 @@ pub(crate) struct Shared {
     inboxes: Mutex<Vec<InboxHandle>>,
     config: Mutex<Config>,
     /// How many jobs have ended, as far as that was counted.
-    counted: Rested<Vec<Count>>,
+    pub(crate) counted: Cached<Vec<Count>>,
     /// What was spent, as far as that was added up.
-    spending: Rested<lists::Spending>,
+    pub(crate) spending: Cached<Spending>,
     teller: Arc<Mutex<Arc<Teller>>>,
     /// Inboxes that are mount points whose filesystem was not mounted at the start.
     on_mounts: HashSet<PathBuf>,
@@ -259,8 +250,8 @@ impl Daemon {
             engine: engine.clone(),
             inboxes: Mutex::new(inboxes),
             config: Mutex::new(config),
-            counted: Rested::default(),
-            spending: Rested::default(),
+            counted: Cached::default(),
+            spending: Cached::default(),
             teller: teller.clone(),
             on_mounts,
         });
@@ -294,7 +285,7 @@ impl Daemon {
             },
             move || low.config().notify.low_balance,
         ));
-        control::serve(shared.clone(), &socket).map_err(|source| StartError::Io {
+        serve(shared.clone(), &socket).map_err(|source| StartError::Io {
             what: format!("the control socket {} cannot be made", socket.display()),
             source,
         })?;
@@ -385,7 +376,7 @@ impl Daemon {
 
     /// Answers a request, as the control socket does.
     pub async fn answer(&self, request: Request) -> Result<Vec<serde_json::Value>, String> {
-        requests::answer(&self.shared, request).await
+        answer(&self.shared, request).await
     }
 
     /// Takes a new configuration, without dropping work. What cannot change while the daemon runs stays as it was, and is

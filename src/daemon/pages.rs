@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::Shared;
-use super::lists::StateWords;
+use crate::control::{StateWords, line};
+use crate::files::mounts::Mount;
 use crate::files::{open_beneath, write_over};
 use crate::inbox::{InboxHandle, mount_here};
 use crate::job::{Folder, Job, JobId, Role, State};
 use crate::journal::Filter;
-use crate::mounts::Mount;
 use crate::status::Line;
-use crate::status_page::{Done, Inbox, Link, Page, ROWS, Running, Trouble, Waiting, picture, way};
+use crate::status::{Done, Inbox, Link, Page, ROWS, Running, Trouble, Waiting, picture, way};
 
 /// A page is written at most once in this time.
 const EVERY: Duration = Duration::from_secs(3);
@@ -175,7 +175,7 @@ async fn gather(
         for (index, job) in own.enumerate() {
             // A doubt waits for a person's word, however many jobs stand before it.
             if index < LINES || matches!(job.state, State::InDoubt { .. }) {
-                add_open(&mut inbox, &super::requests::line(shared, job));
+                add_open(&mut inbox, &line(shared, job));
             } else if words.of(job) == "waiting" {
                 inbox.more_waiting = inbox.more_waiting.saturating_add(1);
             } else {

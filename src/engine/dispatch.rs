@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Engine, after, evidence, poller};
-use crate::budget::{Budget, DAY, MONTH, SpendLimits, Spent};
 use crate::config::OnDoubt;
+use crate::engine::stages;
 use crate::job::{Event, Hold, HoldReason, Job, JobId, State};
 use crate::journal::JournalError;
 use crate::ledger::{Credits, Ledger};
-use crate::retry::Trouble;
-use crate::schedule::{self, Ready};
-use crate::stages;
+use crate::policy::budget::{Budget, DAY, MONTH, SpendLimits, Spent};
+use crate::policy::retry::Trouble;
+use crate::policy::schedule::{self, Ready};
 
 /// With many jobs a look at all of them takes a moment, so looks are not closer together than this.
 const BREATH: Duration = Duration::from_millis(5);
@@ -339,7 +339,7 @@ impl Dispatcher {
                 let (engine, job) = (self.engine.clone(), job.clone());
                 self.engine
                     .tasks
-                    .spawn(async move { stages::write_doubt(&engine, &job).await });
+                    .spawn(async move { super::doubt_note::write_doubt(&engine, &job).await });
             }
             OnDoubt::Hold | OnDoubt::Resubmit => {}
         }

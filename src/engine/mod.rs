@@ -1,15 +1,15 @@
 //! What drives jobs: the dispatcher decides whose turn it is, the poller follows tasks, and one driver for each job in
-//! motion takes it from state to state through the [`crate::stages`].
+//! motion takes it from state to state through the [`crate::engine::stages`].
 
 mod dispatch;
+pub(crate) mod doubt_note;
 mod evidence;
-mod gate;
 mod poller;
 mod room;
+pub(crate) mod stages;
 
 pub use dispatch::run as dispatch;
 pub use evidence::used_before;
-pub use gate::{Closed, Gates};
 pub use poller::{due as poll_due, is_of_another_account, run as poll};
 pub use room::{HANGS_AFTER, Place, Room, SENDING_HANGS_AFTER};
 
@@ -22,15 +22,15 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::budget::SpendLimits;
 use crate::catalogue::Catalogue;
 use crate::config::{MaxInFlight, OnDoubt, OnSuccess};
+use crate::folders::Places;
 use crate::job::{Event, Job, JobId};
 use crate::ledger::{Ledger, LedgerError};
-use crate::places::Places;
-use crate::retry::Trouble;
+use crate::policy::budget::SpendLimits;
+use crate::policy::gate::{Closed, Gates};
+use crate::policy::retry::Trouble;
 use crate::runway::{Client, Organization, OutputUrl};
-use crate::stages;
 
 /// At most this many inputs are made ready and uploaded at once; each holds a buffer.
 const UPLOADS_AT_ONCE: usize = 10;
@@ -385,7 +385,7 @@ impl Engine {
                         noted = true;
                         tracing::error!(job = %id, task, "stopping, and the journal cannot hold this task yet: `taxiway resolve {id} --adopt {task}` brings it back");
                         // Its folder may hang, and the journal is to be tried until the last moment.
-                        let noting = stages::write_task(self, id, task);
+                        let noting = doubt_note::write_task(self, id, task);
                         if tokio::time::timeout(NOTED_WITHIN, noting).await.is_err() {
                             tracing::error!(job = %id, task, "the folder for a note of it does not answer");
                         }

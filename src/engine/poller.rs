@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::{Engine, after, dispatch};
 use crate::job::{Event, Failure, FailureKind, Hold, HoldReason, Job, JobId, Seen, State, Task};
-use crate::retry::Trouble;
+use crate::policy::retry::Trouble;
 use crate::runway::{
     CallError, Cancelled, FailureClass, Task as Answer, TaskId, TaskStatus, classify_failure,
 };

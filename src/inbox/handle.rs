@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::evaluate::Waiting;
-use super::layers::Layer;
-use super::scan::Ignore;
-use super::watch::Hint;
 use crate::catalogue::Catalogue;
 use crate::config::{OnSuccess, Watch};
+use crate::folders::Places;
+use crate::inbox::events::watch::Hint;
+use crate::inbox::look::scan::Ignore;
 use crate::job::{Job, JobId, RelPath};
 use crate::ledger::Ledger;
-use crate::places::Places;
+use crate::sidecar::layers::Layer;
 
 /// A thread that gave no sign of life for so long hangs in its folder.
 pub(super) const STALLED_AFTER: Duration = Duration::from_secs(30);

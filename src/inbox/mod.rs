@@ -1,55 +1,29 @@
 //! From a dropped file to a job.
 //!
-//! Each inbox has a thread of its own, so that a share that hangs keeps only itself waiting. The thread scans (the truth),
+//! Each inbox has a thread of its own, so that a share that does not respond keeps only itself waiting. The thread scans (the truth),
 //! is woken early by the kernel's hints, judges which files are finished, pairs them with their sidecars, makes the
 //! request, and takes the files by a rename that the journal knows of beforehand.
 //!
-//! - `scan`: what lies in a folder; `watch`: hints; `mounts`: whether hints can be trusted there.
-//! - `settle`: finished or still being written. `pair`: what belongs together. Both pure.
-//! - `layers`, `endpoint`, `request`: from a sidecar and its defaults to a validated request. Pure.
-//! - `tree`: what was last seen below the inbox, with what was read from it; `references`: what sidecars refer to there.
-//! - `evaluate`, `media_use`: one folder's files to jobs and reasons to wait.
-//! - `take`: the rename into `working/`; `claim`: which files, and when; `put_back`, `again`: the way back, to be taken again.
-//! - `worker`: the thread; `root`: what it does when its folder goes and comes back; `remembered`: where its folders lay before; `probe`: whether they can be used; `handle`: how others see it.
+//! - [`look`]: what is in the inbox, and which files are finished. [`events`]: hints from the kernel.
+//! - [`evaluate`]: one folder's files become jobs and reasons to wait, by way of [`crate::sidecar`].
+//! - `take`: which files are taken and when, and the way back. [`root`]: the inbox's own folders.
+//! - `worker`: the thread; `handle`: how others see it.
 
-mod again;
-mod claim;
-mod endpoint;
-mod evaluate;
-mod filesystem;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod fuzzing;
+pub(crate) mod evaluate;
+pub(crate) mod events;
 mod handle;
-mod hints;
-mod layers;
-mod media_use;
+pub(crate) mod look;
 mod pace;
-mod pair;
-mod probe;
-mod put_back;
-mod references;
-mod remembered;
-mod request;
-mod root;
-mod scan;
-mod settle;
+pub(crate) mod root;
 mod take;
-mod tree;
-mod watch;
 mod worker;
 
 pub use evaluate::{Candidate, Evaluator, Waiting};
-pub use filesystem::{here as mount_here, is_mounted, trust};
 pub use handle::{Held, InboxHandle, InboxView, Setup};
-pub use layers::Finding;
-pub use layers::Layer;
-pub use probe::probe;
-pub use put_back::{NotPutBack, put_back};
-pub use remembered::Remembered;
-pub use request::{Outcome, Rules, settles_endpoint};
-pub use root::{bare, is_bare_mount_point, remember};
-pub use scan::Ignore;
-pub use settle::Writer;
-pub use take::{Taking, finish_taking, free_spot, make_working};
-pub use tree::Tree;
+pub use look::scan::Ignore;
+pub use look::settle::Writer;
+pub use look::tree::Tree;
+pub use root::check::{bare, is_bare_mount_point, remember};
+pub use root::filesystem::{here as mount_here, is_mounted, trust};
+pub use root::probe::probe;
 pub use worker::spawn_after;

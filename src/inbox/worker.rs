@@ -12,19 +12,19 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 
 use super::evaluate::{Evaluator, Waiting};
-use super::filesystem::{self, Identity};
 use super::handle::{Held, InboxHandle, InboxView, NOT_LOOKED, Retries, Setup};
-use super::layers::Layer;
 use super::pace::{SETTLE_LOCAL, SETTLE_NETWORK, pause, rest};
-use super::request::Rules;
-use super::settle::{Stamp, Writer};
-use super::tree::Tree;
-use super::watch::{Hint, Watches};
 use crate::config::Watch;
 use crate::files::advice;
+use crate::files::mounts::Mount;
+use crate::inbox::events::watch::{Hint, Watches};
+use crate::inbox::look::settle::{Stamp, Writer};
+use crate::inbox::look::tree::Tree;
+use crate::inbox::root::filesystem::{self, Identity};
 use crate::job::{Event, Job, JobId, RelPath, State};
 use crate::ledger::LedgerError;
-use crate::mounts::Mount;
+use crate::sidecar::layers::Layer;
+use crate::sidecar::request::Rules;
 
 /// How often the root is looked at, and a sign of life given, where nothing happens.
 const LOOK_AT_ROOT: Duration = Duration::from_secs(5);
@@ -640,13 +640,13 @@ mod tests {
     use super::*;
     use crate::catalogue::Catalogue;
     use crate::config::OnSuccess;
+    use crate::folders::Places;
     use crate::inbox::Ignore;
-    use crate::inbox::claim::is_version;
     use crate::inbox::handle::STALLED_AFTER;
-    use crate::inbox::scan::stamp;
+    use crate::inbox::look::scan::stamp;
+    use crate::inbox::take::claim::is_version;
     use crate::journal::SqliteJournal;
     use crate::ledger::Ledger;
-    use crate::places::Places;
     use std::fs;
 
     /// An inbox that takes whatever lies in it at once.

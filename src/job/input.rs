@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::stored_path;
+use crate::files::stored_path;
 
 /// A path below one of an inbox's folders: relative, without `.` and `..`, in the bytes that lie on the disk.
 ///

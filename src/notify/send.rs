@@ -15,7 +15,7 @@ use super::{Notice, Secret, Target, pause, sign};
 use crate::config::{KeyError, secret_text};
 use crate::engine::Engine;
 use crate::journal::JournalError;
-use crate::retry::Trouble;
+use crate::policy::retry::Trouble;
 use crate::runway::provide_crypto;
 
 /// Notices that are told at once to each.

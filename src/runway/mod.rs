@@ -17,7 +17,6 @@
 //! Two things never leave this module in an error, a log line or a `Debug` text: the API key, and the query of a signed
 //! URL.
 
-mod backoff;
 mod client;
 mod download;
 #[cfg(any(test, fuzzing))]
@@ -32,7 +31,6 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use backoff::{delay, no_sooner_than};
 pub use client::{Client, ClientError, Timeouts, is_loopback, provide_crypto};
 pub use download::{DownloadError, Downloaded, Seen};
 pub use ids::{BadTaskId, OutputUrl, RunwayUri, TaskId};

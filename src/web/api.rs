@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{App, guard, trouble};
-use crate::daemon::{Request, Way, answer};
+use crate::control::{Request, Way, answer};
 use crate::job::JobId;
 use crate::journal::Filter;
 
@@ -147,7 +147,7 @@ async fn one(app: &App, id: &str) -> Result<Value, Response> {
     // What the list shows beside the line is shown here, too.
     let card = match known {
         Some(job) => {
-            serde_json::to_value(crate::daemon::card(&app.shared, &job)).unwrap_or_default()
+            serde_json::to_value(crate::control::card(&app.shared, &job)).unwrap_or_default()
         }
         None => line,
     };

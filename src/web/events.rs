@@ -19,7 +19,8 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast};
 
 use super::{App, trouble};
-use crate::daemon::{Shared, card, inbox_line};
+use crate::control::{card, inbox_line};
+use crate::daemon::Shared;
 use crate::job::{Job, JobId, State as Standing};
 
 /// At most one word in this time.

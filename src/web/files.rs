@@ -27,11 +27,11 @@ use tokio::sync::Semaphore;
 use super::{App, trouble};
 use crate::engine::Engine;
 use crate::files::open_beneath;
+use crate::folders::Places;
 use crate::job::{Event, Job, JobId, RelPath, Role, State as Standing, Verdict};
 use crate::journal::JournalError;
 use crate::media::{Format, HEAD_BYTES, sniff};
-use crate::places::Places;
-use crate::status_page::small_picture;
+use crate::status::small_picture;
 
 /// Read at once, in bytes.
 const PIECE: u64 = 256 * 1024;

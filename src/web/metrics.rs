@@ -13,10 +13,11 @@ use jiff::Timestamp;
 
 use super::api::STATES;
 use super::{App, trouble};
-use crate::daemon::{Shared, Standing, standing};
-use crate::engine::Closed;
+use crate::control::{Standing, standing};
+use crate::daemon::Shared;
 use crate::job::State as JobState;
 use crate::metrics::{Figures, Histogram, QUEUE_BOUNDS, TASK_BOUNDS};
+use crate::policy::gate::Closed;
 
 /// What is told.
 #[derive(Debug, Clone, Default, PartialEq)]

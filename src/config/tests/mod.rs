@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use serde_json::json;
 
 use super::*;
-use crate::budget::SpendLimits;
-use crate::mounts::Mount;
+use crate::files::mounts::Mount;
+use crate::policy::budget::SpendLimits;
 use crate::yaml::Place;
 
 /// A machine with a root, a share, a planned share and a bind mount, whose `/ro` cannot be written.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fs;
 
-use taxiway::daemon::{ControlError, Request, Way, ask};
+use taxiway::control::{ControlError, Request, Way, ask};
 use taxiway::journal::{Journal as _, SqliteJournal};
 use taxiway::simulator::{Action, Rule};
 

@@ -1,0 +1,253 @@
+//! The files that a request names: whether they are there, whether the API would take them, and what the whole will cost.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::catalogue::{On, Step, estimate};
+use crate::files::open_beneath;
+use crate::inbox::evaluate::{LOOK_AGAIN, NotNow, Pass};
+use crate::inbox::look::references::{names_on_disk, respelled};
+use crate::inbox::look::tree::Tree;
+use crate::job::{FileRef, MediaUse, Plan, RelPath, Role, shown};
+use crate::media::{self, Kind, Probe, Wholeness};
+use crate::runway::route;
+use crate::sidecar::layers::{Finding, Merged};
+use crate::sidecar::request::{Draft, Wanted, is_shared};
+
+/// Why a draft is no request yet.
+pub(crate) enum Unready {
+    /// Something is missing or unfinished: what, and when to look again.
+    Wait(String, Instant),
+    /// Something is wrong.
+    Wrong(Vec<Finding>),
+}
+
+impl Pass<'_, '_> {
+    /// Looks at the files that the request names, and prices it.
+    pub(crate) fn settle_media(
+        &mut self,
+        draft: &Draft,
+        main: Option<&RelPath>,
+        sidecar: Option<&RelPath>,
+        merged: &Merged,
+    ) -> Result<(Vec<(Role, RelPath)>, Plan), Unready> {
+        let mut files: Vec<(Role, RelPath)> = Vec::new();
+        if draft.uses_main {
+            files.extend(main.map(|main| (Role::Main, main.clone())));
+        }
+        files.extend(sidecar.map(|sidecar| (Role::Sidecar, sidecar.clone())));
+        let mut findings = Vec::new();
+        let mut uses = Vec::new();
+        let mut seconds = None;
+        for wanted in &draft.wanted {
+            let wanted = &self.as_on_disk(wanted);
+            let probe = self.look_at(wanted)?;
+            let (kind, mime) = match self.acceptable(&probe, wanted, merged) {
+                Ok(found) => found,
+                Err(finding) => {
+                    findings.push(*finding);
+                    continue;
+                }
+            };
+            seconds = seconds.or(probe.seconds);
+            let file = if wanted.shared {
+                FileRef::Shared(wanted.file.clone())
+            } else {
+                let known = files.iter().position(|(_, file)| *file == wanted.file);
+                FileRef::Own(known.unwrap_or_else(|| {
+                    files.push((Role::Reference, wanted.file.clone()));
+                    files.len().saturating_sub(1)
+                }))
+            };
+            uses.push(MediaUse {
+                slot: wanted.slot.clone(),
+                file,
+                kind,
+                mime,
+            });
+        }
+        let estimated = self.price(draft, seconds);
+        findings.extend(too_dear(draft, estimated, merged));
+        if !findings.is_empty() {
+            return Err(Unready::Wrong(findings));
+        }
+        let plan = Plan {
+            endpoint: draft.endpoint.clone(),
+            model: (!draft.model.is_empty()).then(|| draft.model.clone()),
+            path: draft.path.clone(),
+            poll: draft.poll.clone(),
+            body: draft.body.clone(),
+            media: uses,
+            estimated,
+            priority: draft.priority,
+            output: draft.output.clone(),
+            warnings: draft.warnings.clone(),
+        };
+        Ok((files, plan))
+    }
+
+    /// The wanted file by the path that lies on the disk: sidecars and disks may write accents in different forms of Unicode.
+    fn as_on_disk(&self, wanted: &Wanted) -> Wanted {
+        let tree = &self.tree;
+        let there = if !wanted.shared {
+            tree.as_sighted(&wanted.file)
+        } else if std::fs::symlink_metadata(tree.absolute(&wanted.file)).is_ok() {
+            None
+        } else {
+            respelled(&wanted.file, |folder| names_on_disk(&tree.absolute(folder)))
+        };
+        Wanted {
+            file: there.unwrap_or_else(|| wanted.file.clone()),
+            ..wanted.clone()
+        }
+    }
+
+    /// What a wanted file is, once it is there and finished.
+    fn look_at(&mut self, wanted: &Wanted) -> Result<Arc<Probe>, Unready> {
+        let again = self.now.checked_add(LOOK_AGAIN).unwrap_or(self.now);
+        let file = &wanted.file;
+        if wanted.shared {
+            return shared_probe(self.tree, file).map_err(|why| Unready::Wait(why, again));
+        }
+        match self.finished(file, false) {
+            Ok(()) => self
+                .tree
+                .probe(file)
+                .map_err(|error| Unready::Wait(format!("for media {file}: {error}"), again)),
+            Err(NotNow::Gone) => Err(Unready::Wait(format!("for media {file}"), again)),
+            Err(NotNow::Wait(why, at)) => {
+                Err(Unready::Wait(format!("for media {file}: {why}"), at))
+            }
+        }
+    }
+
+    fn price(&self, draft: &Draft, seconds: Option<f64>) -> Option<f64> {
+        let endpoint = self
+            .rules
+            .rules
+            .catalogue
+            .endpoint(&draft.endpoint)?
+            .endpoint;
+        estimate(endpoint.model(&draft.model)?, &draft.body, seconds)
+    }
+
+    /// Whether the API would take a medium where it is wanted.
+    fn acceptable(
+        &self,
+        probe: &Probe,
+        wanted: &Wanted,
+        merged: &Merged,
+    ) -> Result<(Kind, String), Box<Finding>> {
+        let name = shown(wanted.file.name());
+        let refuse = |message: String, hint: String| {
+            Err(Box::new(Finding::about(
+                wanted.file.to_string(),
+                message,
+                hint,
+            )))
+        };
+        if let Wholeness::Partial { missing } = &probe.wholeness
+            && probe.bytes > 0
+            && probe.format.is_some_and(media::Format::accepted_by_api)
+        {
+            return refuse(
+                format!("it is cut short: {missing}"),
+                "copy or save it again".to_owned(),
+            );
+        }
+        if let Some(why) = media::refusal(probe, &name) {
+            let (what, advice) = why
+                .split_once(". ")
+                .unwrap_or((why.as_str(), "drop another file"));
+            return refuse(what.to_owned(), lower_first(advice));
+        }
+        let (Some(format), Some(kind)) = (probe.format, probe.kind()) else {
+            return refuse(
+                "its content is of no known kind".to_owned(),
+                "drop another file".to_owned(),
+            );
+        };
+        if !wanted.kinds.is_empty() && !wanted.kinds.contains(&kind) {
+            let takes: Vec<&str> = wanted.kinds.iter().map(|kind| kind.as_str()).collect();
+            let message = format!(
+                "{name} is {}, and this field takes {}",
+                with_article(kind),
+                takes.join(" or ")
+            );
+            let hint = "name another file or another endpoint".to_owned();
+            return Err(Box::new(merged.finding(
+                &wanted.slot,
+                On::Value,
+                message,
+                Some(hint),
+            )));
+        }
+        if probe.bytes > self.rules.max_input {
+            return refuse(
+                format!(
+                    "it has {} bytes, and the largest input allowed is {} bytes",
+                    probe.bytes, self.rules.max_input
+                ),
+                "make it smaller, or raise `limits.max_input_size` (Runway takes 200 MB at most)"
+                    .to_owned(),
+            );
+        }
+        if let Err(too_big) = route(kind, probe.bytes, false) {
+            return refuse(too_big.to_string(), "make it smaller".to_owned());
+        }
+        Ok((kind, format.mime().to_owned()))
+    }
+}
+
+/// A request that would cost more than the sidecar allows, or of which nobody knows that it would not.
+fn too_dear(draft: &Draft, estimated: Option<f64>, merged: &Merged) -> Option<Finding> {
+    let limit = draft.max_credits?;
+    let message = match estimated {
+        Some(credits) if credits > limit => {
+            format!("the request would cost about {credits} credits, and `max_credits` is {limit}")
+        }
+        Some(_) => return None,
+        None => format!(
+            "the price of this request is not known, so `max_credits: {limit}` cannot be kept"
+        ),
+    };
+    let hint = "raise it or take it out, or ask for something cheaper".to_owned();
+    let path = [Step::Key("max_credits".to_owned())];
+    Some(merged.finding(&path, On::Value, message, Some(hint)))
+}
+
+/// A picture that many jobs refer to. It lies outside what is scanned, so it is looked at here, and no link on the way to
+/// it is followed.
+fn shared_probe(tree: &Tree, file: &RelPath) -> Result<Arc<Probe>, String> {
+    debug_assert!(is_shared(file));
+    match open_beneath(tree.root(), file.as_path()).and_then(|mut file| media::probe(&mut file)) {
+        Ok(probe) => match &probe.wholeness {
+            Wholeness::Partial { missing } if probe.bytes > 0 => {
+                Err(format!("for media {file}: it is not whole yet: {missing}"))
+            }
+            Wholeness::Partial { .. } | Wholeness::Whole | Wholeness::Unknowable => {
+                Ok(Arc::new(probe))
+            }
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(format!("for media {file}"))
+        }
+        Err(error) => Err(format!("for media {file}: {error}")),
+    }
+}
+
+fn with_article(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Image => "an image",
+        Kind::Video => "a video",
+        Kind::Audio => "sound",
+    }
+}
+
+fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) => first.to_lowercase().chain(chars).collect(),
+        None => String::new(),
+    }
+}

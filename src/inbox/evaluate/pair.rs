@@ -1,0 +1,310 @@
+//! Which files of a folder belong together. Pure: names in, groups out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use unicode_normalization::UnicodeNormalization;
+
+use crate::files::names::stem;
+use crate::media::{Kind, kind_by_extension};
+
+/// What a file's name says it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// An image, a video or a sound.
+    Medium(Kind),
+    /// A sidecar.
+    Sidecar,
+    /// Neither.
+    Other,
+}
+
+/// What the name of a dropped file says it is. The content is looked at later.
+pub fn classify(name: &OsStr) -> Class {
+    match extension(name).as_deref() {
+        Some("yaml" | "yml") => Class::Sidecar,
+        _ => match kind_by_extension(name) {
+            Some(kind) => Class::Medium(kind),
+            None => Class::Other,
+        },
+    }
+}
+
+fn extension(name: &OsStr) -> Option<String> {
+    let bytes = name.as_bytes();
+    let dot = bytes.iter().rposition(|byte| *byte == b'.')?;
+    let extension = bytes.get(dot.checked_add(1)?..)?;
+    Some(String::from_utf8_lossy(extension).to_ascii_lowercase())
+}
+
+/// Behind a file's name, that of the marker by which its writer says that it is finished: `cat.jpg.done`.
+const MARKER: &str = ".done";
+
+/// The name of a file's marker.
+pub fn marker_of(name: &OsStr) -> OsString {
+    let mut marker = name.to_owned();
+    marker.push(MARKER);
+    marker
+}
+
+/// The name of the file that a marker is for, if a name is a marker's.
+pub fn marked_by(name: &OsStr) -> Option<&OsStr> {
+    let marked = name.as_bytes().strip_suffix(MARKER.as_bytes())?;
+    (!marked.is_empty()).then(|| OsStr::from_bytes(marked))
+}
+
+/// A name made comparable: the same letters in Unicode's composed form, since Macs write accents as separate characters.
+/// Names that are not UTF-8 compare by their bytes.
+pub fn comparable(name: &OsStr) -> Vec<u8> {
+    match name.to_str() {
+        Some(text) => text.nfc().collect::<String>().into_bytes(),
+        None => name.as_bytes().to_vec(),
+    }
+}
+
+/// Files that belong together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Group {
+    /// A sidecar, with the medium that it stands beside if there is one.
+    Sidecar {
+        /// The sidecar.
+        sidecar: OsString,
+        /// The medium.
+        main: Option<OsString>,
+        /// Whether the sidecar's name holds the medium's whole name (`cat.jpg.yaml`), so that it is for that and nothing else.
+        exact: bool,
+    },
+    /// A medium that no sidecar stands beside.
+    Alone {
+        /// The medium.
+        main: OsString,
+    },
+    /// Several media that one sidecar could be for.
+    Clash {
+        /// The sidecar.
+        sidecar: OsString,
+        /// The media.
+        media: Vec<OsString>,
+    },
+    /// A second sidecar for the same medium, which is not used.
+    Spare {
+        /// The sidecar that is not used.
+        sidecar: OsString,
+        /// The one that is.
+        used: OsString,
+    },
+    /// A file that is neither medium nor sidecar.
+    Other {
+        /// The file.
+        name: OsString,
+    },
+}
+
+/// Sorts the files of one folder into groups.
+///
+/// `named` holds the files of this folder that some sidecar refers to: they belong to its job and are no job of their
+/// own, unless a sidecar of exactly their name stands beside them.
+pub fn pair<'a>(
+    names: impl IntoIterator<Item = &'a OsStr>,
+    named: &BTreeSet<Vec<u8>>,
+) -> Vec<Group> {
+    let mut media: BTreeMap<Vec<u8>, Vec<&OsStr>> = BTreeMap::new();
+    let mut sidecars: BTreeMap<Vec<u8>, Vec<&OsStr>> = BTreeMap::new();
+    let mut groups = Vec::new();
+    for name in names {
+        match classify(name) {
+            Class::Medium(_) => {
+                media.entry(comparable(name)).or_default().push(name);
+            }
+            Class::Sidecar => sidecars
+                .entry(comparable(stem(name)))
+                .or_default()
+                .push(name),
+            Class::Other if named.contains(&comparable(name)) => {}
+            Class::Other => groups.push(Group::Other {
+                name: name.to_owned(),
+            }),
+        }
+    }
+
+    // One sidecar for each name; `.yaml` goes before `.yml`.
+    let mut used: BTreeMap<Vec<u8>, &OsStr> = BTreeMap::new();
+    for (key, mut candidates) in sidecars {
+        candidates.sort_by_key(|name| (extension(name) != Some("yaml".into()), name.to_owned()));
+        let mut candidates = candidates.into_iter();
+        let Some(first) = candidates.next() else {
+            continue;
+        };
+        groups.extend(candidates.map(|spare| Group::Spare {
+            sidecar: spare.to_owned(),
+            used: first.to_owned(),
+        }));
+        used.insert(key, first);
+    }
+
+    let mut free: Vec<(&Vec<u8>, &OsStr)> = Vec::new();
+    for (key, names) in &media {
+        // Two names that differ only in their Unicode form can lie side by side on Linux.
+        match (used.remove(key), names.as_slice()) {
+            (Some(sidecar), [name]) => groups.push(Group::Sidecar {
+                sidecar: sidecar.to_owned(),
+                main: Some((*name).to_owned()),
+                exact: true,
+            }),
+            (Some(sidecar), several) => groups.push(Group::Clash {
+                sidecar: sidecar.to_owned(),
+                media: several.iter().map(|name| (*name).to_owned()).collect(),
+            }),
+            (None, several) => free.extend(several.iter().map(|name| (key, *name))),
+        }
+    }
+    let mut by_stem: BTreeMap<Vec<u8>, Vec<&OsStr>> = BTreeMap::new();
+    for (key, name) in free {
+        if !named.contains(key) {
+            by_stem
+                .entry(comparable(stem(name)))
+                .or_default()
+                .push(name);
+        }
+    }
+    for (key, sidecar) in used {
+        let exact = matches!(classify(OsStr::from_bytes(&key)), Class::Medium(_));
+        let sidecar = sidecar.to_owned();
+        match by_stem.remove(&key).as_deref() {
+            None | Some([]) => groups.push(Group::Sidecar {
+                sidecar,
+                main: None,
+                exact,
+            }),
+            Some([main]) => groups.push(Group::Sidecar {
+                sidecar,
+                main: Some((*main).to_owned()),
+                exact: false,
+            }),
+            Some(several) => groups.push(Group::Clash {
+                sidecar,
+                media: several.iter().map(|name| (*name).to_owned()).collect(),
+            }),
+        }
+    }
+    for names in by_stem.into_values() {
+        groups.extend(names.into_iter().map(|main| Group::Alone {
+            main: main.to_owned(),
+        }));
+    }
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn groups(names: &[&str], named: &[&str]) -> Vec<Group> {
+        let named = named.iter().map(|n| comparable(OsStr::new(n))).collect();
+        pair(names.iter().map(OsStr::new), &named)
+    }
+
+    fn paired(sidecar: &str, main: Option<&str>, exact: bool) -> Group {
+        Group::Sidecar {
+            sidecar: sidecar.into(),
+            main: main.map(Into::into),
+            exact,
+        }
+    }
+
+    #[test]
+    fn the_sidecar_of_the_whole_name_goes_before_the_one_of_the_stem() {
+        assert_eq!(
+            groups(&["cat.jpg", "cat.jpg.yaml", "cat.yaml"], &[]),
+            vec![
+                paired("cat.jpg.yaml", Some("cat.jpg"), true),
+                paired("cat.yaml", None, false)
+            ]
+        );
+        assert_eq!(
+            groups(&["cat.jpg", "cat.yml"], &[]),
+            vec![paired("cat.yml", Some("cat.jpg"), false)]
+        );
+    }
+
+    #[test]
+    fn two_media_for_one_sidecar_clash_unless_one_has_its_own_or_is_named() {
+        assert_eq!(
+            groups(&["cat.jpg", "cat.mp4", "cat.yaml"], &[]),
+            vec![Group::Clash {
+                sidecar: "cat.yaml".into(),
+                media: vec!["cat.jpg".into(), "cat.mp4".into()]
+            }]
+        );
+        assert_eq!(
+            groups(&["cat.jpg", "cat.mp4", "cat.yaml"], &["cat.mp4"]),
+            vec![paired("cat.yaml", Some("cat.jpg"), false)]
+        );
+        assert_eq!(
+            groups(&["cat.jpg", "cat.mp4", "cat.mp4.yaml", "cat.yaml"], &[]),
+            vec![
+                paired("cat.mp4.yaml", Some("cat.mp4"), true),
+                paired("cat.yaml", Some("cat.jpg"), false)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_sidecar_waits_alone_for_a_medium_of_its_name() {
+        assert_eq!(
+            groups(&["cat.jpg.yaml"], &[]),
+            vec![paired("cat.jpg.yaml", None, true)]
+        );
+        assert_eq!(
+            groups(&["storm.yaml"], &[]),
+            vec![paired("storm.yaml", None, false)]
+        );
+    }
+
+    #[test]
+    fn row_15_accents_match_in_both_unicode_forms_and_the_bytes_stay() {
+        let (composed, decomposed) = ("caf\u{e9}.jpg", "cafe\u{301}.jpg.yaml");
+        assert_eq!(
+            groups(&[composed, decomposed], &[]),
+            vec![paired(decomposed, Some(composed), true)]
+        );
+    }
+
+    #[test]
+    fn a_named_medium_is_no_job_of_its_own() {
+        assert_eq!(groups(&["ref.png"], &["ref.png"]), vec![]);
+        assert_eq!(
+            groups(&["a.yaml", "a.yml"], &[]),
+            vec![
+                Group::Spare {
+                    sidecar: "a.yml".into(),
+                    used: "a.yaml".into()
+                },
+                paired("a.yaml", None, false)
+            ]
+        );
+    }
+
+    proptest! {
+        /// Every file of a folder stands in exactly one group: none is forgotten, none is used twice.
+        #[test]
+        fn no_file_is_forgotten_or_used_twice(names in prop::collection::btree_set(
+            "(cat|dog|a b|\u{e9}|e\u{301})(\\.(jpg|mp4|wav|txt|png))?(\\.(yaml|yml))?", 0..12)) {
+            let mut seen = Vec::new();
+            for group in groups(&names.iter().map(String::as_str).collect::<Vec<_>>(), &[]) {
+                match group {
+                    Group::Sidecar { sidecar, main, .. } => { seen.push(sidecar); seen.extend(main); }
+                    Group::Alone { main } => seen.push(main),
+                    Group::Clash { sidecar, media } => { seen.push(sidecar); seen.extend(media); }
+                    Group::Spare { sidecar, .. } => seen.push(sidecar),
+                    Group::Other { name } => seen.push(name),
+                }
+            }
+            let unique: BTreeSet<_> = seen.iter().cloned().collect();
+            prop_assert_eq!(unique.len(), seen.len());
+            prop_assert_eq!(seen.len(), names.len());
+        }
+    }
+}

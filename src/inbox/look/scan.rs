@@ -1,0 +1,206 @@
+//! Looking at folders: the truth about what lies there.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+
+use crate::inbox::look::settle::Stamp;
+
+/// Litter of systems, sync clients and editors, and files that are marked as unfinished by their names.
+const LITTER: &[&str] = &[
+    ".*",
+    "Thumbs.db",
+    "desktop.ini",
+    "@eaDir",
+    "~$*",
+    "*~",
+    "*.part",
+    "*.partial",
+    "*.filepart",
+    "*.crdownload",
+    "*.download",
+    "*.tmp",
+    "*.temp",
+    "*.swp",
+    "#recycle",
+    "#snapshot",
+    "@Recycle",
+    "@Recently-Snapshot",
+    "$RECYCLE.BIN",
+    "System Volume Information",
+    "lost+found",
+    "*.error.txt",
+    "STATUS.html",
+];
+
+/// Names that are passed over.
+#[derive(Debug, Clone)]
+pub struct Ignore(GlobSet);
+
+impl Ignore {
+    /// The built-in list and `more` patterns.
+    ///
+    /// # Errors
+    /// A pattern that is none.
+    pub fn new(more: &[String]) -> Result<Ignore, globset::Error> {
+        let mut set = GlobSetBuilder::new();
+        for pattern in LITTER
+            .iter()
+            .copied()
+            .chain(more.iter().map(String::as_str))
+        {
+            set.add(
+                GlobBuilder::new(pattern)
+                    .case_insensitive(true)
+                    .literal_separator(true)
+                    .build()?,
+            );
+        }
+        Ok(Ignore(set.build()?))
+    }
+
+    /// Whether a name is litter.
+    pub fn matches(&self, name: &OsStr) -> bool {
+        self.0.is_match(Path::new(name))
+    }
+}
+
+/// What lies under a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// A file.
+    File(Stamp),
+    /// A folder.
+    Folder,
+    /// A link, which is not followed: it may lead out of the inbox.
+    Link,
+    /// A socket, a pipe or a device.
+    Special,
+    /// It is there, and cannot be looked at.
+    Unreadable,
+}
+
+/// Reads one folder. Litter is passed over before it is looked at; so are names that begin with `_`, which are never
+/// inputs. What vanishes between the listing and the look is left out,
+/// and trouble with one entry hides no other.
+pub fn read_folder(path: &Path, ignore: &Ignore) -> io::Result<Vec<(OsString, Entry)>> {
+    let mut entries = Vec::new();
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.as_encoded_bytes().starts_with(b"_") || ignore.matches(&name) {
+            continue;
+        }
+        // Where the listing does not tell the kind, this is a look at the file itself, which may have gone.
+        let kind = match entry.file_type() {
+            Ok(kind) => kind,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(_) => {
+                entries.push((name, Entry::Unreadable));
+                continue;
+            }
+        };
+        let found = if kind.is_dir() {
+            Entry::Folder
+        } else if kind.is_symlink() {
+            Entry::Link
+        } else if kind.is_file() {
+            match stamp(&entry.path()) {
+                Ok(Some(stamp)) => Entry::File(stamp),
+                Ok(None) => continue,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(_) => Entry::Unreadable,
+            }
+        } else {
+            Entry::Special
+        };
+        entries.push((name, found));
+    }
+    Ok(entries)
+}
+
+/// The version of the file at a path; `None` where no plain file is.
+pub fn stamp(path: &Path) -> io::Result<Option<Stamp>> {
+    let meta = std::fs::symlink_metadata(path)?;
+    let (mtime, ctime) = times(&meta);
+    Ok(meta.is_file().then(|| Stamp {
+        dev: meta.dev(),
+        ino: meta.ino(),
+        size: meta.size(),
+        mtime,
+        ctime,
+    }))
+}
+
+/// When a folder's content and the folder itself last changed, in nanoseconds since 1970; `None` where no folder is.
+pub fn folder_times(path: &Path) -> io::Result<Option<(i128, i128)>> {
+    let meta = std::fs::symlink_metadata(path)?;
+    Ok(meta.is_dir().then(|| times(&meta)))
+}
+
+fn times(meta: &Metadata) -> (i128, i128) {
+    let nanoseconds =
+        |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+    (
+        nanoseconds(meta.mtime(), meta.mtime_nsec()),
+        nanoseconds(meta.ctime(), meta.ctime_nsec()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn row_13_litter_is_passed_over() {
+        let ignore = Ignore::new(&["*.bak".to_owned()]).unwrap();
+        for name in [
+            ".DS_Store",
+            "._cat.jpg",
+            "Thumbs.db",
+            "thumbs.DB",
+            "desktop.ini",
+            "@eaDir",
+            ".stfolder",
+            "~$plan.yaml",
+            "cat.jpg.part",
+            "cat.jpg.partial",
+            "cat.crdownload",
+            "cat.tmp",
+            "cat.swp",
+            ".syncthing.cat.jpg.tmp",
+            ".smbdelete01",
+            ".nfs0001",
+            ".fuse_hidden01",
+            "#recycle",
+            ".Trash-1000",
+            ".~lock.cat.odt#",
+            "cat.bak",
+            "cat.jpg.error.txt",
+        ] {
+            assert!(ignore.matches(OsStr::new(name)), "{name}");
+        }
+        for name in [
+            "cat.jpg",
+            "part.png",
+            "cat part.jpg",
+            "tmp.yaml",
+            "a.b.yaml",
+        ] {
+            assert!(!ignore.matches(OsStr::new(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn row_16_links_are_seen_and_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", dir.path().join("cat.jpg")).unwrap();
+        std::fs::write(dir.path().join("_shared.png"), "x").unwrap();
+        let found = read_folder(dir.path(), &Ignore::new(&[]).unwrap()).unwrap();
+        assert_eq!(found, vec![("cat.jpg".into(), Entry::Link)]);
+    }
+}

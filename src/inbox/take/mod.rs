@@ -1,0 +1,4 @@
+//! Which files are taken, and when.
+
+pub(crate) mod again;
+pub(crate) mod claim;

@@ -1,0 +1,9 @@
+//! Jobs as people and programs see them. Pure but for decoding pictures.
+
+mod lines;
+mod page;
+mod picture;
+
+pub use lines::*;
+pub use page::*;
+pub use picture::{picture, small_picture};
