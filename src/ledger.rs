@@ -10,10 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::job::{Event, Illegal, Job, JobId, RelPath, Seen, State, transition};
+use crate::files::RelPath;
+use crate::job::{Event, Illegal, Job, JobId, Seen, State, transition};
 use crate::journal::{Entry, Journal, JournalError};
 use crate::metrics::Metrics;
-use crate::notify::Rules;
+use crate::status::notice::Rules;
 
 /// At most this many changes share one commit, so that the first of them does not wait for long.
 const BATCH: usize = 512;

@@ -33,6 +33,7 @@ pub mod fuzzing;
 pub mod inbox;
 pub mod job;
 pub mod journal;
+pub mod json;
 pub mod ledger;
 pub mod media;
 pub mod metrics;

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
-use taxiway::catalogue::Step;
+use taxiway::files::RelPath;
 use taxiway::job::{
-    Delivery, Event, FileRef, Folder, InputFile, Job, JobId, MediaUse, Move, Plan, RelPath, Role,
-    Spot, transition,
+    Delivery, Event, FileRef, Folder, InputFile, Job, JobId, MediaUse, Move, Plan, Role, Spot,
+    transition,
 };
 use taxiway::journal::{Entry, Journal as _, SqliteJournal};
+use taxiway::json::Step;
 use taxiway::media::Kind;
 
 use crate::studio::Studio;

@@ -7,16 +7,7 @@ use serde_json::{Map, Value};
 
 use super::shape::{or, quote};
 use super::{Endpoint, Field, Model, SIDECAR_KEYS, Shape, nearest};
-
-/// One step into a body.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Step {
-    /// Into a mapping, by key.
-    Key(String),
-    /// Into a list, by index from 0.
-    Index(usize),
-}
+use crate::json::Step;
 
 /// What part of the text a problem is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,14 +7,6 @@ use serde_json::{Map, Value};
 
 use super::{Field, Model, Shape};
 
-/// The value of a field, if it is there.
-pub fn get_field<'a>(body: &'a Map<String, Value>, field: &str) -> Option<&'a Value> {
-    match field.split_once('.') {
-        None => body.get(field),
-        Some((head, rest)) => get_field(body.get(head)?.as_object()?, rest),
-    }
-}
-
 /// Sets a field, making the objects on the way to it where they are missing, with
 /// what the API demands to tell them apart (`speech.text` makes `type: text`, too).
 ///

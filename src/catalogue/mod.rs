@@ -26,14 +26,14 @@ mod slots;
 
 use std::collections::BTreeMap;
 
-pub use check::{On, Problem, Step, check, dotted};
-pub use fields::{get_field, put_field};
+pub use check::{On, Problem, check, dotted};
+pub use fields::put_field;
 pub use load::CatalogueError;
 pub use nearest::nearest;
 pub use price::{Price, Rule, SecondsFrom, Unit, estimate};
 pub use schema::sidecar_schema;
 pub use shape::{Field, Shape, When};
-pub use slots::{MediaSlot, media_slots, place_media, set_slot};
+pub use slots::{MediaSlot, media_slots, place_media};
 
 use crate::media::Kind;
 

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{Model, get_field};
+use super::Model;
+use crate::json::get_field;
 
 /// A model's price in credits.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

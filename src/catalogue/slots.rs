@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::check::{Step, best_variant};
+use super::check::best_variant;
 use super::fields::shape_at;
 use super::{Field, Model, Shape};
+use crate::json::Step;
 use crate::media::Kind;
 
 /// A place in a body where the API takes the URI of a media file.
@@ -145,27 +146,4 @@ fn build_object(fields: &BTreeMap<String, Field>, kind: Kind, uri: &str) -> Opti
         object.insert(name.clone(), value);
     }
     Some(Value::Object(object))
-}
-
-/// Replaces the URI at a slot. False when no text stands there.
-#[must_use]
-pub fn set_slot(body: &mut Map<String, Value>, path: &[Step], uri: &str) -> bool {
-    let Some((Step::Key(first), rest)) = path.split_first() else {
-        return false;
-    };
-    let mut place = body.get_mut(first);
-    for step in rest {
-        place = match (place, step) {
-            (Some(Value::Object(map)), Step::Key(key)) => map.get_mut(key),
-            (Some(Value::Array(items)), Step::Index(index)) => items.get_mut(*index),
-            _ => None,
-        };
-    }
-    match place {
-        Some(Value::String(text)) => {
-            uri.clone_into(text);
-            true
-        }
-        _ => false,
-    }
 }

@@ -10,8 +10,8 @@ use super::{CommandError, Global, load, output};
 use crate::catalogue::Catalogue;
 use crate::config::{Config, ConfigError, MAX_INPUT_SIZE};
 use crate::daemon;
+use crate::files::RelPath;
 use crate::inbox::{Candidate, Evaluator, Ignore, Tree, Waiting, Writer, mount_here, probe, trust};
-use crate::job::RelPath;
 use crate::sidecar::Layer;
 use crate::sidecar::Rules;
 

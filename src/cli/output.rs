@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use super::CommandError;
-use crate::job::is_invisible;
+use crate::files::is_invisible;
 
 /// Prints text as it is.
 pub fn text(text: &str) -> Result<(), CommandError> {

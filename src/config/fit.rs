@@ -6,7 +6,7 @@ use super::folders::{Claim, Meeting, Role, clash};
 use super::reader::{Reader, Section};
 use super::surroundings::Surroundings;
 use super::{Configured, Folders, Inbox};
-use crate::catalogue::Step;
+use crate::json::Step;
 
 /// An inbox as it was read.
 pub(super) struct Read {

@@ -36,9 +36,9 @@ pub use reload::{Reload, difference};
 pub use surroundings::Surroundings;
 pub use units::{parse_duration, parse_size, show_duration};
 
-use crate::catalogue::Step;
-use crate::notify::Kind;
+use crate::json::Step;
 use crate::policy::budget::SpendLimits;
+use crate::status::notice::Kind;
 use crate::yaml::{self, Document};
 
 /// The environment: gives the value of a variable. A variable that is set to nothing counts as not set.

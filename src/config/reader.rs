@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::error::Problem;
 use super::units::{parse_duration, parse_size};
-use crate::catalogue::{Step, nearest};
+use crate::catalogue::nearest;
+use crate::json::Step;
 use crate::yaml::{Document, Node};
 
 /// The most problems that are listed one by one.

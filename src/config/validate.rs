@@ -20,8 +20,8 @@ use super::{
     Notify, OnDoubt, OnSuccess, PAIR_WAIT, POLL_FLOOR, Runway, Watch, Web, is_loopback,
     place_folders, status_file, variable,
 };
-use crate::notify::Kind;
 use crate::policy::budget::SpendLimits;
+use crate::status::notice::Kind;
 use crate::yaml::{Document, Node, to_json};
 
 const TOP: [&str; 7] = [

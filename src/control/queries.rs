@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 use crate::control::actions::{line, values};
 use crate::daemon::Shared;
 use crate::engine::Engine;
+use crate::files::{RelPath, shown};
 use crate::inbox::Held;
-use crate::job::{Job, JobId, RelPath, State, shown};
+use crate::job::{Job, JobId, State};
 use crate::journal::{Count, Filter, JournalError, Spent};
 use crate::policy::budget::{DAY, MONTH, SpendLimits};
 use crate::policy::gate::Closed;
@@ -212,7 +213,7 @@ fn prompt<'a>(shared: &Shared, job: &'a Job) -> Option<&'a str> {
     let plan = job.plan.as_ref()?;
     let endpoint = shared.engine.catalogue.endpoint(&plan.endpoint)?;
     let field = endpoint.endpoint.prompt.as_deref()?;
-    crate::catalogue::get_field(&plan.body, field)?.as_str()
+    crate::json::get_field(&plan.body, field)?.as_str()
 }
 
 /// Whether a job is one that a person looks for. `text` is in lower case.

@@ -19,14 +19,16 @@ use crate::catalogue::{Catalogue, CatalogueError};
 use crate::config::{ApiKey, Config, JournalKind, KeyError, Reload, difference};
 use crate::control::{Cached, Request, Spending, answer, serve, socket_path};
 use crate::engine::{self, Engine, Frozen, InboxSettings, Settings};
+use crate::files::RelPath;
 use crate::folders::Places;
 use crate::inbox::{self, Ignore, InboxHandle, Setup};
-use crate::job::{RelPath, State};
+use crate::job::State;
 use crate::journal::{AlreadyRunning, Count, Journal, JournalError, SqliteJournal, StateLock};
 use crate::ledger::Ledger;
-use crate::notify::{self, Rules, SecretError, Teller};
+use crate::notify::{self, SecretError, Teller};
 use crate::runway::ClientError;
 use crate::sidecar::Layer;
+use crate::status::notice::Rules;
 use crate::web::{self, WebError};
 
 /// How long everything may take to stop. What is not over then is left as it is: the journal knows where it stood.

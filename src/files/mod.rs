@@ -2,7 +2,12 @@
 
 pub(crate) mod mounts;
 pub(crate) mod names;
+mod rel_path;
+mod stamp;
 pub(crate) mod stored_path;
+
+pub use rel_path::{RelPath, is_invisible, shown};
+pub use stamp::{Stamp, Version};
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::job::RelPath;
+use crate::files::RelPath;
 
 /// Filesystems whose changes all go through this kernel, so that its events tell of every change.
 const LOCAL: &[&str] = &[

@@ -8,9 +8,10 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use crate::files::RelPath;
 use crate::files::names::{first_free, fit_into, stem};
 use crate::files::{exists, open_plain, sha256_of, usable_folder};
-use crate::job::{Delivery, FileRef, Job, JobId, Plan, RelPath, Role, Task};
+use crate::job::{Delivery, FileRef, Job, JobId, Plan, Role, Task};
 use crate::media::Probe;
 use crate::yaml::{WriteError, to_yaml};
 
@@ -213,7 +214,7 @@ fn request(job: &Job, plan: &Plan, with_endpoint: bool) -> Value {
             continue;
         };
         let name = name.to_string_lossy();
-        if !crate::catalogue::set_slot(&mut body, &media.slot, &name) {
+        if !crate::json::set_slot(&mut body, &media.slot, &name) {
             tracing::debug!(job = %job.id, %name, "the record's request keeps the name as it was written");
         }
     }
@@ -236,8 +237,8 @@ fn is_ambiguous(job: &Job, name: &OsStr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalogue::Step;
     use crate::job::{Failure, FailureKind, Folder, InputFile, MediaUse, Spot};
+    use crate::json::Step;
     use crate::media::Kind;
 
     fn job(input: &str) -> Job {

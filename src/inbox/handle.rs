@@ -12,10 +12,11 @@ use jiff::Timestamp;
 use super::evaluate::Waiting;
 use crate::catalogue::Catalogue;
 use crate::config::{OnSuccess, Watch};
+use crate::files::RelPath;
 use crate::folders::Places;
 use crate::inbox::events::watch::Hint;
 use crate::inbox::look::scan::Ignore;
-use crate::job::{Job, JobId, RelPath};
+use crate::job::{Job, JobId};
 use crate::ledger::Ledger;
 use crate::sidecar::layers::Layer;
 

@@ -14,9 +14,7 @@ mod state;
 mod transition;
 
 pub use id::{InvalidJobId, JobId};
-pub use input::{
-    Folder, InputFile, RelPath, Role, Spot, Version, is_invisible, shown, working_inside,
-};
+pub use input::{Folder, InputFile, Role, Spot, working_inside};
 pub use plan::{FileRef, MediaUse, Plan};
 pub use state::{
     Charge, Delivery, Doubt, Failure, FailureKind, Hold, HoldReason, Move, Seen, State, Task,
@@ -24,6 +22,7 @@ pub use state::{
 };
 pub use transition::{Event, Illegal, transition};
 
+use crate::files::RelPath;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::RelPath;
-use crate::catalogue::Step;
+use crate::files::RelPath;
+use crate::json::Step;
 use crate::media::Kind;
 
 /// A validated request.

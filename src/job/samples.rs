@@ -4,7 +4,8 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::{Failure, FailureKind, Folder, InputFile, Job, JobId, Plan, RelPath, Role, Spot};
+use super::{Failure, FailureKind, Folder, InputFile, Job, JobId, Plan, Role, Spot};
+use crate::files::RelPath;
 
 /// A path.
 pub(crate) fn path(text: &str) -> RelPath {

@@ -5,7 +5,8 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{JobId, RelPath, Spot};
+use super::{JobId, Spot};
+use crate::files::RelPath;
 
 /// Where a job stands. Each variant carries only what is valid then.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Charge, Delivery, Doubt, Failure, Hold, InputFile, Job, Move, Plan, RelPath, Seen, State, Task,
-    Verdict,
+    Charge, Delivery, Doubt, Failure, Hold, InputFile, Job, Move, Plan, Seen, State, Task, Verdict,
 };
+use crate::files::RelPath;
 
 /// Something that happened to a job. Each one is made durable before anything relies on it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -26,7 +26,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::job::{Event, Job, JobId};
-use crate::notify::{Notice, Target};
+use crate::status::notice::{Notice, Target};
 
 /// One change to be made durable.
 #[derive(Debug, Clone)]

@@ -6,8 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::Kind;
 use crate::engine::Engine;
+use crate::status::notice::Kind;
 
 /// How often it is looked at.
 const EVERY: Duration = Duration::from_secs(5);

@@ -11,12 +11,13 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
 use url::Url;
 
-use super::{Notice, Secret, Target, pause, sign};
+use super::{Secret, pause, sign};
 use crate::config::{KeyError, secret_text};
 use crate::engine::Engine;
 use crate::journal::JournalError;
 use crate::policy::retry::Trouble;
 use crate::runway::provide_crypto;
+use crate::status::notice::{Notice, Target};
 
 /// Notices that are told at once to each.
 const AT_ONCE: usize = 8;

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::catalogue::{Catalogue, Endpoint, EndpointRef, Model, On, Step};
+use crate::catalogue::{Catalogue, Endpoint, EndpointRef, Model, On};
+use crate::json::Step;
 use crate::media::Kind;
 use crate::sidecar::layers::{Finding, Merged};
 use crate::sidecar::request::{Rules, Subject};

@@ -6,9 +6,9 @@ use std::sync::OnceLock;
 use serde_json::{Map, Value, json};
 
 use crate::catalogue::{Catalogue, media_slots};
+use crate::files::RelPath;
 use crate::fuzzing::has_place;
 use crate::inbox::look::tree::{Parsed, parse_sidecar};
-use crate::job::RelPath;
 use crate::media::Kind;
 use crate::sidecar::layers::{Finding, Layer, Merged};
 use crate::sidecar::request::{Draft, Outcome, Rules, Subject, plan};

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::catalogue::{On, Step};
-use crate::job::RelPath;
+use crate::catalogue::On;
+use crate::files::RelPath;
+use crate::json::Step;
 use crate::yaml::{Document, Place};
 
 /// One source of keys.

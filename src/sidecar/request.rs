@@ -6,9 +6,10 @@ use std::path::{Component, Path};
 
 use serde_json::{Map, Value};
 
-use crate::catalogue::{self, Catalogue, Endpoint, Model, On, SIDECAR_KEYS, Step, nearest};
+use crate::catalogue::{self, Catalogue, Endpoint, Model, On, SIDECAR_KEYS, nearest};
+use crate::files::RelPath;
 use crate::inbox::look::references::is_same;
-use crate::job::RelPath;
+use crate::json::{Step, get_field};
 use crate::media::Kind;
 use crate::sidecar::endpoint::{Unsettled, resolve};
 use crate::sidecar::layers::{Finding, Layer, Merged};
@@ -410,7 +411,7 @@ fn fill(
     if let Some(prompt) = merged.get("prompt") {
         let path = [Step::Key("prompt".to_owned())];
         match &endpoint.prompt {
-            Some(field) if catalogue::get_field(&body, field).is_some() => {
+            Some(field) if get_field(&body, field).is_some() => {
                 // The stronger layer's word counts; both in one layer is a mistake.
                 let top = field.split('.').next().unwrap_or(field);
                 if merged.in_sidecar("prompt") && merged.in_sidecar(top) {
@@ -533,7 +534,7 @@ fn place_main(
     };
     let top = field.split('.').next().unwrap_or(field);
     let value = catalogue::place_media(model, field, kind, &name);
-    let placed = match (catalogue::get_field(body, field), value) {
+    let placed = match (get_field(body, field), value) {
         (None, Some(value)) => Some(value),
         // A list of references keeps what is there, in its places, and takes one more.
         (Some(Value::Array(there)), Some(Value::Array(new))) => {

@@ -9,9 +9,9 @@ use super::faults::Action;
 use super::media::Product;
 use super::tasks::{Ending, Kind, Millis, Order};
 use crate::catalogue::{
-    Endpoint, EndpointRef, MediaSlot, Model, On, Output, Problem, Step, check, estimate,
-    media_slots,
+    Endpoint, EndpointRef, MediaSlot, Model, On, Output, Problem, check, estimate, media_slots,
 };
+use crate::json::Step;
 use crate::media::{Kind as MediaKind, sniff};
 
 /// The longest data URI with an image, in bytes.

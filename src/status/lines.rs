@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::job::{Event, Job, JobId, RelPath, Role, State, shown};
+use crate::files::{RelPath, shown};
+use crate::job::{Event, Job, JobId, Role, State};
 
 /// One line of `status --json`. The fields are part of the contract.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! Jobs as people and programs see them. Pure but for decoding pictures.
 
 mod lines;
+pub(crate) mod notice;
 mod page;
 mod picture;
 

@@ -26,9 +26,10 @@ use tokio::sync::Semaphore;
 
 use super::{App, trouble};
 use crate::engine::Engine;
+use crate::files::RelPath;
 use crate::files::open_beneath;
 use crate::folders::Places;
-use crate::job::{Event, Job, JobId, RelPath, Role, State as Standing, Verdict};
+use crate::job::{Event, Job, JobId, Role, State as Standing, Verdict};
 use crate::journal::JournalError;
 use crate::media::{Format, HEAD_BYTES, sniff};
 use crate::status::small_picture;

@@ -4,7 +4,7 @@
 //! legal, and neither is what the person meant, who pays for a generation without the word. The YAML crate drops
 //! comments, so they are looked for in the text, from the place where the value begins to the place where it ends.
 
-use crate::catalogue::Step;
+use crate::json::Step;
 
 use super::{Document, Node, Place};
 

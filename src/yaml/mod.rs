@@ -16,7 +16,7 @@ mod write;
 pub use cut::CutShort;
 pub use write::{WriteError, to_json, to_yaml};
 
-use crate::catalogue::Step;
+use crate::json::Step;
 
 /// The largest text that is read at all, in bytes (256 KiB). A sidecar or a configuration is a page or two; anything
 /// larger is some other file.

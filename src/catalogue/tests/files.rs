@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::json::{Step, get_field, set_slot};
 
 fn slots(endpoint: &str, model: &str, body: Value) -> Vec<(String, String, Vec<Kind>)> {
     let (_, model) = at(endpoint, model);

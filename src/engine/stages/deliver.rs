@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use crate::engine::Engine;
 use crate::engine::stages::{StageError, blocking};
+use crate::files::RelPath;
 use crate::files::{create_folders, exists, remove_file, rename_new, sync_parent, write_new};
 use crate::folders::outbox::{choose_names, is_delivered, is_record_of, record, record_path};
-use crate::job::{Delivery, Event, Job, JobId, RelPath, Task};
+use crate::job::{Delivery, Event, Job, JobId, Task};
 
 /// What became of one output.
 enum Placed {

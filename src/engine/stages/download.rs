@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use crate::engine::stages::{StageError, blocking};
 use crate::engine::{Engine, HANGS_AFTER, SENDING_HANGS_AFTER, is_of_another_account, poll_due};
+use crate::files::RelPath;
 use crate::files::{create_folders, open_part, sha256, sync_file, sync_parent};
 use crate::folders::outbox;
-use crate::job::{Delivery, Event, Failure, FailureKind, Job, RelPath, Task};
+use crate::job::{Delivery, Event, Failure, FailureKind, Job, Task};
 use crate::media::{self, Probe, Wholeness};
 use crate::policy::retry::Trouble;
 use crate::runway::{CallError, DownloadError, OutputUrl, Seen, TaskId, TaskStatus};

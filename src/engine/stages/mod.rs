@@ -22,7 +22,7 @@ use crate::policy::retry::Trouble;
 
 /// Why a stage did not come to its end.
 #[derive(Debug, thiserror::Error)]
-enum StageError {
+pub(crate) enum StageError {
     /// A folder cannot be used now. The stage is done again.
     #[error("{what}: {source}. {}", advice(source))]
     Disk {

@@ -10,13 +10,13 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
-use crate::catalogue::set_slot;
 use crate::engine::stages::{StageError, blocking, inbox, mounted, on_its_mount};
 use crate::engine::{Engine, HANGS_AFTER, SENDING_HANGS_AFTER};
 use crate::files::{open_beneath, sha256_of};
 use crate::folders::Places;
 use crate::job::{FileRef, InputFile, Job, MediaUse, Plan};
 use crate::journal::Upload;
+use crate::json::set_slot;
 use crate::runway::{CallError, Client, Route, UploadError, data_uri, route};
 
 /// How long Runway keeps an ephemeral upload (its documentation on inputs).

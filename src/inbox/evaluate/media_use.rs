@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::catalogue::{On, Step, estimate};
+use crate::catalogue::{On, estimate};
 use crate::files::open_beneath;
+use crate::files::{RelPath, shown};
 use crate::inbox::evaluate::{LOOK_AGAIN, NotNow, Pass};
 use crate::inbox::look::references::{names_on_disk, respelled};
 use crate::inbox::look::tree::Tree;
-use crate::job::{FileRef, MediaUse, Plan, RelPath, Role, shown};
+use crate::job::{FileRef, MediaUse, Plan, Role};
+use crate::json::Step;
 use crate::media::{self, Kind, Probe, Wholeness};
 use crate::runway::route;
 use crate::sidecar::layers::{Finding, Merged};

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::Map;
 
 use crate::files::names::stem;
+use crate::files::{RelPath, shown};
 use crate::inbox::evaluate::media_use::Unready;
 use crate::inbox::evaluate::pair::{
     Class, Group, classify, comparable, marked_by, marker_of, pair,
@@ -18,7 +19,7 @@ use crate::inbox::evaluate::pair::{
 use crate::inbox::look::references::Named;
 use crate::inbox::look::settle::{Content, Judgement, Writer, judge};
 use crate::inbox::look::tree::{Parsed, Tree, Unusable};
-use crate::job::{Failure, FailureKind, Plan, RelPath, Role, shown};
+use crate::job::{Failure, FailureKind, Plan, Role};
 use crate::media::{Kind, Probe};
 use crate::sidecar::layers::{Finding, Layer, Merged};
 use crate::sidecar::request::{Outcome, Rules, Subject, plan};

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use crate::files::RelPath;
 use crate::inbox::events::watch::{Hint, Watches};
 use crate::inbox::look::settle::Writer;
 use crate::inbox::look::tree::DEFAULTS;
 use crate::inbox::worker::Worker;
-use crate::job::RelPath;
 
 impl Worker {
     /// Asks for events of a folder.

@@ -4,10 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
+use crate::files::RelPath;
 use crate::files::names::stem;
 use crate::inbox::evaluate::pair::{Class, classify, comparable};
 use crate::inbox::look::tree::Tree;
-use crate::job::RelPath;
 use crate::sidecar::request::{is_shared, local_file};
 use crate::yaml::Node;
 

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use crate::inbox::look::settle::Stamp;
+use crate::files::Stamp;
 
 /// Litter of systems, sync clients and editors, and files that are marked as unfinished by their names.
 const LITTER: &[&str] = &[

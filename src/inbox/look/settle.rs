@@ -5,34 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::job::Version;
-
-/// What tells two versions of a file apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Stamp {
-    /// The device.
-    pub dev: u64,
-    /// The inode.
-    pub ino: u64,
-    /// Size in bytes.
-    pub size: u64,
-    /// Time of the last change of content, in nanoseconds since 1970, as the filesystem tells it.
-    pub mtime: i128,
-    /// Time of the last change of content, name or attributes, in nanoseconds since 1970.
-    pub ctime: i128,
-}
-
-impl Stamp {
-    /// The version as the journal keeps it.
-    pub fn version(&self) -> Version {
-        Version {
-            inode: Some(self.ino),
-            bytes: self.size,
-            // Nanoseconds fit until the year 2262; what lies beyond is the same version each time all the same.
-            modified: i64::try_from(self.mtime).unwrap_or(i64::MAX),
-        }
-    }
-}
+use crate::files::Stamp;
 
 /// What events say of whoever writes a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,14 +9,15 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
+use crate::files::RelPath;
+use crate::files::Stamp;
 use crate::files::names::stem;
 use crate::files::{ends_in_zeros, has_hole, open_plain};
 use crate::inbox::evaluate::TEXT_SETTLE;
 use crate::inbox::evaluate::pair::{Class, classify, comparable};
 use crate::inbox::look::references::{mentioned, references};
 use crate::inbox::look::scan::{Entry, Ignore, folder_times, read_folder, stamp};
-use crate::inbox::look::settle::{Content, Sighting, Stamp, Writer, look};
-use crate::job::RelPath;
+use crate::inbox::look::settle::{Content, Sighting, Writer, look};
 use crate::media::{self, Probe, Wholeness};
 use crate::sidecar::layers::{Finding, Layer};
 use crate::yaml::{self, Document, ProblemKind, to_json};

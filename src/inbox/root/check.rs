@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::Watch;
 use crate::files::mounts::{self, Mount};
+use crate::files::shown;
 use crate::files::{advice, create_folders};
 use crate::folders::take::make_working;
 use crate::inbox::events::watch::Watches;
@@ -16,7 +17,7 @@ use crate::inbox::look::tree::Tree;
 use crate::inbox::root::filesystem::{self, Identity};
 use crate::inbox::root::probe::probe;
 use crate::inbox::worker::Worker;
-use crate::job::{Job, JobId, shown};
+use crate::job::{Job, JobId};
 use crate::journal::{Journal, JournalError};
 
 /// How often folders are tried out again while something is wrong with them.

@@ -9,8 +9,8 @@ use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use rustix::io::Errno;
 
 use crate::config::Watch;
+use crate::files::RelPath;
 use crate::files::mounts::{Mount, mount_of, mounted, mounts_below};
-use crate::job::RelPath;
 
 /// What tells one filesystem at a folder from another, over the time that it may be away.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,15 +4,16 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use crate::engine::stages::{note_path, renew_note};
+use crate::files::RelPath;
+use crate::files::Stamp;
 use crate::files::names::stem;
 use crate::files::{advice, remove_file};
 use crate::folders::put_back::put_back;
 use crate::inbox::evaluate::pair::{Class, classify};
 use crate::inbox::evaluate::{Candidate, Waiting};
 use crate::inbox::handle::{expect, has_come};
-use crate::inbox::look::settle::Stamp;
 use crate::inbox::worker::{TRY_AGAIN, Worker};
-use crate::job::{Event, FailureKind, InputFile, Job, RelPath, Role, State};
+use crate::job::{Event, FailureKind, InputFile, Job, Role, State};
 use crate::journal::JournalError;
 use crate::ledger::LedgerError;
 

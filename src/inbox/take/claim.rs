@@ -8,18 +8,17 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use crate::files::Stamp;
 use crate::files::advice;
 use crate::files::mounts::Mount;
+use crate::files::{RelPath, Version};
 use crate::folders::take::{Taking, finish_taking, free_spot};
 use crate::inbox::evaluate::{Candidate, Waiting};
 use crate::inbox::look::scan::stamp;
-use crate::inbox::look::settle::Stamp;
 use crate::inbox::root::filesystem::{Realm, realm};
 use crate::inbox::take::again::Retried;
 use crate::inbox::worker::{TRY_AGAIN, Worker};
-use crate::job::{
-    Event, Folder, InputFile, Job, JobId, RelPath, Spot, State, Version, working_inside,
-};
+use crate::job::{Event, Folder, InputFile, Job, JobId, Spot, State, working_inside};
 use crate::ledger::LedgerError;
 
 /// How often single files are tried again that cannot be taken where they lie.

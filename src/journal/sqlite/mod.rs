@@ -21,7 +21,7 @@ use self::trouble::{is_damage, unreadable};
 use self::write::{BEGIN, commit};
 use super::{Answer, Count, Entry, Filter, Journal, JournalError, Spent, Upload};
 use crate::job::{Event, Job, JobId};
-use crate::notify::{Notice, Target};
+use crate::status::notice::{Notice, Target};
 
 /// Connections for those who only read.
 const READERS: u32 = 2;

@@ -1,5 +1,6 @@
 use super::*;
-use crate::job::{Charge, RelPath, samples, transition};
+use crate::files::RelPath;
+use crate::job::{Charge, samples, transition};
 
 fn job() -> Job {
     let at = Timestamp::from_second(1_790_000_000).unwrap();

@@ -9,7 +9,7 @@ use super::{Query, SqliteJournal};
 use crate::failpoint;
 use crate::job::{Charge, Event, Job};
 use crate::journal::{Entry, JournalError};
-use crate::notify::Notice;
+use crate::status::notice::Notice;
 
 /// Begins a transaction that may write. Unlike a plain `begin` this is refused where one is open already, so that a
 /// connection whose state is not what it seems can never answer that it has committed.

@@ -1,0 +1,75 @@
+//! What tells two versions of a file apart.
+
+use serde::{Deserialize, Serialize};
+
+/// What tells the file that was looked at from another that takes its name. The device is left out: network filesystems
+/// get another one with each mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// The inode; `None` where the filesystem gives a file another number when it is renamed, or forgets it.
+    pub inode: Option<u64>,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Time of the last change of content, in nanoseconds since 1970, as the filesystem tells it.
+    pub modified: i64,
+}
+
+impl Version {
+    /// Whether a file that is like `now` is this version of it.
+    pub fn is(&self, now: &Version) -> bool {
+        let same_file = match (self.inode, now.inode) {
+            (Some(then), Some(now)) => then == now,
+            (Some(_) | None, None) | (None, Some(_)) => true,
+        };
+        same_file && (self.bytes, self.modified) == (now.bytes, now.modified)
+    }
+}
+
+/// What tells two versions of a file apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Stamp {
+    /// The device.
+    pub dev: u64,
+    /// The inode.
+    pub ino: u64,
+    /// Size in bytes.
+    pub size: u64,
+    /// Time of the last change of content, in nanoseconds since 1970, as the filesystem tells it.
+    pub mtime: i128,
+    /// Time of the last change of content, name or attributes, in nanoseconds since 1970.
+    pub ctime: i128,
+}
+
+impl Stamp {
+    /// The version as the journal keeps it.
+    pub fn version(&self) -> Version {
+        Version {
+            inode: Some(self.ino),
+            bytes: self.size,
+            // Nanoseconds fit until the year 2262; what lies beyond is the same version each time all the same.
+            modified: i64::try_from(self.mtime).unwrap_or(i64::MAX),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_known_by_its_inode_where_that_lasts() {
+        let version = |inode, bytes| Version {
+            inode,
+            bytes,
+            modified: 3,
+        };
+        assert!(version(Some(1), 2).is(&version(Some(1), 2)));
+        assert!(!version(Some(1), 2).is(&version(Some(9), 2)));
+        assert!(version(None, 2).is(&version(Some(9), 2)));
+        assert!(!version(None, 2).is(&version(Some(1), 9)));
+        // As 0.1.0 wrote it.
+        let old = r#"{"inode":1,"bytes":2,"modified":3}"#;
+        let old: Version = serde_json::from_str(old).unwrap();
+        assert_eq!(old, version(Some(1), 2));
+    }
+}
