@@ -2,6 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[macro_use]
+extern crate taxiway_test_attribute;
+
+mod support {
+    pub mod runner;
+}
+
 use std::process::Command;
 
 use taxiway::simulator::{Options, Simulator};
@@ -9,28 +16,30 @@ use taxiway::simulator::{Options, Simulator};
 /// Names the Python to use, which must have the package runwayml.
 const PYTHON: &str = "TAXIWAY_TEST_PYTHON";
 
-#[tokio::test(flavor = "multi_thread")]
-async fn runways_own_sdk_works_against_the_simulator() {
-    let Some(python) = std::env::var_os(PYTHON) else {
-        println!(
-            "left out: {PYTHON} names no Python with the package runwayml; tests/run sets it up"
-        );
-        return;
-    };
+fn main() -> std::process::ExitCode {
+    support::runner::main()
+}
+
+#[test(needs = [SDK])]
+fn runways_own_sdk_works_against_the_simulator() {
+    let python = std::env::var_os(PYTHON).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
     let options = Options {
         task_seconds: 0.5,
         ..Options::default()
     };
-    let simulator = Simulator::start(options).await.unwrap();
+    let simulator = runtime.block_on(Simulator::start(options)).unwrap();
     let url = simulator.base_url();
-    let run = move || {
-        Command::new(python)
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sdk_python.py"))
-            .env("SIMULATOR_URL", url)
-            .env("NO_PROXY", "127.0.0.1")
-            .output()
-    };
-    let done = tokio::task::spawn_blocking(run).await.unwrap().unwrap();
+    let done = Command::new(python)
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sdk_python.py"))
+        .env("SIMULATOR_URL", url)
+        .env("NO_PROXY", "127.0.0.1")
+        .output()
+        .unwrap();
     assert!(
         done.status.success(),
         "{}{}",
@@ -39,5 +48,5 @@ async fn runways_own_sdk_works_against_the_simulator() {
     );
     let seen = simulator.snapshot();
     assert_eq!(seen.violations().count(), 0);
-    simulator.stop().await;
+    runtime.block_on(simulator.stop());
 }

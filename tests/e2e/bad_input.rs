@@ -667,12 +667,8 @@ impl Drop for Nobody {
     }
 }
 
-#[test]
+#[test(needs = [ROOT])]
 fn files_that_cannot_be_read_wait_with_the_reason_and_go_on_once_they_can() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("left out: only root can run the daemon as a user who may not read everything");
-        return;
-    }
     let studio = two_inboxes().open();
     let close = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
     let open = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -1025,19 +1021,8 @@ fn an_outbox_that_is_a_link_into_the_inbox_is_refused() {
     assert!(studio.log().contains("lies inside"), "{}", studio.log());
 }
 
-#[test]
+#[test(needs = [OTHER_DISK])]
 fn a_working_folder_on_another_filesystem_is_refused() {
-    use std::os::unix::fs::MetadataExt as _;
-    let other = Path::new("/dev/shm");
-    let here = std::env::temp_dir();
-    let Ok(there) = fs::metadata(other) else {
-        eprintln!("left out: there is no /dev/shm");
-        return;
-    };
-    if fs::metadata(here).unwrap().dev() == there.dev() {
-        eprintln!("left out: the tests' folder is on /dev/shm itself");
-        return;
-    }
     refused(
         "state_dir: state\nrunway: { base_url: \"{url}\" }\ninboxes:\n  - path: inbox\n    working: /dev/shm/taxiway-working\n",
         &[

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[macro_use]
+extern crate taxiway_test_attribute;
+
 mod api_trouble;
 mod bad_input;
 mod commands;
@@ -22,5 +25,11 @@ mod service;
 mod sidecars;
 mod spending;
 mod status_file;
+#[path = "../support/mod.rs"]
+mod support;
 mod web;
 mod writers;
+
+fn main() -> std::process::ExitCode {
+    support::runner::main()
+}

@@ -15,14 +15,6 @@ const TEAM: u32 = 4242;
 /// Whoever starts the daemon so lets nobody else read what it makes.
 const UMASK: [&str; 4] = ["sh", "-c", "umask 077; exec \"$@\"", "sh"];
 
-fn is_root() -> bool {
-    let root = rustix::process::geteuid().is_root();
-    if !root {
-        println!("left out: needs root to give folders to others");
-    }
-    root
-}
-
 fn set(path: &Path, user: u32, group: u32, mode: u32) {
     chown(path, Some(user), Some(group)).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
@@ -38,11 +30,8 @@ fn whose(path: &Path) -> (u32, u32, String) {
     )
 }
 
-#[test]
+#[test(needs = [ROOT])]
 fn row_14_what_is_made_takes_group_and_mode_from_the_outbox_whatever_the_umask() {
-    if !is_root() {
-        return;
-    }
     for (folder, file) in [("0775", "0664"), ("2775", "0664"), ("0770", "0660")] {
         let mut studio = Studio::builder().image_defaults().wrapper(&UMASK).open();
         for name in ["outbox", "failed"] {
@@ -81,11 +70,8 @@ fn row_14_what_is_made_takes_group_and_mode_from_the_outbox_whatever_the_umask()
     }
 }
 
-#[test]
+#[test(needs = [ROOT])]
 fn row_14_a_daemon_that_is_not_root_hands_what_it_makes_to_a_group_that_it_belongs_to() {
-    if !is_root() {
-        return;
-    }
     // Where the program was built, that user may not even look.
     let place = tempfile::tempdir().unwrap();
     set(place.path(), 0, 0, 0o755);
@@ -135,11 +121,8 @@ fn check_as(studio: &Studio, user: u32) -> String {
     unwrapped(&(text(&output.stdout) + &text(&output.stderr)))
 }
 
-#[test]
+#[test(needs = [ROOT])]
 fn row_14_folders_that_cannot_be_used_are_named_at_start_with_what_cannot_be_done_and_by_whom() {
-    if !is_root() {
-        return;
-    }
     let mut studio = Studio::builder().image_defaults().user(NOBODY).open();
     let outbox = studio.path("outbox");
     fs::create_dir(&outbox).unwrap();
@@ -181,11 +164,10 @@ fn row_14_folders_that_cannot_be_used_are_named_at_start_with_what_cannot_be_don
 struct AppendOnly<'a>(&'a Path);
 
 impl<'a> AppendOnly<'a> {
-    fn new(folder: &'a Path) -> Option<AppendOnly<'a>> {
+    fn new(folder: &'a Path) -> AppendOnly<'a> {
         let status = Command::new("chattr").arg("+a").arg(folder).status();
-        status
-            .is_ok_and(|status| status.success())
-            .then_some(AppendOnly(folder))
+        assert!(status.unwrap().success());
+        AppendOnly(folder)
     }
 }
 
@@ -196,18 +178,12 @@ impl Drop for AppendOnly<'_> {
     }
 }
 
-#[test]
+#[test(needs = [ROOT, APPEND_ONLY])]
 fn row_14_a_folder_in_which_nothing_can_be_renamed_is_named_so() {
-    if !is_root() {
-        return;
-    }
     let mut studio = Studio::builder().image_defaults().open();
     let outbox = studio.path("outbox");
     fs::create_dir(&outbox).unwrap();
-    let Some(append_only) = AppendOnly::new(&outbox) else {
-        println!("left out: this filesystem knows no append-only folders, or chattr is missing");
-        return;
-    };
+    let append_only = AppendOnly::new(&outbox);
     studio.start();
     let said = studio.log();
     assert!(said.contains("files cannot be renamed in it"), "{said}");

@@ -380,14 +380,22 @@ fn each_is_sent_whole_and_once(builder: Builder, manners: &[Manner], at_start: b
     }
 }
 
-/// Where rsync is missing, what needs it is left out.
-fn quick() -> Vec<Manner> {
+/// The quick manners, either those that are rsync's or the others.
+fn quick(by_rsync: bool) -> Vec<Manner> {
     let mut manners = QUICK.to_vec();
-    if Command::new("rsync").arg("--version").output().is_err() {
-        println!("left out: rsync is not installed");
-        manners.retain(|(name, _)| !name.contains("rsync"));
-    }
+    manners.retain(|(name, _)| name.contains("rsync") == by_rsync);
     manners
+}
+
+#[test(needs = [RSYNC])]
+fn row_03_a_file_that_comes_by_rsync_is_sent_whole_and_once() {
+    for (builder, at_start) in [
+        (roomy_studio().inbox("watch: events"), false),
+        (roomy_studio().inbox("watch: scan"), false),
+        (roomy_studio(), true),
+    ] {
+        each_is_sent_whole_and_once(builder, &quick(true), at_start);
+    }
 }
 
 #[test]
@@ -397,20 +405,20 @@ fn row_03_a_file_that_is_written_slowly_is_sent_whole_and_once() {
 
 #[test]
 fn row_03_a_file_that_comes_at_once_or_by_another_name_is_sent_whole_and_once() {
-    each_is_sent_whole_and_once(roomy_studio().inbox("watch: events"), &quick(), false);
+    each_is_sent_whole_and_once(roomy_studio().inbox("watch: events"), &quick(false), false);
 }
 
 #[test]
 fn row_03_a_file_whose_writer_goes_on_at_the_daemons_start_is_sent_whole_and_once() {
     let mut manners = SLOW.to_vec();
-    manners.extend(quick());
+    manners.extend(quick(false));
     each_is_sent_whole_and_once(roomy_studio(), &manners, true);
 }
 
 #[test]
 fn row_03_a_file_of_which_no_event_tells_is_sent_whole_and_once() {
     let mut manners = SLOW.to_vec();
-    manners.extend(quick());
+    manners.extend(quick(false));
     each_is_sent_whole_and_once(roomy_studio().inbox("watch: scan"), &manners, false);
 }
 

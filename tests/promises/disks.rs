@@ -16,7 +16,7 @@ use crate::api::{Api, jpeg_key};
 use crate::audit::{Mode, audit};
 use crate::book::Book;
 use crate::harness::{Builder, Job, Studio, give, jpeg, text};
-use crate::mount::{Mount, is_root, run};
+use crate::mount::{Mount, run};
 
 /// Who the daemon is where it is to have no more rights than others.
 const NOBODY: u32 = 65534;
@@ -238,15 +238,6 @@ fn has(text: &str, alternatives: &str) -> bool {
     alternatives.split('|').any(|word| text.contains(word))
 }
 
-/// A tool that the test cannot do without.
-fn is_there(program: &str) -> bool {
-    let there = Command::new(program).arg("--version").output().is_ok();
-    if !there {
-        println!("left out: {program} is not installed");
-    }
-    there
-}
-
 /// Several people ask for the status at the same moment, and all are answered.
 fn ask_at_once(studio: &Studio) {
     let asking: Vec<Child> = (0..4)
@@ -272,9 +263,6 @@ fn ask_at_once(studio: &Studio) {
 
 /// The whole story: jobs at several points, trouble, what is said of it, the end of the trouble, the end of the jobs.
 fn story(place: Place, trouble: Trouble) {
-    if !is_root() || !is_there("mkfs.ext4") || !is_there("strace") {
-        return;
-    }
     let slow = Rule::on("/_storage/output", Action::Slow { ms: 4000 }).times(1);
     let fails = Action::TaskFails {
         code: "SAFETY.INPUT.IMAGE".to_owned(),
@@ -345,56 +333,53 @@ fn story(place: Place, trouble: Trouble) {
     stage.audit();
 }
 
-#[test]
+#[test(needs = [ROOT, MOUNT, EXT4, STRACE])]
 fn the_outbox_runs_out_of_space_and_gets_room_again() {
     story(Place::Outbox, Trouble::Full);
 }
 
-#[test]
+#[test(needs = [ROOT, MOUNT, EXT4, STRACE])]
 fn the_outbox_becomes_read_only_and_writable_again() {
     story(Place::Outbox, Trouble::ReadOnly);
 }
 
-#[test]
+#[test(needs = [ROOT, MOUNT, EXT4, STRACE])]
 fn the_outbox_loses_permission_and_gets_it_back() {
     story(Place::Outbox, Trouble::Forbidden);
 }
 
-#[test]
+#[test(needs = [ROOT, MOUNT, EXT4, STRACE])]
 fn the_inbox_with_working_originals_and_failed_runs_out_of_space_and_gets_room_again() {
     story(Place::Inbox, Trouble::Full);
 }
 
-#[test]
+#[test(needs = [ROOT, MOUNT, EXT4, STRACE])]
 fn the_inbox_with_working_originals_and_failed_becomes_read_only_and_writable_again() {
     story(Place::Inbox, Trouble::ReadOnly);
 }
 
-#[test]
+#[test(needs = [ROOT, MOUNT, EXT4, STRACE])]
 fn the_inbox_with_working_originals_and_failed_loses_permission_and_gets_it_back() {
     story(Place::Inbox, Trouble::Forbidden);
 }
 
-#[test]
+#[test(needs = [ROOT, MOUNT, EXT4, STRACE])]
 fn the_state_directory_runs_out_of_space_and_gets_room_again() {
     story(Place::State, Trouble::Full);
 }
 
-#[test]
+#[test(needs = [ROOT, MOUNT, EXT4, STRACE])]
 fn the_state_directory_becomes_read_only_and_writable_again() {
     story(Place::State, Trouble::ReadOnly);
 }
 
-#[test]
+#[test(needs = [ROOT, MOUNT, EXT4, STRACE])]
 fn the_state_directory_loses_permission_and_gets_it_back() {
     story(Place::State, Trouble::Forbidden);
 }
 
-#[test]
+#[test(needs = [ROOT, MOUNT, EXT4])]
 fn an_inbox_without_permission_says_so_of_what_waits_in_it() {
-    if !is_root() || !is_there("mkfs.ext4") {
-        return;
-    }
     let builder = Studio::builder().inbox("settle: 1h");
     let mut stage = Stage::new(Place::Inbox, Trouble::Forbidden, builder);
     let whole = jpeg("half");

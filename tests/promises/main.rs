@@ -4,6 +4,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[macro_use]
+extern crate taxiway_test_attribute;
+
 mod api;
 mod audit;
 mod book;
@@ -18,6 +21,12 @@ mod mount;
 mod points;
 mod power_loss;
 mod smoke;
+#[path = "../support/mod.rs"]
+mod support;
 mod upgrade;
 mod watcher;
 mod world;
+
+fn main() -> std::process::ExitCode {
+    support::runner::main()
+}

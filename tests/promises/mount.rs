@@ -5,15 +5,6 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Whether the test can mount; says that it is left out where it cannot.
-pub fn is_root() -> bool {
-    let root = rustix::process::geteuid().is_root();
-    if !root {
-        println!("left out: needs root to mount");
-    }
-    root
-}
-
 /// Something mounted; unmounted when it is dropped.
 pub struct Mount {
     path: PathBuf,
@@ -89,14 +80,12 @@ impl Mount {
         self.path.join(".filler")
     }
 
-    /// Has the kernel find an error, after which it writes no more to it. False where it cannot be asked for that.
-    pub fn break_filesystem(&self) -> bool {
-        if !self.remount("errors=remount-ro") {
-            return false;
-        }
+    /// Has the kernel find an error, after which it writes no more to it.
+    pub fn break_filesystem(&self) {
+        assert!(self.remount("errors=remount-ro"));
         let (device, _) = self.device();
         let name = device.rsplit('/').next().unwrap_or_default();
-        fs::write(format!("/sys/fs/ext4/{name}/trigger_fs_error"), "1").is_ok()
+        fs::write(format!("/sys/fs/ext4/{name}/trigger_fs_error"), "1").unwrap();
     }
 
     /// Unmounts it, has it checked, and mounts it again. Nobody may use it.

@@ -8,7 +8,6 @@ mod trace;
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::Command;
 use std::time::Duration;
 
 use taxiway::simulator::Action;
@@ -16,17 +15,13 @@ use taxiway::simulator::Action;
 use self::rules::{Places, breaches};
 use self::trace::{Op, What};
 use crate::harness::{Builder, Studio, fault, jpeg};
-use crate::mount::{Mount, is_root};
+use crate::mount::Mount;
 
-/// A studio whose daemon's calls are noted; `None` where that is not possible here.
-fn traced(builder: Builder, more: &[&str]) -> Option<Studio> {
-    if Command::new("strace").arg("-V").output().is_err() {
-        println!("left out: strace is not installed");
-        return None;
-    }
+/// A studio whose daemon's calls are noted.
+fn traced(builder: Builder, more: &[&str]) -> Studio {
     let mut studio = builder.open();
     follow(&mut studio, more);
-    Some(studio)
+    studio
 }
 
 /// From now on the daemon's calls are noted. With -D the daemon is the child that signals go to, and strace stands aside.
@@ -104,11 +99,9 @@ const DELIVERED: [&str; 11] = [
     "closed",
 ];
 
-#[test]
+#[test(needs = [STRACE])]
 fn a_delivered_job_with_a_sidecar_survives_a_power_cut_anywhere() {
-    let Some(mut studio) = traced(Studio::builder().image_defaults(), &[]) else {
-        return;
-    };
+    let mut studio = traced(Studio::builder().image_defaults(), &[]);
     studio.start();
     studio.drop_file("red.jpg.yaml", "prompt: slow pan\n");
     studio.drop_file("red.jpg", jpeg("red"));
@@ -116,25 +109,21 @@ fn a_delivered_job_with_a_sidecar_survives_a_power_cut_anywhere() {
     check(studio, "red.jpg", &DELIVERED);
 }
 
-#[test]
+#[test(needs = [STRACE])]
 fn a_job_in_a_new_subfolder_survives_a_power_cut_anywhere() {
-    let Some(mut studio) = traced(Studio::builder().image_defaults(), &[]) else {
-        return;
-    };
+    let mut studio = traced(Studio::builder().image_defaults(), &[]);
     studio.start();
     studio.drop_file("shoes/new/red.jpg", jpeg("red"));
     studio.wait_done("shoes/new/red.jpg");
     check(studio, "shoes/new/red.jpg", &DELIVERED);
 }
 
-#[test]
+#[test(needs = [STRACE])]
 fn a_job_that_is_deleted_at_its_end_survives_a_power_cut_anywhere() {
     let builder = Studio::builder()
         .image_defaults()
         .inbox("on_success: delete");
-    let Some(mut studio) = traced(builder, &[]) else {
-        return;
-    };
+    let mut studio = traced(builder, &[]);
     studio.start();
     studio.drop_file("red.jpg", jpeg("red"));
     studio.wait_done("red.jpg");
@@ -142,7 +131,7 @@ fn a_job_that_is_deleted_at_its_end_survives_a_power_cut_anywhere() {
     check(studio, "red.jpg", &DELIVERED);
 }
 
-#[test]
+#[test(needs = [STRACE])]
 fn a_failed_job_and_its_note_survive_a_power_cut_anywhere() {
     let refused = Action::Status {
         code: 400,
@@ -152,9 +141,7 @@ fn a_failed_job_and_its_note_survive_a_power_cut_anywhere() {
     let builder = Studio::builder().image_defaults().simulator(|options| {
         options.faults = vec![fault("/v1/image_to_video", 1, refused)];
     });
-    let Some(mut studio) = traced(builder, &[]) else {
-        return;
-    };
+    let mut studio = traced(builder, &[]);
     studio.start();
     studio.drop_file("red.jpg", jpeg("red"));
     studio.wait_failed("red.jpg");
@@ -171,12 +158,10 @@ fn a_failed_job_and_its_note_survive_a_power_cut_anywhere() {
     check(studio, "red.jpg", &events);
 }
 
-#[test]
+#[test(needs = [STRACE])]
 fn a_cancelled_job_survives_a_power_cut_anywhere() {
     let builder = Studio::builder().image_defaults().task_seconds(30.0);
-    let Some(mut studio) = traced(builder, &[]) else {
-        return;
-    };
+    let mut studio = traced(builder, &[]);
     studio.start();
     studio.drop_file("red.jpg", jpeg("red"));
     let job = studio.wait_state("red.jpg", "running");
@@ -196,14 +181,9 @@ fn a_cancelled_job_survives_a_power_cut_anywhere() {
     check(studio, "red.jpg", &events);
 }
 
-#[test]
+#[test(needs = [ROOT, MOUNT, STRACE])]
 fn inputs_that_are_copied_to_another_filesystem_survive_a_power_cut_anywhere() {
-    if !is_root() {
-        return;
-    }
-    let Some(mut studio) = traced(Studio::builder().image_defaults(), &[]) else {
-        return;
-    };
+    let mut studio = traced(Studio::builder().image_defaults(), &[]);
     let _originals = Mount::tmpfs(&studio.path("originals"), "8m");
     let _outbox = Mount::tmpfs(&studio.path("outbox"), "8m");
     studio.start();
@@ -214,13 +194,11 @@ fn inputs_that_are_copied_to_another_filesystem_survive_a_power_cut_anywhere() {
     check(studio, "shoes/red.jpg", &DELIVERED);
 }
 
-#[test]
+#[test(needs = [STRACE])]
 fn where_names_need_hard_links_a_job_survives_a_power_cut_anywhere() {
     // As some network shares answer, which do not know the flag that refuses to replace a file.
     let inject = ["-e", "inject=renameat2:error=EINVAL"];
-    let Some(mut studio) = traced(Studio::builder().image_defaults(), &inject) else {
-        return;
-    };
+    let mut studio = traced(Studio::builder().image_defaults(), &inject);
     studio.start();
     studio.drop_file("shoes/red.jpg", jpeg("red"));
     studio.wait_done("shoes/red.jpg");
@@ -229,7 +207,7 @@ fn where_names_need_hard_links_a_job_survives_a_power_cut_anywhere() {
 
 /// What a daemon that was killed between a rename and its sync leaves is not durable: the next one has to sync it before it
 /// says so, although there is nothing left to rename.
-#[test]
+#[test(needs = [STRACE])]
 fn what_a_killed_daemon_renamed_is_synced_by_the_next_one() {
     // The folder, the rename into it after which the daemon ends, and what relies on its being durable. The second rename is
     // that of the record.
@@ -238,9 +216,7 @@ fn what_a_killed_daemon_renamed_is_synced_by_the_next_one() {
         ("outbox", 3, "delivered"),
         ("originals", 4, "closed"),
     ] {
-        let Some(mut studio) = traced(Studio::builder().image_defaults(), &[]) else {
-            return;
-        };
+        let mut studio = traced(Studio::builder().image_defaults(), &[]);
         let point = format!("files.rename.after#{nth}=kill");
         studio.set_env("TAXIWAY_FAILPOINT", Some(&point));
         studio.start();
@@ -267,14 +243,9 @@ fn what_a_killed_daemon_renamed_is_synced_by_the_next_one() {
 }
 
 /// The same where the inputs are copied: the copy's name and content are made durable before the source goes.
-#[test]
+#[test(needs = [ROOT, MOUNT, STRACE])]
 fn what_a_killed_daemon_copied_is_synced_before_the_source_goes() {
-    if !is_root() {
-        return;
-    }
-    let Some(mut studio) = traced(Studio::builder().image_defaults(), &[]) else {
-        return;
-    };
+    let mut studio = traced(Studio::builder().image_defaults(), &[]);
     let _originals = Mount::tmpfs(&studio.path("originals"), "8m");
     cut_at(&mut studio, "fsync", "originals", 1);
     studio.start();

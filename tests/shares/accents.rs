@@ -3,18 +3,15 @@
 use std::fs;
 
 use crate::harness::jpeg;
-use crate::share::{Share, is_possible};
+use crate::share::Share;
 use crate::studio::with_share;
 
 /// "café" in one form and in the other.
 const COMPOSED: &str = "caf\u{e9}";
 const DECOMPOSED: &str = "cafe\u{301}";
 
-#[test]
+#[test(needs = [ROOT, FUSE, SMBD, SMBCLIENT, RCLONE])]
 fn row_15_names_match_across_the_two_ways_to_write_an_accent() {
-    if !is_possible(&["smbd", "smbclient", "rclone"]) {
-        return;
-    }
     let share = Share::new();
     let studio = with_share(&share.path("inbox"))
         // Without its sidecar the picture would wait.

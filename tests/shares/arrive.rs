@@ -5,10 +5,8 @@ use std::io::Write as _;
 use std::time::{Duration, SystemTime};
 
 use crate::harness::{Studio, jpeg, large_jpeg, sha256, unwrapped};
-use crate::share::{PIECE, Share, is_possible};
+use crate::share::{PIECE, Share};
 use crate::studio::with_share;
-
-const PROGRAMS: [&str; 3] = ["smbd", "smbclient", "rclone"];
 
 /// Whether a picture was submitted as what it became in the end: that was read, that was recorded, and that was kept.
 fn assert_whole(share: &Share, stem: &str, bytes: &[u8]) {
@@ -20,11 +18,8 @@ fn assert_whole(share: &Share, stem: &str, bytes: &[u8]) {
     assert!(fs::read(kept).unwrap() == bytes);
 }
 
-#[test]
+#[test(needs = [ROOT, FUSE, SMBD, SMBCLIENT, RCLONE])]
 fn row_01_what_another_client_puts_is_found_by_scanning_and_the_choice_is_told() {
-    if !is_possible(&PROGRAMS) {
-        return;
-    }
     let share = Share::new();
     let studio = with_share(&share.path("inbox")).run();
     share.server.put("inbox/red.jpg", jpeg("red"));
@@ -39,11 +34,8 @@ fn row_01_what_another_client_puts_is_found_by_scanning_and_the_choice_is_told()
     assert!(check.contains(chosen), "{check}");
 }
 
-#[test]
+#[test(needs = [ROOT, FUSE, SMBD, SMBCLIENT, RCLONE])]
 fn row_01_the_way_of_watching_can_be_chosen() {
-    if !is_possible(&PROGRAMS) {
-        return;
-    }
     let share = Share::new();
     let studio = with_share(&share.path("inbox"))
         .inbox("watch: events")
@@ -69,11 +61,8 @@ fn row_01_the_way_of_watching_can_be_chosen() {
     studio.wait_done("blue.jpg");
 }
 
-#[test]
+#[test(needs = [ROOT, FUSE, SMBD, SMBCLIENT, RCLONE])]
 fn row_02_a_share_inside_a_local_inbox_is_scanned_for_itself() {
-    if !is_possible(&PROGRAMS) {
-        return;
-    }
     let share = Share::new();
     let mut studio = Studio::builder()
         .image_defaults()
@@ -115,11 +104,8 @@ impl Drop for Bound {
     }
 }
 
-#[test]
+#[test(needs = [ROOT, FUSE, SMBD, SMBCLIENT, RCLONE])]
 fn row_03_a_slow_writer_on_the_share_is_waited_for_and_the_whole_file_is_submitted() {
-    if !is_possible(&PROGRAMS) {
-        return;
-    }
     let share = Share::new();
     let studio = with_share(&share.path("inbox"))
         .inbox("settle: 2500ms")
@@ -146,11 +132,8 @@ fn row_03_a_slow_writer_on_the_share_is_waited_for_and_the_whole_file_is_submitt
     assert_eq!(studio.submissions().len(), 2);
 }
 
-#[test]
+#[test(needs = [ROOT, FUSE, SMBD, SMBCLIENT, RCLONE])]
 fn row_17_wrong_clocks_on_the_server_make_no_file_quiet_and_hold_none_up() {
-    if !is_possible(&PROGRAMS) {
-        return;
-    }
     let share = Share::new();
     let studio = with_share(&share.path("inbox"))
         .inbox("settle: 2500ms")

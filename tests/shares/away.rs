@@ -7,10 +7,8 @@ use std::path::{Path, PathBuf};
 use taxiway::simulator::Action;
 
 use crate::harness::{Studio, fault, jpeg};
-use crate::share::{Share, is_possible};
+use crate::share::Share;
 use crate::studio::with_share;
-
-const PROGRAMS: [&str; 3] = ["smbd", "smbclient", "rclone"];
 
 /// How a share goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,9 +52,6 @@ fn states(studio: &Studio) -> Vec<(String, String)> {
 /// The share goes away in this way while one file waits, one job is queued, one runs and one is being fetched, and comes
 /// back.
 fn goes_and_comes_back(way: Way, inbox: &str) {
-    if !is_possible(&PROGRAMS) {
-        return;
-    }
     let mut share = Share::new();
     let root = share.path(inbox);
     let mut studio = with_share(&root)
@@ -160,31 +155,28 @@ fn goes_and_comes_back(way: Way, inbox: &str) {
     assert!(studio.stop().success());
 }
 
-#[test]
+#[test(needs = [ROOT, FUSE, SMBD, SMBCLIENT, RCLONE])]
 fn row_10_a_mount_that_dies_freezes_its_inbox_only_and_all_is_delivered_once_it_is_back() {
     goes_and_comes_back(Way::Killed, "inbox");
 }
 
-#[test]
+#[test(needs = [ROOT, FUSE, SMBD, SMBCLIENT, RCLONE])]
 fn row_10_a_share_that_is_unmounted_leaves_its_mountpoint_empty_until_it_is_back() {
     goes_and_comes_back(Way::Unmounted, "inbox");
 }
 
-#[test]
+#[test(needs = [ROOT, FUSE, SMBD, SMBCLIENT, RCLONE])]
 fn row_10_an_inbox_that_is_the_mountpoint_itself_takes_nothing_for_deleted() {
     goes_and_comes_back(Way::Unmounted, "");
 }
 
-#[test]
+#[test(needs = [ROOT, FUSE, SMBD, SMBCLIENT, RCLONE])]
 fn row_10_a_server_that_stops_under_a_living_mount_freezes_its_inbox_until_it_is_back() {
     goes_and_comes_back(Way::ServerStopped, "inbox");
 }
 
-#[test]
+#[test(needs = [ROOT, FUSE, SMBD, SMBCLIENT, RCLONE])]
 fn row_10_nothing_is_delivered_under_the_bare_mountpoint_of_an_outbox() {
-    if !is_possible(&PROGRAMS) {
-        return;
-    }
     let mut share = Share::new();
     let studio = Studio::builder()
         .image_defaults()
@@ -212,9 +204,6 @@ fn row_10_nothing_is_delivered_under_the_bare_mountpoint_of_an_outbox() {
 
 /// Starts the daemon again while the share on which its inbox lies is not mounted.
 fn starts_without_the_share(inbox: &str) {
-    if !is_possible(&PROGRAMS) {
-        return;
-    }
     let mut share = Share::new();
     let mut studio = with_share(&share.path(inbox)).task_seconds(1.0).run();
     let at = |name: &str| Path::new(inbox).join(name).to_string_lossy().into_owned();
@@ -249,12 +238,12 @@ fn starts_without_the_share(inbox: &str) {
     assert_eq!(studio.submissions().len(), 4);
 }
 
-#[test]
+#[test(needs = [ROOT, FUSE, SMBD, SMBCLIENT, RCLONE])]
 fn row_10_a_daemon_that_starts_before_the_share_is_mounted_waits_for_it() {
     starts_without_the_share("inbox");
 }
 
-#[test]
+#[test(needs = [ROOT, FUSE, SMBD, SMBCLIENT, RCLONE])]
 fn row_10_a_daemon_that_starts_before_its_inbox_is_mounted_waits_for_it() {
     starts_without_the_share("");
 }

@@ -6,11 +6,8 @@ use std::time::{Duration, Instant};
 use taxiway::simulator::Action;
 
 use crate::harness::{PATIENCE, Studio, fault, jpeg, large_jpeg, unwrapped};
-use crate::share::is_possible;
-use crate::sshfs::{SFTP_SERVER, Sshfs};
+use crate::sshfs::Sshfs;
 use crate::studio::with_share;
-
-const PROGRAMS: [&str; 2] = ["sshfs", SFTP_SERVER];
 
 /// More jobs than the daemon has threads or places for, so that the hung inbox would fill whatever is shared.
 const MANY: usize = 40;
@@ -28,11 +25,8 @@ fn until_ended(studio: &Studio, inbox: &str, count: usize) {
     });
 }
 
-#[test]
+#[test(needs = [ROOT, FUSE, SSHFS, SFTP_SERVER])]
 fn row_12_a_share_that_hangs_keeps_only_its_own_inbox_waiting() {
-    if !is_possible(&PROGRAMS) {
-        return;
-    }
     let share = Sshfs::new();
     let mut studio = with_share(&share.path("inbox"))
         .runway("max_in_flight: 20")
@@ -101,11 +95,8 @@ fn row_12_a_share_that_hangs_keeps_only_its_own_inbox_waiting() {
     assert_eq!(outputs, 2 * (20 + MANY));
 }
 
-#[test]
+#[test(needs = [ROOT, FUSE, SSHFS, SFTP_SERVER])]
 fn row_12_a_daemon_stops_in_time_while_a_share_hangs_and_goes_on_afterwards() {
-    if !is_possible(&PROGRAMS) {
-        return;
-    }
     let share = Sshfs::new();
     let mut studio = with_share(&share.path("inbox")).task_seconds(2.0).run();
     for number in 0..5 {

@@ -13,10 +13,8 @@ use taxiway::media::{Wholeness, probe};
 use taxiway::simulator::Action;
 
 use crate::harness::{fault, jpeg, sha256, walk};
-use crate::share::{Share, is_possible};
+use crate::share::Share;
 use crate::studio::with_share;
-
-const PROGRAMS: [&str; 3] = ["smbd", "smbclient", "rclone"];
 
 /// Looks at the server's own folder all the time, and notes every output that was not whole at first sight.
 struct Watcher {
@@ -82,11 +80,8 @@ fn names_in(folder: &Path) -> Vec<String> {
     names
 }
 
-#[test]
+#[test(needs = [ROOT, FUSE, SMBD, SMBCLIENT, RCLONE])]
 fn outputs_appear_whole_and_with_their_records_for_whoever_looks_at_the_server() {
-    if !is_possible(&PROGRAMS) {
-        return;
-    }
     let share = Share::new();
     let studio = with_share(&share.path("inbox"))
         .simulator(|options| {
@@ -114,11 +109,8 @@ fn outputs_appear_whole_and_with_their_records_for_whoever_looks_at_the_server()
     assert_eq!(studio.submissions().len(), 6);
 }
 
-#[test]
+#[test(needs = [ROOT, FUSE, SMBD, SMBCLIENT, RCLONE])]
 fn row_15_nothing_is_overwritten_on_a_share_that_knows_no_way_to_forbid_it() {
-    if !is_possible(&PROGRAMS) {
-        return;
-    }
     let share = Share::new();
     let studio = with_share(&share.path("inbox")).run();
     let outbox = share.server.data("outbox");
@@ -151,11 +143,8 @@ fn row_15_nothing_is_overwritten_on_a_share_that_knows_no_way_to_forbid_it() {
     assert_eq!(studio.submissions().len(), 3);
 }
 
-#[test]
+#[test(needs = [ROOT, FUSE, SMBD, SMBCLIENT, RCLONE])]
 fn the_status_page_is_written_on_a_share() {
-    if !is_possible(&PROGRAMS) {
-        return;
-    }
     let share = Share::new();
     let studio = with_share(&share.path("inbox"))
         .inbox("status_file: auto")

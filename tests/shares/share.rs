@@ -15,29 +15,6 @@ use crate::harness::text;
 /// How long a program may take to start or to end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Whether a test can have shares; says that it is left out where it cannot, and why.
-pub fn is_possible(programs: &[&str]) -> bool {
-    if !rustix::process::geteuid().is_root() {
-        println!("left out: needs root to mount");
-        return false;
-    }
-    if !Path::new("/dev/fuse").exists() {
-        println!("left out: needs /dev/fuse");
-        return false;
-    }
-    for program in programs {
-        let found = Path::new(program).is_absolute() && Path::new(program).exists()
-            || ["/usr/sbin", "/usr/bin", "/sbin", "/bin"]
-                .iter()
-                .any(|folder| Path::new(folder).join(program).exists());
-        if !found {
-            println!("left out: needs {program}");
-            return false;
-        }
-    }
-    true
-}
-
 /// Waits until something is so.
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let limit = Instant::now() + PATIENCE;

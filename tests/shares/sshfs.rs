@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::share::{helper, kill, mounted, unmount, wait_until};
 
 /// Where Debian has the server's side of SFTP.
-pub const SFTP_SERVER: &str = "/usr/lib/openssh/sftp-server";
+const SFTP_SERVER: &str = "/usr/lib/openssh/sftp-server";
 
 /// A folder of this machine, mounted through SFTP without SSH.
 pub struct Sshfs {

@@ -4,15 +4,11 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use super::{Place, Stage, Trouble, has, is_there};
+use super::{Place, Stage, Trouble, has};
 use crate::harness::{Studio, text};
-use crate::mount::is_root;
 
 /// A start during the trouble is refused with what to do, and destroys nothing: the next one goes on.
 fn refused_start(trouble: Trouble) {
-    if !is_root() || !is_there("mkfs.ext4") {
-        return;
-    }
     let builder = Studio::builder().task_seconds(30.0);
     let mut stage = Stage::new(Place::State, trouble, builder);
     stage.drop("first.jpg");
@@ -60,35 +56,29 @@ fn refused_start(trouble: Trouble) {
     stage.audit();
 }
 
-#[test]
+#[test(needs = [ROOT, MOUNT, EXT4])]
 fn a_start_with_a_full_state_directory_is_refused_and_destroys_nothing() {
     refused_start(Trouble::Full);
 }
 
-#[test]
+#[test(needs = [ROOT, MOUNT, EXT4])]
 fn a_start_with_a_read_only_state_directory_is_refused_and_destroys_nothing() {
     refused_start(Trouble::ReadOnly);
 }
 
-#[test]
+#[test(needs = [ROOT, MOUNT, EXT4])]
 fn a_start_without_permission_for_the_state_directory_is_refused_and_destroys_nothing() {
     refused_start(Trouble::Forbidden);
 }
 
 /// A filesystem with an error goes read-only by itself and stays so until it is unmounted and checked.
-#[test]
+#[test(needs = [ROOT, MOUNT, EXT4, EXT4_ERRORS])]
 fn a_state_directory_whose_filesystem_had_an_error_is_gone_on_with_after_a_repair() {
-    if !is_root() || !is_there("mkfs.ext4") {
-        return;
-    }
     let builder = Studio::builder().task_seconds(1.5);
     let mut stage = Stage::new(Place::State, Trouble::ReadOnly, builder);
     stage.drop("first.jpg");
     stage.studio.wait_state("first.jpg", "running");
-    if !stage.mount.break_filesystem() {
-        println!("left out: the kernel cannot be told to find an error");
-        return;
-    }
+    stage.mount.break_filesystem();
     stage.drop("second.jpg");
     stage.studio.wait_reason("second.jpg", "journal.sqlite");
     let status = stage.studio.stop();
@@ -99,11 +89,8 @@ fn a_state_directory_whose_filesystem_had_an_error_is_gone_on_with_after_a_repai
     stage.audit();
 }
 
-#[test]
+#[test(needs = [ROOT, MOUNT, EXT4])]
 fn sigterm_ends_the_daemon_in_time_while_the_journal_cannot_be_written() {
-    if !is_root() || !is_there("mkfs.ext4") {
-        return;
-    }
     let builder = Studio::builder().task_seconds(1.0);
     let mut stage = Stage::new(Place::State, Trouble::Full, builder);
     stage.drop("first.jpg");
@@ -121,11 +108,8 @@ fn sigterm_ends_the_daemon_in_time_while_the_journal_cannot_be_written() {
     stage.audit();
 }
 
-#[test]
+#[test(needs = [ROOT, MOUNT, EXT4])]
 fn status_without_a_daemon_looks_at_a_journal_on_a_read_only_disk() {
-    if !is_root() || !is_there("mkfs.ext4") {
-        return;
-    }
     let builder = Studio::builder();
     let mut stage = Stage::new(Place::State, Trouble::ReadOnly, builder);
     stage.drop("first.jpg");

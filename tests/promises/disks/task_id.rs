@@ -2,15 +2,11 @@
 
 use taxiway::simulator::{Action, Rule};
 
-use super::{Place, Stage, Trouble, is_there};
+use super::{Place, Stage, Trouble};
 use crate::harness::Studio;
-use crate::mount::is_root;
 
-/// A job whose task was accepted after the disk had become full. `None` where that cannot be tested.
-fn accepted_on_a_full_disk() -> Option<Stage> {
-    if !is_root() || !is_there("mkfs.ext4") {
-        return None;
-    }
+/// A job whose task was accepted after the disk had become full.
+fn accepted_on_a_full_disk() -> Stage {
     let slow = Rule::on("/v1/image_to_video", Action::Slow { ms: 1500 }).times(1);
     let builder = Studio::builder().simulator(|options| options.faults = vec![slow]);
     let mut stage = Stage::new(Place::State, Trouble::Full, builder);
@@ -25,25 +21,21 @@ fn accepted_on_a_full_disk() -> Option<Stage> {
     let job = stage.studio.job("first.jpg").unwrap();
     assert_eq!(job.state(), "submitting");
     assert!(job.reason().contains("journal.sqlite"), "{job:?}");
-    Some(stage)
+    stage
 }
 
-#[test]
+#[test(needs = [ROOT, MOUNT, EXT4])]
 fn a_task_that_was_accepted_on_a_full_disk_is_written_down_once_there_is_room() {
-    let Some(mut stage) = accepted_on_a_full_disk() else {
-        return;
-    };
+    let mut stage = accepted_on_a_full_disk();
     stage.end(Trouble::Full);
     stage.studio.wait_done("first.jpg");
     assert_eq!(stage.studio.submissions().len(), 1);
     stage.audit();
 }
 
-#[test]
+#[test(needs = [ROOT, MOUNT, EXT4])]
 fn a_task_that_was_accepted_on_a_full_disk_is_written_down_while_the_daemon_stops() {
-    let Some(mut stage) = accepted_on_a_full_disk() else {
-        return;
-    };
+    let mut stage = accepted_on_a_full_disk();
     stage.studio.signal(rustix::process::Signal::TERM);
     stage.studio.wait_until("it says that it stops", |studio| {
         studio.log().contains("stopping, and the journal")
@@ -57,11 +49,9 @@ fn a_task_that_was_accepted_on_a_full_disk_is_written_down_while_the_daemon_stop
     stage.audit();
 }
 
-#[test]
+#[test(needs = [ROOT, MOUNT, EXT4])]
 fn a_task_that_the_journal_could_not_hold_to_the_end_stands_beside_its_input() {
-    let Some(mut stage) = accepted_on_a_full_disk() else {
-        return;
-    };
+    let mut stage = accepted_on_a_full_disk();
     let status = stage.studio.stop();
     assert!(status.success(), "{status}");
     let task = stage.studio.seen().tasks[0].id.clone();

@@ -172,12 +172,8 @@ fn unguarded(root: &Path, trace: &str) -> (Vec<String>, usize) {
     (missing, guarded)
 }
 
-#[test]
+#[test(needs = [STRACE])]
 fn every_durable_step_has_a_point_directly_before_it() {
-    if Command::new("strace").arg("-V").output().is_err() {
-        println!("left out: strace is not installed");
-        return;
-    }
     let guarded: usize = each(|scenario| {
         let words = [
             "strace",
@@ -297,12 +293,9 @@ fn requests(studio: &Studio) -> usize {
     studio.seen().requests.len()
 }
 
-#[test]
+#[test(needs = [RELEASE_BINARY])]
 fn a_release_binary_has_no_points() {
-    let Some(binary) = std::env::var_os("TAXIWAY_TEST_RELEASE") else {
-        println!("left out: TAXIWAY_TEST_RELEASE names no release binary");
-        return;
-    };
+    let binary = std::env::var_os("TAXIWAY_TEST_RELEASE").unwrap();
     let points = written();
     assert!(points.len() > 15, "{points:?}");
     let names = points
