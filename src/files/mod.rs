@@ -7,7 +7,7 @@ mod stamp;
 pub(crate) mod stored_path;
 
 pub use rel_path::{RelPath, is_invisible, shown};
-pub use stamp::{Stamp, Version};
+pub use stamp::{Stamp, Version, folder_times, stamp};
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};

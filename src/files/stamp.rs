@@ -1,5 +1,10 @@
 //! What tells two versions of a file apart.
 
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 /// What tells the file that was looked at from another that takes its name. The device is left out: network filesystems
@@ -50,6 +55,34 @@ impl Stamp {
             modified: i64::try_from(self.mtime).unwrap_or(i64::MAX),
         }
     }
+}
+
+/// The version of the file at a path; `None` where no plain file is.
+pub fn stamp(path: &Path) -> io::Result<Option<Stamp>> {
+    let meta = std::fs::symlink_metadata(path)?;
+    let (mtime, ctime) = times(&meta);
+    Ok(meta.is_file().then(|| Stamp {
+        dev: meta.dev(),
+        ino: meta.ino(),
+        size: meta.size(),
+        mtime,
+        ctime,
+    }))
+}
+
+/// When a folder's content and the folder itself last changed, in nanoseconds since 1970; `None` where no folder is.
+pub fn folder_times(path: &Path) -> io::Result<Option<(i128, i128)>> {
+    let meta = std::fs::symlink_metadata(path)?;
+    Ok(meta.is_dir().then(|| times(&meta)))
+}
+
+fn times(meta: &Metadata) -> (i128, i128) {
+    let nanoseconds =
+        |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+    (
+        nanoseconds(meta.mtime(), meta.mtime_nsec()),
+        nanoseconds(meta.ctime(), meta.ctime_nsec()),
+    )
 }
 
 #[cfg(test)]

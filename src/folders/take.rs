@@ -12,9 +12,8 @@ use std::path::{Path, PathBuf};
 use crate::files::RelPath;
 use crate::files::Stamp;
 use crate::files::names::{first_free, fit_into, stem};
-use crate::files::{create_folders, exists, rename_new, sync_folder, usable_folder};
+use crate::files::{create_folders, exists, rename_new, stamp, sync_folder, usable_folder};
 use crate::folders::Places;
-use crate::inbox::look::scan::stamp;
 use crate::job::{Folder, InputFile, Job, Spot};
 
 /// What became of the files.

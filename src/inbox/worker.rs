@@ -642,10 +642,10 @@ mod tests {
     use super::*;
     use crate::catalogue::Catalogue;
     use crate::config::OnSuccess;
+    use crate::files::stamp;
     use crate::folders::Places;
     use crate::inbox::Ignore;
     use crate::inbox::handle::STALLED_AFTER;
-    use crate::inbox::look::scan::stamp;
     use crate::inbox::take::claim::is_version;
     use crate::journal::SqliteJournal;
     use crate::ledger::Ledger;

@@ -1,14 +1,12 @@
 //! Looking at folders: the truth about what lies there.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::Metadata;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use crate::files::Stamp;
+use crate::files::{Stamp, stamp};
 
 /// Litter of systems, sync clients and editors, and files that are marked as unfinished by their names.
 const LITTER: &[&str] = &[
@@ -121,34 +119,6 @@ pub fn read_folder(path: &Path, ignore: &Ignore) -> io::Result<Vec<(OsString, En
         entries.push((name, found));
     }
     Ok(entries)
-}
-
-/// The version of the file at a path; `None` where no plain file is.
-pub fn stamp(path: &Path) -> io::Result<Option<Stamp>> {
-    let meta = std::fs::symlink_metadata(path)?;
-    let (mtime, ctime) = times(&meta);
-    Ok(meta.is_file().then(|| Stamp {
-        dev: meta.dev(),
-        ino: meta.ino(),
-        size: meta.size(),
-        mtime,
-        ctime,
-    }))
-}
-
-/// When a folder's content and the folder itself last changed, in nanoseconds since 1970; `None` where no folder is.
-pub fn folder_times(path: &Path) -> io::Result<Option<(i128, i128)>> {
-    let meta = std::fs::symlink_metadata(path)?;
-    Ok(meta.is_dir().then(|| times(&meta)))
-}
-
-fn times(meta: &Metadata) -> (i128, i128) {
-    let nanoseconds =
-        |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
-    (
-        nanoseconds(meta.mtime(), meta.mtime_nsec()),
-        nanoseconds(meta.ctime(), meta.ctime_nsec()),
-    )
 }
 
 #[cfg(test)]
