@@ -8,10 +8,10 @@ use serde_json::{Map, Value, json};
 use crate::catalogue::{Catalogue, media_slots};
 use crate::files::RelPath;
 use crate::fuzzing::has_place;
-use crate::inbox::look::tree::{Parsed, parse_sidecar};
 use crate::media::Kind;
 use crate::sidecar::layers::{Finding, Layer, Merged};
 use crate::sidecar::request::{Draft, Outcome, Rules, Subject, plan};
+use crate::sidecar::text::{Parsed, parse_sidecar};
 use crate::yaml::to_yaml;
 
 /// On a line of its own it ends the defaults; the sidecar follows. Without it everything is the sidecar.

@@ -4,7 +4,10 @@ pub(crate) mod endpoint;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 pub(crate) mod layers;
+pub(crate) mod local_path;
+pub(crate) mod names;
 pub(crate) mod request;
+pub(crate) mod text;
 
 pub use layers::{Finding, Layer};
 pub use request::{Outcome, Rules, settles_endpoint};

@@ -2,17 +2,16 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
-use std::path::{Component, Path};
 
 use serde_json::{Map, Value};
 
 use crate::catalogue::{self, Catalogue, Endpoint, Model, On, SIDECAR_KEYS, nearest};
 use crate::files::RelPath;
-use crate::inbox::look::references::is_same;
 use crate::json::{Step, get_field};
 use crate::media::Kind;
 use crate::sidecar::endpoint::{Unsettled, resolve};
 use crate::sidecar::layers::{Finding, Layer, Merged};
+use crate::sidecar::local_path::{is_same, is_shared, local_file};
 
 /// Keys that are set aside for what does not exist yet.
 const RESERVED: [&str; 2] = ["count", "then"];
@@ -628,56 +627,4 @@ fn wanted(
         }
     }
     wanted
-}
-
-/// Whether a file is a place for what many jobs refer to: its name or one of its folders begins with `_`.
-pub fn is_shared(file: &RelPath) -> bool {
-    file.as_path()
-        .components()
-        .any(|part| part.as_os_str().as_encoded_bytes().starts_with(b"_"))
-}
-
-/// The file below the inbox that a text in a media field means, or `None` where it is a URI that the API fetches itself.
-///
-/// # Errors
-/// What is wrong with the text, and what to do.
-pub fn local_file(uri: &str, folder: &RelPath) -> Result<Option<RelPath>, (String, String)> {
-    const HINT: &str = "write a path below the inbox, relative to this file's folder, or an https:// or runway:// URI";
-    let lower = uri.to_ascii_lowercase();
-    if ["https://", "runway://", "data:"]
-        .iter()
-        .any(|scheme| lower.starts_with(scheme))
-    {
-        return Ok(None);
-    }
-    if lower.contains("://") {
-        return Err((
-            format!("`{uri}` is no address that the API fetches"),
-            HINT.to_owned(),
-        ));
-    }
-    let mut parts: Vec<std::ffi::OsString> = folder
-        .as_path()
-        .components()
-        .map(|part| part.as_os_str().to_owned())
-        .collect();
-    for component in Path::new(uri).components() {
-        match component {
-            Component::Normal(part) => parts.push(part.to_owned()),
-            Component::CurDir => {}
-            Component::ParentDir => {
-                if parts.pop().is_none() {
-                    return Err((format!("`{uri}` leads out of the inbox"), HINT.to_owned()));
-                }
-            }
-            Component::RootDir | Component::Prefix(_) => {
-                return Err((format!("`{uri}` is not below the inbox"), HINT.to_owned()));
-            }
-        }
-    }
-    let path: std::path::PathBuf = parts.iter().collect();
-    match RelPath::new(&path) {
-        Some(file) if !file.is_root() && !uri.contains('\0') => Ok(Some(file)),
-        _ => Err((format!("`{uri}` names no file"), HINT.to_owned())),
-    }
 }

@@ -7,14 +7,14 @@ use crate::catalogue::{On, estimate};
 use crate::files::open_beneath;
 use crate::files::{RelPath, shown};
 use crate::inbox::evaluate::{LOOK_AGAIN, NotNow, Pass};
-use crate::inbox::look::references::{names_on_disk, respelled};
 use crate::inbox::look::tree::Tree;
 use crate::job::{FileRef, MediaUse, Plan, Role};
 use crate::json::Step;
 use crate::media::{self, Kind, Probe, Wholeness};
 use crate::runway::route;
 use crate::sidecar::layers::{Finding, Merged};
-use crate::sidecar::request::{Draft, Wanted, is_shared};
+use crate::sidecar::local_path::{is_shared, names_on_disk, respelled};
+use crate::sidecar::request::{Draft, Wanted};
 
 /// Why a draft is no request yet.
 pub(crate) enum Unready {

@@ -13,16 +13,16 @@ use serde_json::Map;
 use crate::files::names::stem;
 use crate::files::{RelPath, shown};
 use crate::inbox::evaluate::media_use::Unready;
-use crate::inbox::evaluate::pair::{
-    Class, Group, classify, comparable, marked_by, marker_of, pair,
-};
+use crate::inbox::evaluate::pair::{Group, pair};
 use crate::inbox::look::references::Named;
 use crate::inbox::look::settle::{Content, Judgement, Writer, judge};
-use crate::inbox::look::tree::{Parsed, Tree, Unusable};
+use crate::inbox::look::tree::{Tree, Unusable};
 use crate::job::{Failure, FailureKind, Plan, Role};
 use crate::media::{Kind, Probe};
 use crate::sidecar::layers::{Finding, Layer, Merged};
+use crate::sidecar::names::{Class, classify, comparable, marked_by, marker_of};
 use crate::sidecar::request::{Outcome, Rules, Subject, plan};
+use crate::sidecar::text::Parsed;
 
 /// A job that can be taken.
 #[derive(Debug, Clone, PartialEq)]

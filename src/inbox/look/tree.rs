@@ -7,39 +7,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value};
-
 use crate::files::RelPath;
 use crate::files::Stamp;
 use crate::files::names::stem;
 use crate::files::{ends_in_zeros, folder_times, has_hole, open_plain, stamp};
 use crate::inbox::evaluate::TEXT_SETTLE;
-use crate::inbox::evaluate::pair::{Class, classify, comparable};
-use crate::inbox::look::references::{mentioned, references};
 use crate::inbox::look::scan::{Entry, Ignore, read_folder};
 use crate::inbox::look::settle::{Content, Sighting, Writer, look};
 use crate::media::{self, Probe, Wholeness};
 use crate::sidecar::layers::{Finding, Layer};
-use crate::yaml::{self, Document, ProblemKind, to_json};
+use crate::sidecar::local_path::{mentioned, references};
+use crate::sidecar::names::{Class, classify, comparable};
+use crate::sidecar::text::{Parsed, parse_file, parse_sidecar, read_text};
 
 /// The name of the file with defaults for a folder and what lies below it.
 pub const DEFAULTS: &str = "_defaults.yaml";
-
-/// A sidecar as it was read.
-#[derive(Debug, Clone)]
-pub enum Parsed {
-    /// A mapping.
-    Mapping {
-        /// The text with its places.
-        document: Arc<Document>,
-        /// The keys.
-        values: Map<String, Value>,
-    },
-    /// Nothing in it, or nothing yet.
-    Empty,
-    /// Not a sidecar, and why.
-    Wrong(Vec<Finding>),
-}
 
 /// One file as it was last seen.
 #[derive(Debug, Clone)]
@@ -641,59 +623,6 @@ fn is_older(version: &Stamp, settle: Duration) -> bool {
         .as_nanosecond()
         .saturating_sub(version.mtime);
     u128::try_from(age).is_ok_and(|age| age >= settle.as_nanos())
-}
-
-/// Reads a sidecar or a file of defaults. At most one byte more than is allowed is read.
-pub fn parse_file(path: &Path, label: &str) -> io::Result<Parsed> {
-    Ok(parse_sidecar(&read_text(path)?, label))
-}
-
-fn read_text(path: &Path) -> io::Result<Vec<u8>> {
-    use std::io::Read as _;
-    let mut bytes = Vec::new();
-    open_plain(path)?
-        .take(yaml::MAX_BYTES as u64 + 1)
-        .read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// Reads the text of a sidecar.
-pub fn parse_sidecar(bytes: &[u8], label: &str) -> Parsed {
-    match yaml::parse_bytes(bytes) {
-        Ok(document) => match to_json(document.root()) {
-            Value::Object(values) => Parsed::Mapping {
-                document: Arc::new(document),
-                values,
-            },
-            _ => Parsed::Wrong(vec![Finding {
-                label: label.to_owned(),
-                place: document.place_of_value(&[]),
-                message: format!(
-                    "a sidecar is a list of `key: value` lines, and this is {}",
-                    document.root().describe()
-                ),
-                hint: Some("write, for instance, `prompt: Slow dolly in`".to_owned()),
-            }]),
-        },
-        Err(problems)
-            if problems
-                .iter()
-                .any(|problem| problem.kind == ProblemKind::Empty) =>
-        {
-            Parsed::Empty
-        }
-        Err(problems) => Parsed::Wrong(
-            problems
-                .into_iter()
-                .map(|problem| Finding {
-                    label: label.to_owned(),
-                    place: Some(problem.place),
-                    message: problem.what,
-                    hint: Some(problem.hint),
-                })
-                .collect(),
-        ),
-    }
 }
 
 #[cfg(test)]

@@ -9,13 +9,13 @@ use crate::files::Stamp;
 use crate::files::names::stem;
 use crate::files::{advice, remove_file};
 use crate::folders::put_back::put_back;
-use crate::inbox::evaluate::pair::{Class, classify};
 use crate::inbox::evaluate::{Candidate, Waiting};
 use crate::inbox::handle::{expect, has_come};
 use crate::inbox::worker::{TRY_AGAIN, Worker};
 use crate::job::{Event, FailureKind, InputFile, Job, Role, State};
 use crate::journal::JournalError;
 use crate::ledger::LedgerError;
+use crate::sidecar::names::{Class, classify};
 
 /// Whether a candidate is a job that a person asked to run again.
 pub(crate) enum Retried {
