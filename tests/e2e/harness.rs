@@ -569,18 +569,19 @@ impl Studio {
         let from = self.log().len();
         self.spawn();
         let limit = Instant::now() + PATIENCE;
-        while !self
-            .log()
-            .get(from..)
-            .unwrap_or_default()
-            .contains("ready: ")
-        {
+        while !self.is_ready_since(from) {
             if let Some(status) = self.daemon.as_mut().unwrap().try_wait().unwrap() {
                 panic!("the daemon ended at once: {status}\n{}", self.log());
             }
             self.bound(limit, "the daemon is ready");
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Whether the log says, after so many bytes, that the daemon is ready.
+    pub fn is_ready_since(&self, from: usize) -> bool {
+        let log = self.log();
+        log.get(from..).unwrap_or_default().contains("ready: ")
     }
 
     /// Starts the daemon and waits for nothing.

@@ -3,6 +3,8 @@
 //! `TAXIWAY_KILLS=20000` makes a long run, `TAXIWAY_SEED=N` repeats the stimuli of one.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -31,6 +33,23 @@ const MOST_OPEN: usize = 14;
 /// grew with each refusal, are part of it.
 const PATIENCE: Duration = Duration::from_secs(150);
 
+/// How long between two looks at whether a daemon is ready.
+const LOOK: Duration = Duration::from_millis(3);
+/// Bounds of what a job is taken to need.
+const SHORTEST_JOB: Duration = Duration::from_millis(150);
+const LONGEST_JOB: Duration = Duration::from_secs(3);
+/// Lives that may be added until each state was met.
+const MORE_LIVES: u64 = 8;
+/// The states that kills have to meet.
+const STATES: [&str; 6] = [
+    "queued",
+    "uploading",
+    "submitting",
+    "running",
+    "downloading",
+    "delivering",
+];
+
 /// What one studio's life came to.
 #[derive(Default)]
 struct Tally {
@@ -49,24 +68,15 @@ fn a_killed_daemon_loses_nothing_pays_nothing_twice_and_delivers_nothing_half() 
     let kills = number("TAXIWAY_KILLS").unwrap_or(KILLS);
     let seed = seed();
     let started = Instant::now();
-    let lives: Vec<u64> = (0..kills.div_ceil(KILLS_OF_ONE)).collect();
-    let next = std::sync::Mutex::new(lives.into_iter());
-    let total = std::sync::Mutex::new(Tally::default());
-    std::thread::scope(|scope| {
-        for _ in 0..THREADS {
-            scope.spawn(|| {
-                loop {
-                    let Some(life) = next.lock().unwrap().next() else {
-                        return;
-                    };
-                    let count = KILLS_OF_ONE.min(kills - life * KILLS_OF_ONE);
-                    let tally = live(seed.wrapping_add(life), life, count);
-                    total.lock().unwrap().add(tally);
-                }
-            });
-        }
-    });
-    let total = total.into_inner().unwrap();
+    let lives = kills.div_ceil(KILLS_OF_ONE);
+    let mut total = Tally::default();
+    live_all(seed, 0..lives, kills, &mut total);
+    // Which moments a kill meets is a matter of luck, less so with more of them.
+    let mut more = lives..lives + MORE_LIVES;
+    while kills >= KILLS && total.verdict.is_clean() && !total.has_met_all() {
+        let Some(life) = more.next() else { break };
+        live_all(seed, life..life + 1, (life + 1) * KILLS_OF_ONE, &mut total);
+    }
     let met: Vec<String> = total
         .met
         .iter()
@@ -88,20 +98,43 @@ fn a_killed_daemon_loses_nothing_pays_nothing_twice_and_delivers_nothing_half() 
     );
     assert!(total.verdict.is_clean(), "seed {seed}: {}", total.verdict);
     if total.kills >= KILLS {
-        for state in [
-            "queued",
-            "uploading",
-            "submitting",
-            "running",
-            "downloading",
-            "delivering",
-        ] {
+        for state in STATES {
             assert!(total.met.contains_key(state), "no kill met {state}");
         }
+        assert!(
+            total.idle * 2 < total.kills,
+            "{} of {} kills met nothing in motion",
+            total.idle,
+            total.kills
+        );
     }
 }
 
+/// Lives through these numbers, several at once. Together with those before them they have so many kills.
+fn live_all(seed: u64, lives: Range<u64>, kills: u64, total: &mut Tally) {
+    let next = Mutex::new(lives);
+    let total = Mutex::new(total);
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                loop {
+                    let Some(life) = next.lock().unwrap().next() else {
+                        return;
+                    };
+                    let count = KILLS_OF_ONE.min(kills - life * KILLS_OF_ONE);
+                    let tally = live(seed.wrapping_add(life), life, count);
+                    total.lock().unwrap().add(tally);
+                }
+            });
+        }
+    });
+}
+
 impl Tally {
+    fn has_met_all(&self) -> bool {
+        STATES.iter().all(|state| self.met.contains_key(*state))
+    }
+
     fn add(&mut self, other: Tally) {
         self.verdict.join(other.verdict);
         self.kills += other.kills;
@@ -130,29 +163,45 @@ fn live(seed: u64, life: u64, kills: u64) -> Tally {
         .open();
     let watcher = Watcher::start(&studio.outbox(""));
     let (mut book, mut doubts, mut tally) = (Book::default(), Doubts::default(), Tally::default());
+    let mut pace = Pace::measure(&mut studio, &mut book);
     let mut open = 0;
     for _ in 0..kills {
         if rng.f64() < 0.15 {
             remote.set_faults(&trouble(&mut rng));
         }
+        let from = studio.log().len();
         studio.spawn();
-        let end = Instant::now() + Duration::from_millis(lifetime(&mut rng));
+        let (begin, end) = pace.choose_lifetime(&mut rng);
+        let mut is_ready = false;
+        let mut next_drop = begin;
         loop {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            let now = Instant::now();
+            if now >= end {
                 break;
             }
-            std::thread::sleep(left.min(Duration::from_millis(rng.u64(1..40))));
-            if open < MOST_OPEN && rng.f64() < 0.4 {
-                let pieces = some_pieces(&mut rng, life, book.drops());
-                drop_pieces(&studio, &mut book, &pieces);
-                open += 1;
+            if !is_ready && studio.is_ready_since(from) {
+                is_ready = true;
+                pace.saw_start(begin.elapsed());
             }
+            if now >= next_drop {
+                next_drop = now + Duration::from_millis(rng.u64(1..40));
+                if open < MOST_OPEN && rng.f64() < 0.4 {
+                    let pieces = some_pieces(&mut rng, life, book.drops());
+                    drop_pieces(&studio, &mut book, &pieces);
+                    open += 1;
+                }
+            }
+            let next = if is_ready { next_drop } else { now + LOOK };
+            std::thread::sleep(next.min(end).saturating_duration_since(Instant::now()));
+        }
+        if !is_ready {
+            pace.saw_no_start(end - begin);
         }
         studio.kill9();
         let jobs = studio.jobs();
         doubts.at_a_kill(&jobs);
-        tally.met(&jobs);
+        let is_idle = !tally.met(&jobs);
+        pace.saw_kill(is_idle && open > 0);
         let inbox = std::fs::read_dir(studio.inbox("")).unwrap().count();
         open = inbox
             + jobs
@@ -198,7 +247,8 @@ fn live(seed: u64, life: u64, kills: u64) -> Tally {
 }
 
 impl Tally {
-    fn met(&mut self, jobs: &[Job]) {
+    /// Counts the states that a kill met. Answers whether anything was in motion.
+    fn met(&mut self, jobs: &[Job]) -> bool {
         self.kills += 1;
         let mut states: Vec<&str> = jobs
             .iter()
@@ -210,19 +260,78 @@ impl Tally {
         if states.is_empty() {
             self.idle += 1;
         }
+        let is_moving = !states.is_empty();
         for state in states {
             *self.met.entry(state.to_owned()).or_default() += 1;
         }
+        is_moving
     }
 }
 
-/// How long a daemon lives, in milliseconds: a start takes some ten of them, the way of a job some two hundred.
-fn lifetime(rng: &mut Rng) -> u64 {
-    match rng.u32(..100) {
-        0..15 => rng.u64(8..30),
-        15..55 => rng.u64(30..90),
-        55..85 => rng.u64(90..170),
-        _ => rng.u64(170..260),
+/// How fast this machine is now, which decides how long a daemon lives: a busy one, or a build without optimisations, takes ten
+/// times as long for a start as another, and a daemon that never gets beyond its start proves nothing.
+struct Pace {
+    /// From the start of the process until it is ready.
+    start: Duration,
+    /// What a job takes from its drop to its delivery.
+    job: Duration,
+}
+
+impl Pace {
+    /// Measures some starts, the last with a job.
+    fn measure(studio: &mut Studio, book: &mut Book) -> Pace {
+        let mut start = Duration::ZERO;
+        for _ in 0..3 {
+            if studio.runs() {
+                studio.kill9();
+            }
+            let begin = Instant::now();
+            studio.start();
+            start = start.max(begin.elapsed());
+        }
+        let begin = Instant::now();
+        drop_pieces(
+            studio,
+            book,
+            &[words("measured.yaml".to_owned(), "measured")],
+        );
+        studio.wait_for("the first job is delivered", |studio| {
+            studio.outbox("measured.mp4").exists().then_some(())
+        });
+        let job = begin.elapsed();
+        studio.kill9();
+        Pace { start, job }
+    }
+
+    /// When the next daemon starts, which is now, and when it is killed.
+    fn choose_lifetime(&self, rng: &mut Rng) -> (Instant, Instant) {
+        let between = |low: f64, high: f64, rng: &mut Rng| low + rng.f64() * (high - low);
+        let life = match rng.u32(..100) {
+            0..15 => self.start.mul_f64(between(0.3, 1.1, rng)),
+            15..55 => self.start + self.job.mul_f64(between(0.0, 0.3, rng)),
+            55..85 => self.start + self.job.mul_f64(between(0.3, 0.7, rng)),
+            _ => self.start + self.job.mul_f64(between(0.7, 1.1, rng)),
+        };
+        let begin = Instant::now();
+        (begin, begin + life)
+    }
+
+    /// A start took so long: the estimate follows.
+    fn saw_start(&mut self, took: Duration) {
+        self.start = self.start.mul_f64(0.8) + took.mul_f64(0.2);
+    }
+
+    /// A daemon was killed after so long, and was not ready.
+    fn saw_no_start(&mut self, after: Duration) {
+        if after > self.start {
+            self.start = after.mul_f64(1.1);
+        }
+    }
+
+    /// A kill met something in motion, or nothing although there were jobs.
+    fn saw_kill(&mut self, met_nothing: bool) {
+        let factor = if met_nothing { 1.03 } else { 0.99 };
+        self.job = self.job.mul_f64(factor).clamp(SHORTEST_JOB, LONGEST_JOB);
     }
 }
 

@@ -34,7 +34,7 @@ impl Test {
     }
 
     /// The test as libtest-mimic wants it. The usual runners ask for a list first, and leave out what is marked as ignored there.
-    fn into_trial(&'static self, arguments: &Arguments) -> Trial {
+    fn make_trial(&'static self, arguments: &Arguments) -> Trial {
         let (program, name) = self.name.split_once("::").unwrap();
         let is_listed = arguments.list || arguments.ignored;
         let missing = if is_listed { self.find_missing() } else { None };
@@ -78,7 +78,7 @@ pub fn main() -> ExitCode {
     tests.sort_by_key(|test| test.name);
     let trials = tests
         .into_iter()
-        .map(|test| test.into_trial(&arguments))
+        .map(|test| test.make_trial(&arguments))
         .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
