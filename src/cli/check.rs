@@ -11,7 +11,8 @@ use crate::catalogue::Catalogue;
 use crate::config::{Config, ConfigError, MAX_INPUT_SIZE};
 use crate::daemon;
 use crate::files::RelPath;
-use crate::inbox::{Candidate, Evaluator, Ignore, Tree, Waiting, Writer, mount_here, probe, trust};
+use crate::folders::mounted::here;
+use crate::inbox::{Candidate, Evaluator, Ignore, Tree, Waiting, Writer, probe, trust};
 use crate::sidecar::Layer;
 use crate::sidecar::Rules;
 
@@ -80,7 +81,7 @@ pub async fn run(global: &Global, paths: &[PathBuf], online: bool) -> Result<(),
 fn folders(config: &Config) -> String {
     let mut text = String::from("\nFolders:\n");
     for inbox in &config.inboxes {
-        let mount = mount_here(&inbox.path);
+        let mount = here(&inbox.path);
         let (_, watched) = trust(inbox.watch, mount.as_ref(), true);
         let about = format!("{} ({}): {watched}", inbox.name, inbox.path.display());
         text.push_str(&output::wrap(&output::plain(&about), 2));

@@ -21,6 +21,7 @@ use crate::control::{Cached, Request, Spending, answer, serve, socket_path};
 use crate::engine::{self, Engine, Frozen, InboxSettings, Settings};
 use crate::files::RelPath;
 use crate::folders::Places;
+use crate::folders::mounted::is_bare_mount_point;
 use crate::inbox::{self, Ignore, InboxHandle, Setup};
 use crate::job::State;
 use crate::journal::{AlreadyRunning, Count, Journal, JournalError, SqliteJournal, StateLock};
@@ -573,7 +574,7 @@ async fn place_on_mounts(
 ) -> Result<HashSet<PathBuf>, JournalError> {
     let mut found = HashSet::new();
     for inbox in &mut config.inboxes {
-        if inbox::is_bare_mount_point(journal, &inbox.path).await? {
+        if is_bare_mount_point(journal, &inbox.path).await? {
             inbox.place_on_mount();
             found.insert(inbox.path.clone());
         }

@@ -12,7 +12,8 @@ use super::Shared;
 use crate::control::{StateWords, line};
 use crate::files::mounts::Mount;
 use crate::files::{open_beneath, write_over};
-use crate::inbox::{InboxHandle, mount_here};
+use crate::folders::mounted::here;
+use crate::inbox::InboxHandle;
 use crate::job::{Folder, Job, JobId, Role, State};
 use crate::journal::Filter;
 use crate::status::Line;
@@ -64,7 +65,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 continue;
             }
             // Where a share is offline, its bare mount point is not the place for a page.
-            let mount = path.parent().and_then(mount_here);
+            let mount = path.parent().and_then(here);
             if page.inboxes.iter().all(|inbox| inbox.frozen.is_none()) {
                 known.mount = mount;
             } else if known.mount != mount {

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::engine::Engine;
-use crate::engine::stages::close::{append_job, note_path};
 use crate::files::write_over;
+use crate::folders::note::{append_job, note_path};
 use crate::job::{Job, JobId, State};
 
 /// How the note begins that names a task which the journal could not hold.

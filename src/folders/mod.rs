@@ -1,5 +1,7 @@
 //! Where a job's files are, and how they move.
 
+pub(crate) mod mounted;
+pub(crate) mod note;
 pub(crate) mod outbox;
 pub(crate) mod places;
 pub(crate) mod put_back;

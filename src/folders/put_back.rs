@@ -3,9 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::engine::stages::note_path;
 use crate::files::{move_new, write_over};
 use crate::folders::Places;
+use crate::folders::note::note_path;
 use crate::job::{InputFile, Job, Role};
 
 /// What stands beside a sidecar that stays where it is.

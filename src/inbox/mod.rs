@@ -23,7 +23,6 @@ pub use handle::{Held, InboxHandle, InboxView, Setup};
 pub use look::scan::Ignore;
 pub use look::settle::Writer;
 pub use look::tree::Tree;
-pub use root::check::{bare, is_bare_mount_point, remember};
-pub use root::filesystem::{here as mount_here, is_mounted, trust};
+pub use root::filesystem::trust;
 pub use root::probe::probe;
 pub use worker::spawn_after;

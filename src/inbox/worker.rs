@@ -19,6 +19,7 @@ use crate::files::RelPath;
 use crate::files::Stamp;
 use crate::files::advice;
 use crate::files::mounts::Mount;
+use crate::folders::mounted::{below, is_mounted};
 use crate::inbox::events::watch::{Hint, Watches};
 use crate::inbox::look::settle::Writer;
 use crate::inbox::look::tree::Tree;
@@ -355,7 +356,7 @@ impl Worker {
 
     /// Notes what is mounted inside the inbox now. What came or went is looked at.
     fn note_mounts(&mut self) {
-        let now = filesystem::below(&self.setup.places.inbox);
+        let now = below(&self.setup.places.inbox);
         if now == self.inside {
             return;
         }
@@ -610,7 +611,7 @@ impl Worker {
                     )
                     // A mount inside the inbox that went away has deleted nothing.
                     && file.mount.as_ref().is_none_or(|mount| {
-                        filesystem::is_mounted(&self.setup.places.inbox, mount)
+                        is_mounted(&self.setup.places.inbox, mount)
                     })
             })
         })

@@ -1,27 +1,18 @@
 //! The end of a job: its inputs go where they rest, and a note says why where it did not succeed.
 
 use std::collections::HashSet;
-use std::fmt::Write as _;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::OnSuccess;
 use crate::engine::Engine;
 use crate::engine::stages::upload::reachable;
 use crate::engine::stages::{StageError, blocking, inbox, on_its_mount};
-use crate::files::names;
-use crate::files::{
-    create_folders, move_new, remove_file, remove_folder, sync_folder, unfinished, write_over,
-};
-use crate::folders::Places;
-use crate::folders::free_spot;
-use crate::job::{
-    Event, FailureKind, Folder, InputFile, Job, Move, Role, Spot, State, Verdict, working_inside,
-};
-
-/// Behind an input's name, its note's.
-const NOTE: &[u8] = b".error.txt";
+use crate::files::{create_folders, move_new, remove_file, remove_folder, sync_folder, unfinished};
+use crate::folders::note::{note, note_path, noted, write_note};
+use crate::folders::{Places, free_spot};
+use crate::job::{Event, Folder, InputFile, Job, Move, Spot, State, Verdict, working_inside};
 
 /// Moves the inputs and writes the note.
 pub(crate) async fn run(
@@ -244,71 +235,6 @@ fn move_all(
     Ok(Some(files))
 }
 
-/// The files beside which the note lies: what was dropped, and each medium that a sidecar could have been for.
-fn noted(job: &Job, files: &[InputFile], places: &Places) -> io::Result<Vec<PathBuf>> {
-    let mains = files.iter().filter(|file| file.role == Role::Main).count();
-    let mut paths: Vec<PathBuf> = files
-        .iter()
-        .filter(|file| file.dropped == job.input || (mains > 1 && file.role == Role::Main))
-        .filter_map(|file| file.at.as_ref())
-        .map(|at| places.path(at))
-        .collect();
-    if paths.is_empty() {
-        // The input itself is gone; the note stands where it would lie, unless another job's input lies there with its own.
-        let place = places.failed.join(job.input.as_path());
-        if !place.try_exists()? {
-            paths.push(place);
-        }
-    }
-    Ok(paths)
-}
-
-/// Writes the note of a job that has ended, where it is gone: it went when its files were to be taken again, and they never came.
-///
-/// # Errors
-/// It cannot be written.
-pub fn renew_note(job: &Job, places: &Places) -> io::Result<()> {
-    let verdict = match &job.state {
-        State::Failed { failure } => Verdict::Failed(failure.clone()),
-        State::Cancelled { why, task } => Verdict::Cancelled {
-            why: why.clone(),
-            task: task.clone(),
-        },
-        _ => return Ok(()),
-    };
-    let Some(note) = note(job, &verdict) else {
-        return Ok(());
-    };
-    for path in noted(job, &job.files, places)? {
-        if note_path(&path).try_exists()? {
-            continue;
-        }
-        if let Some(parent) = path.parent() {
-            create_folders(parent)?;
-        }
-        write_note(&path, &note)?;
-    }
-    Ok(())
-}
-
-/// Where the note about an input lies: `red.jpg` → `red.jpg.error.txt`.
-pub fn note_path(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default();
-    path.with_file_name(names::fit(name, NOTE))
-}
-
-fn write_note(path: &Path, note: &str) -> io::Result<()> {
-    match write_over(&note_path(path), note.as_bytes()) {
-        // A filesystem that takes shorter names only.
-        Err(error) if error.kind() == io::ErrorKind::InvalidFilename => {
-            let name = path.file_name().unwrap_or_default();
-            let short = path.with_file_name(names::fit_into(name, NOTE, names::SHORT));
-            write_over(&short, note.as_bytes())
-        }
-        other => other,
-    }
-}
-
 fn remove_if_there(path: &Path) -> io::Result<()> {
     match remove_file(path) {
         Ok(()) => Ok(()),
@@ -339,80 +265,6 @@ fn remove_empty(folder: &Path, root: &Path) {
     }
 }
 
-/// What the person reads beside the input, where the job did not succeed.
-fn note(job: &Job, verdict: &Verdict) -> Option<String> {
-    let credits = credits_words(job, verdict);
-    match verdict {
-        Verdict::Done { .. } => None,
-        // It never had its files: there is nothing that a note could stand beside.
-        Verdict::Cancelled { .. } if job.files.iter().all(|file| file.at.is_none()) => None,
-        Verdict::Failed(failure) => {
-            let mut text = format!("{}\n", failure.what);
-            for detail in &failure.details {
-                text.push_str("  ");
-                text.push_str(detail);
-                text.push('\n');
-            }
-            append(
-                &mut text,
-                &[
-                    ("What to do", failure.advice.as_str()),
-                    ("Credits", &credits),
-                ],
-            );
-            append_job(&mut text, job);
-            Some(text)
-        }
-        Verdict::Cancelled { why, .. } => {
-            let mut text = format!("This job was {why}.\n");
-            let advice = format!(
-                "To run it after all, move the files back to the inbox, or run `taxiway retry {}`.",
-                job.id
-            );
-            append(&mut text, &[("What to do", &advice), ("Credits", &credits)]);
-            append_job(&mut text, job);
-            Some(text)
-        }
-    }
-}
-
-fn append(text: &mut String, parts: &[(&str, &str)]) {
-    for (title, body) in parts {
-        text.push_str(&format!("\n{title}: {body}\n"));
-    }
-}
-
-pub(crate) fn append_job(text: &mut String, job: &Job) {
-    let task = job
-        .task()
-        .map(|task| format!(", Runway's task {}", task.id))
-        .unwrap_or_default();
-    text.push_str(&format!("\nJob {}{task}, {:.0}\n", job.id, job.updated_at));
-}
-
-/// Whether credits were charged, in plain words. A job that was given up in doubt may have cost something, and one that
-/// was sent again after a doubt has a charge for each request.
-fn credits_words(job: &Job, verdict: &Verdict) -> String {
-    let doubtful =
-        matches!(verdict, Verdict::Failed(failure) if failure.kind == FailureKind::Abandoned);
-    match job.charged() {
-        None if job.charges.is_empty() && !doubtful => "none were charged.".to_owned(),
-        Some(0.0) if !doubtful => "none were charged.".to_owned(),
-        Some(credits) if !doubtful => format!("{credits} were charged."),
-        Some(_) | None => {
-            let mut text = "what was charged is not known".to_owned();
-            if let Some(estimated) = job.estimated() {
-                // Writing to a String cannot fail.
-                if write!(text, " (estimated: {estimated})").is_err() {
-                    return text;
-                }
-            }
-            text.push_str("; Runway's portal shows it.");
-            text
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -421,26 +273,10 @@ mod tests {
 
     use super::*;
     use crate::job::samples::{self, failure, path};
-    use crate::job::{Charge, JobId};
+    use crate::job::{FailureKind, JobId, Role};
 
     fn file(name: &str) -> InputFile {
         samples::file(name, Role::Reference, Folder::Working)
-    }
-
-    #[test]
-    fn a_note_that_is_gone_comes_back_and_one_that_is_there_stays() {
-        let dir = tempfile::tempdir().unwrap();
-        let places = Places::sample(dir.path());
-        let mut job = samples::wrong("shoes/b.yaml", vec![]);
-        let failure = failure(FailureKind::Input);
-        job.state = State::Failed { failure };
-        let note = places.failed.join("shoes/b.yaml.error.txt");
-        renew_note(&job, &places).unwrap();
-        let words = std::fs::read_to_string(&note).unwrap();
-        assert!(words.contains(&format!("Job {}", job.id)), "{words}");
-        std::fs::write(&note, "mine").unwrap();
-        renew_note(&job, &places).unwrap();
-        assert_eq!(std::fs::read_to_string(&note).unwrap(), "mine");
     }
 
     #[test]
@@ -494,29 +330,5 @@ mod tests {
         std::fs::write(&note, "of another").unwrap();
         move_all(&job, &[], &places, Some("of this one")).unwrap();
         assert_eq!(std::fs::read_to_string(&note).unwrap(), "of another");
-    }
-
-    #[test]
-    fn a_note_says_that_nothing_was_charged_only_where_that_is_known() {
-        let now = Timestamp::UNIX_EPOCH;
-        let wrong = Err(failure(FailureKind::Input));
-        let mut job = Job::taken(JobId::random(), "studio", path("b.jpg"), vec![], wrong, now);
-        let verdict = |kind| Verdict::Failed(failure(kind));
-        let refused = verdict(FailureKind::Refused);
-        assert_eq!(credits_words(&job, &refused), "none were charged.");
-        let given_up = credits_words(&job, &verdict(FailureKind::Abandoned));
-        assert!(given_up.contains("not known"), "{given_up}");
-        job.charges.push(Charge {
-            task: "in doubt".into(),
-            at: now,
-            estimated: Some(25.0),
-            charged: None,
-        });
-        let cancelled = Verdict::Cancelled {
-            why: "cancelled".into(),
-            task: None,
-        };
-        let words = credits_words(&job, &cancelled);
-        assert!(words.contains("not known (estimated: 25)"), "{words}");
     }
 }

@@ -7,15 +7,13 @@ mod download;
 mod submit;
 mod upload;
 
-pub use close::{note_path, renew_note};
-
 use std::io;
 use std::sync::Arc;
 
 use crate::engine::Engine;
 use crate::files::advice;
+use crate::folders::mounted::{bare, is_mounted, remember};
 use crate::folders::{Taking, finish_taking, make_working};
-use crate::inbox::is_mounted;
 use crate::job::{Event, Failure, FailureKind, Job, JobId, State};
 use crate::journal::JournalError;
 use crate::policy::retry::Trouble;
@@ -142,14 +140,9 @@ async fn outbox(engine: &Engine, job: &Job) -> Result<std::path::PathBuf, StageE
 async fn on_its_mount(engine: &Engine, folder: &std::path::Path) -> Result<(), StageError> {
     let journal = engine.ledger.journal();
     let later = |error: JournalError| StageError::Later(error.to_string());
-    match crate::inbox::bare(journal.as_ref(), folder)
-        .await
-        .map_err(later)?
-    {
+    match bare(journal.as_ref(), folder).await.map_err(later)? {
         Some(why) => Err(StageError::Later(why)),
-        None => crate::inbox::remember(journal.as_ref(), folder)
-            .await
-            .map_err(later),
+        None => remember(journal.as_ref(), folder).await.map_err(later),
     }
 }
 

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::config::Watch;
-use crate::files::mounts::{self, Mount};
+use crate::files::mounts::Mount;
 use crate::files::shown;
 use crate::files::{advice, create_folders};
+use crate::folders::mounted::{bare, here, remember};
 use crate::folders::take::make_working;
 use crate::inbox::events::watch::Watches;
 use crate::inbox::handle::NOT_LOOKED;
@@ -18,7 +19,6 @@ use crate::inbox::root::filesystem::{self, Identity};
 use crate::inbox::root::probe::probe;
 use crate::inbox::worker::Worker;
 use crate::job::{Job, JobId};
-use crate::journal::{Journal, JournalError};
 
 /// How often folders are tried out again while something is wrong with them.
 const PROBE_AGAIN: Duration = Duration::from_secs(10);
@@ -43,7 +43,7 @@ impl Worker {
                 advice(&error)
             )
         })?;
-        Ok(Identity::new(meta.dev(), filesystem::here(root)))
+        Ok(Identity::new(meta.dev(), here(root)))
     }
 
     /// Whether the root is there and is what it was when this round began.
@@ -309,71 +309,6 @@ impl Worker {
         if news {
             tracing::error!(inbox = %self.setup.name, "frozen: {why}");
         }
-    }
-}
-
-/// Why nothing is to be done at a folder: what it lay on when it was last used, or is to lie on, is not mounted, so that it would
-/// be done under a bare mount point. Asks the journal and the table of mounts, and touches nothing.
-///
-/// # Errors
-/// The journal cannot be read.
-pub async fn bare(journal: &dyn Journal, folder: &Path) -> Result<Option<String>, JournalError> {
-    let remembered = remembered(journal, folder).await?;
-    let planned = mounts::planned_at_boot(&mounts::planned(), folder);
-    Ok(filesystem::missing_mount(
-        folder,
-        filesystem::here(folder).as_ref(),
-        remembered.as_ref(),
-        planned.as_deref(),
-    ))
-}
-
-/// Whether a folder is itself the point at which something was mounted when it was last used, and nothing is now.
-///
-/// # Errors
-/// The journal cannot be read.
-pub async fn is_bare_mount_point(
-    journal: &dyn Journal,
-    folder: &Path,
-) -> Result<bool, JournalError> {
-    let was_point = remembered(journal, folder)
-        .await?
-        .is_some_and(|mount| mount.point == folder);
-    let is_point = filesystem::here(folder).is_some_and(|mount| mount.point == folder);
-    Ok(was_point && !is_point)
-}
-
-/// The mount that a folder lay on when it was last used.
-async fn remembered(journal: &dyn Journal, folder: &Path) -> Result<Option<Mount>, JournalError> {
-    let text = journal.root(&folder.to_string_lossy()).await?;
-    Ok(text.and_then(|text| match serde_json::from_str::<Mount>(&text) {
-        Ok(mount) => Some(mount),
-        Err(error) => {
-            tracing::warn!(folder = %folder.display(), %error, "what the folder lay on before cannot be read");
-            None
-        }
-    }))
-}
-
-/// Remembers what a folder lies on, for [`bare`].
-///
-/// # Errors
-/// The journal cannot be read or written.
-pub async fn remember(journal: &dyn Journal, folder: &Path) -> Result<(), JournalError> {
-    let Some(mount) = filesystem::here(folder) else {
-        return Ok(());
-    };
-    let path = folder.to_string_lossy();
-    let text = match serde_json::to_string(&mount) {
-        Ok(text) => text,
-        Err(error) => {
-            tracing::error!(folder = %folder.display(), %error, "what the folder lies on cannot be remembered");
-            return Ok(());
-        }
-    };
-    match journal.root(&path).await? {
-        Some(known) if known == text => Ok(()),
-        Some(_) | None => journal.remember_root(&path, &text).await,
     }
 }
 

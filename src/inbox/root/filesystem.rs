@@ -1,16 +1,7 @@
-//! The filesystem that a folder lies on: whether it is still the same, what files can be renamed within it, and whether the
-//! kernel's events are trusted there.
-
-use std::io;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
-
-use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
-use rustix::io::Errno;
+//! The filesystem that a folder lies on: whether it is still the same, and whether the kernel's events are trusted there.
 
 use crate::config::Watch;
-use crate::files::RelPath;
-use crate::files::mounts::{Mount, mount_of, mounted, mounts_below};
+use crate::files::mounts::Mount;
 
 /// What tells one filesystem at a folder from another, over the time that it may be away.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,32 +33,6 @@ impl Identity {
     }
 }
 
-/// What a file can be renamed within: one mount of one filesystem. A folder of the same filesystem that is mounted a second
-/// time is another one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Realm {
-    device: u64,
-    /// `None` where the kernel is too old to tell.
-    mount: Option<u64>,
-}
-
-/// The realm of a folder. Asked of folders only: on an overlay files may have other device numbers than their folder.
-///
-/// # Errors
-/// It cannot be looked at.
-pub fn realm(folder: &Path) -> io::Result<Realm> {
-    let device = std::fs::metadata(folder)?.dev();
-    let told = statx(CWD, folder, AtFlags::empty(), StatxFlags::MNT_ID);
-    let mount = match told {
-        Ok(told) if StatxFlags::from_bits_retain(told.stx_mask).contains(StatxFlags::MNT_ID) => {
-            Some(told.stx_mnt_id)
-        }
-        Ok(_) | Err(Errno::NOSYS | Errno::PERM | Errno::INVAL) => None,
-        Err(error) => return Err(error.into()),
-    };
-    Ok(Realm { device, mount })
-}
-
 /// How changes below a folder are noticed, for people, and whether the kernel's events are trusted to tell of each. `events`
 /// says whether there are any.
 pub fn trust(watch: Watch, mount: Option<&Mount>, events: bool) -> (bool, String) {
@@ -88,84 +53,10 @@ pub fn trust(watch: Watch, mount: Option<&Mount>, events: bool) -> (bool, String
     }
 }
 
-/// Why a folder is not to be touched although something lies there: the filesystem that it is meant to lie on is not mounted,
-/// so that this would be written under a bare mount point. `remembered` is the mount that it lay on when it was last used,
-/// `planned` the deepest one that is mounted at boot.
-pub fn missing_mount(
-    root: &Path,
-    now: Option<&Mount>,
-    remembered: Option<&Mount>,
-    planned: Option<&Path>,
-) -> Option<String> {
-    let now = now?;
-    let deeper = |point: &Path| {
-        root.starts_with(point) && point != now.point && point.starts_with(&now.point)
-    };
-    if let Some(before) = remembered.filter(|before| deeper(&before.point)) {
-        return Some(format!(
-            "nothing is mounted at {}, where {} ({}) was when {} was last used: is the share offline? Nothing is read or written there \
-             until it is mounted. If it is meant to be so, start taxiway once with `taxiway run --accept-folders`",
-            before.point.display(),
-            before.source,
-            before.kind,
-            root.display()
-        ));
-    }
-    planned.filter(|point| deeper(point)).map(|point| {
-        format!(
-            "nothing is mounted at {}, and /etc/fstab says that something is to be. Nothing is read or written below it until it is \
-             mounted: run `mount {}`",
-            point.display(),
-            point.display()
-        )
-    })
-}
-
-/// Whether something is mounted at a folder below an inbox, or at least not what the inbox itself lies on. Hangs where that
-/// does.
-pub fn is_mounted(inbox: &Path, at: &RelPath) -> bool {
-    match (realm(inbox), realm(&inbox.join(at.as_path()))) {
-        (Ok(own), Ok(there)) => own != there,
-        (Err(_), _) | (_, Err(_)) => false,
-    }
-}
-
-/// The mount of a path on this machine; `None` where the table cannot be read.
-pub fn here(path: &Path) -> Option<Mount> {
-    mount_of(&table(), path).cloned()
-}
-
-/// The mounts below a folder on this machine; none where the table cannot be read.
-pub fn below(root: &Path) -> Vec<(RelPath, Mount)> {
-    mounts_below(table(), root)
-}
-
-fn table() -> Vec<Mount> {
-    mounted().unwrap_or_else(|error| {
-        tracing::debug!(%error, "the table of mounts cannot be read");
-        vec![]
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn disk() -> Mount {
-        mount("/", "ext4", "/dev/vda")
-    }
-
-    fn nas(source: &str) -> Mount {
-        mount("/mnt/nas one", "cifs", source)
-    }
-
-    fn mount(point: &str, kind: &str, source: &str) -> Mount {
-        Mount {
-            point: point.into(),
-            kind: kind.to_owned(),
-            source: source.to_owned(),
-        }
-    }
+    use crate::folders::mounted::tests::{disk, nas};
 
     /// A device number as stat(2) has it.
     fn device(major: u32, minor: u32) -> u64 {
@@ -186,47 +77,11 @@ mod tests {
     }
 
     #[test]
-    fn row_10_a_bare_mount_point_is_told_by_what_was_or_is_to_be_mounted_there() {
-        let root = Path::new("/mnt/nas one/in");
-        let (bare, share, other) = (disk(), nas("//nas/one"), nas("//nas/two"));
-        let why = missing_mount(root, Some(&bare), Some(&share), None).unwrap();
-        assert!(
-            why.contains("//nas/one") && why.contains("accept-folders"),
-            "{why}"
-        );
-        let point = Path::new("/mnt/nas one");
-        assert!(missing_mount(root, Some(&bare), None, Some(point)).is_some());
-        // It is there.
-        assert_eq!(
-            missing_mount(root, Some(&share), Some(&share), Some(point)),
-            None
-        );
-        // It is another one at the same place, or the inbox was moved to a local disk on purpose.
-        assert_eq!(missing_mount(root, Some(&other), Some(&share), None), None);
-        let moved = Path::new("/srv/in");
-        assert_eq!(missing_mount(moved, Some(&bare), Some(&share), None), None);
-        // Something is mounted over what was a plain folder.
-        assert_eq!(missing_mount(root, Some(&share), Some(&bare), None), None);
-    }
-
-    #[test]
     fn row_10_a_share_that_comes_after_the_start_is_told_from_one_that_goes() {
         let bare = Identity::new(device(254, 0), Some(disk()));
         let share = Identity::new(device(0, 36), Some(nas("//nas/one")));
         assert!(share.is_mounted_over(&bare));
         assert!(!bare.is_mounted_over(&share));
         assert!(!share.is_mounted_over(&share));
-    }
-
-    #[test]
-    fn row_02_folders_of_one_mount_have_one_realm() {
-        let dir = tempfile::tempdir().unwrap();
-        let below = dir.path().join("below");
-        std::fs::create_dir(&below).unwrap();
-        assert_eq!(realm(dir.path()).unwrap(), realm(&below).unwrap());
-        assert_ne!(
-            realm(dir.path()).unwrap(),
-            realm(Path::new("/proc")).unwrap()
-        );
     }
 }

@@ -3,11 +3,11 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use crate::engine::stages::{note_path, renew_note};
 use crate::files::RelPath;
 use crate::files::Stamp;
 use crate::files::names::stem;
 use crate::files::{advice, remove_file};
+use crate::folders::note::{note_path, renew_note};
 use crate::folders::put_back::put_back;
 use crate::inbox::evaluate::{Candidate, Waiting};
 use crate::inbox::handle::{expect, has_come};

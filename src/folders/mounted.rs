@@ -1,0 +1,219 @@
+//! What a folder lies on, and whether that is mounted.
+
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+use rustix::io::Errno;
+
+use crate::files::RelPath;
+use crate::files::mounts::{self, Mount, mount_of, mounted, mounts_below};
+use crate::journal::{Journal, JournalError};
+
+/// What a file can be renamed within: one mount of one filesystem. A folder of the same filesystem that is mounted a second
+/// time is another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Realm {
+    device: u64,
+    /// `None` where the kernel is too old to tell.
+    mount: Option<u64>,
+}
+
+/// The realm of a folder. Asked of folders only: on an overlay files may have other device numbers than their folder.
+///
+/// # Errors
+/// It cannot be looked at.
+pub fn realm(folder: &Path) -> io::Result<Realm> {
+    let device = std::fs::metadata(folder)?.dev();
+    let told = statx(CWD, folder, AtFlags::empty(), StatxFlags::MNT_ID);
+    let mount = match told {
+        Ok(told) if StatxFlags::from_bits_retain(told.stx_mask).contains(StatxFlags::MNT_ID) => {
+            Some(told.stx_mnt_id)
+        }
+        Ok(_) | Err(Errno::NOSYS | Errno::PERM | Errno::INVAL) => None,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Realm { device, mount })
+}
+
+/// Why a folder is not to be touched although something lies there: the filesystem that it is meant to lie on is not mounted,
+/// so that this would be written under a bare mount point. `remembered` is the mount that it lay on when it was last used,
+/// `planned` the deepest one that is mounted at boot.
+pub fn missing_mount(
+    root: &Path,
+    now: Option<&Mount>,
+    remembered: Option<&Mount>,
+    planned: Option<&Path>,
+) -> Option<String> {
+    let now = now?;
+    let deeper = |point: &Path| {
+        root.starts_with(point) && point != now.point && point.starts_with(&now.point)
+    };
+    if let Some(before) = remembered.filter(|before| deeper(&before.point)) {
+        return Some(format!(
+            "nothing is mounted at {}, where {} ({}) was when {} was last used: is the share offline? Nothing is read or written there \
+             until it is mounted. If it is meant to be so, start taxiway once with `taxiway run --accept-folders`",
+            before.point.display(),
+            before.source,
+            before.kind,
+            root.display()
+        ));
+    }
+    planned.filter(|point| deeper(point)).map(|point| {
+        format!(
+            "nothing is mounted at {}, and /etc/fstab says that something is to be. Nothing is read or written below it until it is \
+             mounted: run `mount {}`",
+            point.display(),
+            point.display()
+        )
+    })
+}
+
+/// Whether something is mounted at a folder below an inbox, or at least not what the inbox itself lies on. Hangs where that
+/// does.
+pub fn is_mounted(inbox: &Path, at: &RelPath) -> bool {
+    match (realm(inbox), realm(&inbox.join(at.as_path()))) {
+        (Ok(own), Ok(there)) => own != there,
+        (Err(_), _) | (_, Err(_)) => false,
+    }
+}
+
+/// The mount of a path on this machine; `None` where the table cannot be read.
+pub fn here(path: &Path) -> Option<Mount> {
+    mount_of(&table(), path).cloned()
+}
+
+/// The mounts below a folder on this machine; none where the table cannot be read.
+pub fn below(root: &Path) -> Vec<(RelPath, Mount)> {
+    mounts_below(table(), root)
+}
+
+fn table() -> Vec<Mount> {
+    mounted().unwrap_or_else(|error| {
+        tracing::debug!(%error, "the table of mounts cannot be read");
+        vec![]
+    })
+}
+
+/// Why nothing is to be done at a folder: what it lay on when it was last used, or is to lie on, is not mounted, so that it would
+/// be done under a bare mount point. Asks the journal and the table of mounts, and touches nothing.
+///
+/// # Errors
+/// The journal cannot be read.
+pub async fn bare(journal: &dyn Journal, folder: &Path) -> Result<Option<String>, JournalError> {
+    let remembered = remembered(journal, folder).await?;
+    let planned = mounts::planned_at_boot(&mounts::planned(), folder);
+    Ok(missing_mount(
+        folder,
+        here(folder).as_ref(),
+        remembered.as_ref(),
+        planned.as_deref(),
+    ))
+}
+
+/// Whether a folder is itself the point at which something was mounted when it was last used, and nothing is now.
+///
+/// # Errors
+/// The journal cannot be read.
+pub async fn is_bare_mount_point(
+    journal: &dyn Journal,
+    folder: &Path,
+) -> Result<bool, JournalError> {
+    let was_point = remembered(journal, folder)
+        .await?
+        .is_some_and(|mount| mount.point == folder);
+    let is_point = here(folder).is_some_and(|mount| mount.point == folder);
+    Ok(was_point && !is_point)
+}
+
+/// The mount that a folder lay on when it was last used.
+async fn remembered(journal: &dyn Journal, folder: &Path) -> Result<Option<Mount>, JournalError> {
+    let text = journal.root(&folder.to_string_lossy()).await?;
+    Ok(text.and_then(|text| match serde_json::from_str::<Mount>(&text) {
+        Ok(mount) => Some(mount),
+        Err(error) => {
+            tracing::warn!(folder = %folder.display(), %error, "what the folder lay on before cannot be read");
+            None
+        }
+    }))
+}
+
+/// Remembers what a folder lies on, for [`bare`].
+///
+/// # Errors
+/// The journal cannot be read or written.
+pub async fn remember(journal: &dyn Journal, folder: &Path) -> Result<(), JournalError> {
+    let Some(mount) = here(folder) else {
+        return Ok(());
+    };
+    let path = folder.to_string_lossy();
+    let text = match serde_json::to_string(&mount) {
+        Ok(text) => text,
+        Err(error) => {
+            tracing::error!(folder = %folder.display(), %error, "what the folder lies on cannot be remembered");
+            return Ok(());
+        }
+    };
+    match journal.root(&path).await? {
+        Some(known) if known == text => Ok(()),
+        Some(_) | None => journal.remember_root(&path, &text).await,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn disk() -> Mount {
+        mount("/", "ext4", "/dev/vda")
+    }
+
+    pub(crate) fn nas(source: &str) -> Mount {
+        mount("/mnt/nas one", "cifs", source)
+    }
+
+    fn mount(point: &str, kind: &str, source: &str) -> Mount {
+        Mount {
+            point: point.into(),
+            kind: kind.to_owned(),
+            source: source.to_owned(),
+        }
+    }
+
+    #[test]
+    fn row_10_a_bare_mount_point_is_told_by_what_was_or_is_to_be_mounted_there() {
+        let root = Path::new("/mnt/nas one/in");
+        let (bare, share, other) = (disk(), nas("//nas/one"), nas("//nas/two"));
+        let why = missing_mount(root, Some(&bare), Some(&share), None).unwrap();
+        assert!(
+            why.contains("//nas/one") && why.contains("accept-folders"),
+            "{why}"
+        );
+        let point = Path::new("/mnt/nas one");
+        assert!(missing_mount(root, Some(&bare), None, Some(point)).is_some());
+        // It is there.
+        assert_eq!(
+            missing_mount(root, Some(&share), Some(&share), Some(point)),
+            None
+        );
+        // It is another one at the same place, or the inbox was moved to a local disk on purpose.
+        assert_eq!(missing_mount(root, Some(&other), Some(&share), None), None);
+        let moved = Path::new("/srv/in");
+        assert_eq!(missing_mount(moved, Some(&bare), Some(&share), None), None);
+        // Something is mounted over what was a plain folder.
+        assert_eq!(missing_mount(root, Some(&share), Some(&bare), None), None);
+    }
+
+    #[test]
+    fn row_02_folders_of_one_mount_have_one_realm() {
+        let dir = tempfile::tempdir().unwrap();
+        let below = dir.path().join("below");
+        std::fs::create_dir(&below).unwrap();
+        assert_eq!(realm(dir.path()).unwrap(), realm(&below).unwrap());
+        assert_ne!(
+            realm(dir.path()).unwrap(),
+            realm(Path::new("/proc")).unwrap()
+        );
+    }
+}
