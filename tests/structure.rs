@@ -67,32 +67,26 @@ fn no_files_import_each_other_in_a_circle() {
     for (from, to) in source.imports() {
         imports.entry(from).or_default().insert(to);
     }
-    // What is left after files that import nothing that is left were taken away, again and again, is circles and what leads to them.
-    loop {
-        let done: Vec<String> = imports
-            .iter()
-            .filter(|(_, to)| !to.iter().any(|to| imports.contains_key(to)))
-            .map(|(from, _)| from.clone())
-            .collect();
-        if done.is_empty() {
-            break;
+    let reach = |from: &str| {
+        let mut reached = BTreeSet::new();
+        let mut next = vec![from.to_owned()];
+        while let Some(file) = next.pop() {
+            for to in imports.get(&file).into_iter().flatten() {
+                if reached.insert(to.clone()) {
+                    next.push(to.clone());
+                }
+            }
         }
-        for file in done {
-            imports.remove(&file);
-        }
-    }
-    // The same from the other side leaves the circles, and what connects them.
-    loop {
-        let imported: BTreeSet<String> = imports.values().flatten().cloned().collect();
-        let before = imports.len();
-        imports.retain(|from, _| imported.contains(from));
-        if imports.len() == before {
-            break;
-        }
-    }
+        reached
+    };
+    let reached: BTreeMap<&String, BTreeSet<String>> =
+        imports.keys().map(|from| (from, reach(from))).collect();
     let mut circles = String::new();
     for (from, to) in &imports {
-        for to in to.iter().filter(|to| imports.contains_key(*to)) {
+        for to in to
+            .iter()
+            .filter(|to| reached.get(to).is_some_and(|back| back.contains(from)))
+        {
             circles += &format!("{} imports {}\n", source.file(from), source.file(to));
         }
     }
