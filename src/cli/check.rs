@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::credits::organization;
 use super::{CommandError, Global, load, output};
 use crate::catalogue::Catalogue;
-use crate::config::{Config, ConfigError, MAX_INPUT_SIZE};
+use crate::config::{Config, ConfigError, Inbox, MAX_INPUT_SIZE};
 use crate::daemon;
 use crate::files::RelPath;
 use crate::folders::mounted::here;
@@ -18,13 +18,19 @@ use crate::sidecar::Rules;
 
 /// One folder tree to check, with the rules of its inbox.
 struct Root {
-    inbox: Option<String>,
-    path: PathBuf,
-    ignore: Vec<String>,
-    marker_required: bool,
+    /// Whether the configuration has it; else it is just a folder.
+    configured: bool,
+    inbox: Inbox,
     defaults: Layer,
     /// Only what lies at or below these is told; empty tells all.
     only: Vec<PathBuf>,
+}
+
+impl Root {
+    /// The name that the configuration gives it.
+    fn name(&self) -> Option<&str> {
+        self.configured.then_some(self.inbox.name.as_str())
+    }
 }
 
 /// Checks, and tells.
@@ -93,11 +99,13 @@ fn folders(config: &Config) -> String {
 }
 
 fn roots(config: Option<&Config>, paths: &[PathBuf]) -> Result<Vec<Root>, CommandError> {
-    let of_inbox = |config: &Config, inbox: &crate::config::Inbox| Root {
-        inbox: Some(inbox.name.clone()),
-        path: inbox.path.clone(),
-        ignore: inbox.ignore.clone(),
-        marker_required: inbox.marker_required,
+    let of_inbox = |config: &Config, inbox: &Inbox| Root {
+        configured: true,
+        // Nothing more is expected to come.
+        inbox: Inbox {
+            pair_wait: Duration::ZERO,
+            ..inbox.clone()
+        },
         defaults: daemon::defaults_layer(config, inbox),
         only: Vec::new(),
     };
@@ -127,14 +135,16 @@ fn roots(config: Option<&Config>, paths: &[PathBuf]) -> Result<Vec<Root>, Comman
                 .map(|inbox| of_inbox(config, inbox))
         });
         let mut root = inbox.unwrap_or_else(|| Root {
-            inbox: None,
-            path: if real.is_dir() {
-                real.clone()
-            } else {
-                real.parent().unwrap_or(Path::new("/")).to_owned()
+            configured: false,
+            inbox: Inbox {
+                path: if real.is_dir() {
+                    real.clone()
+                } else {
+                    real.parent().unwrap_or(Path::new("/")).to_owned()
+                },
+                pair_wait: Duration::ZERO,
+                ..Inbox::default()
             },
-            ignore: Vec::new(),
-            marker_required: false,
             defaults: Layer {
                 label: "no configuration".to_owned(),
                 folder: RelPath::default(),
@@ -143,8 +153,13 @@ fn roots(config: Option<&Config>, paths: &[PathBuf]) -> Result<Vec<Root>, Comman
             },
             only: Vec::new(),
         });
-        root.path = std::fs::canonicalize(&root.path).unwrap_or(root.path);
-        match roots.iter_mut().find(|known| known.path == root.path) {
+        if let Ok(real) = std::fs::canonicalize(&root.inbox.path) {
+            root.inbox.path = real;
+        }
+        match roots
+            .iter_mut()
+            .find(|known| known.inbox.path == root.inbox.path)
+        {
             Some(known) => known.only.push(real),
             None => {
                 root.only.push(real);
@@ -161,10 +176,10 @@ fn check_root(
     catalogue: &Catalogue,
     report: &mut Report,
 ) -> Result<(), CommandError> {
-    let ignore = Ignore::new(&root.ignore).map_err(|error| {
+    let ignore = Ignore::new(&root.inbox.ignore).map_err(|error| {
         CommandError::Invalid(format!("`ignore` has a pattern that is none: {error}"))
     })?;
-    let mut tree = Tree::new(root.path.clone(), ignore);
+    let mut tree = Tree::new(root.inbox.path.clone(), ignore);
     let now = Instant::now();
     let mut stack = vec![RelPath::default()];
     let mut folders = Vec::new();
@@ -183,15 +198,14 @@ fn check_root(
     }
     folders.sort();
     let named = tree.named();
-    // What lies there now is taken for finished, and nothing more is expected to come.
+    // What lies there now is taken for finished.
     let evaluator = Evaluator {
         rules: Rules {
             catalogue,
             allow_unknown_models: config.is_some_and(|config| config.runway.allow_unknown_models),
         },
+        inbox: &root.inbox,
         settle: Duration::ZERO,
-        marker_required: root.marker_required,
-        pair_wait: Duration::ZERO,
         max_input: config.map_or(MAX_INPUT_SIZE, |config| config.limits.max_input_size),
         defaults: &root.defaults,
     };
@@ -231,7 +245,7 @@ impl Report {
         let input = candidate.input.text();
         self.rows.push(match &candidate.plan {
             Ok(plan) => json!({
-                "inbox": root.inbox,
+                "inbox": root.name(),
                 "input": input,
                 "valid": true,
                 "endpoint": plan.endpoint,
@@ -245,7 +259,7 @@ impl Report {
             Err(failure) => {
                 self.wrong = self.wrong.saturating_add(1);
                 json!({
-                    "inbox": root.inbox,
+                    "inbox": root.name(),
                     "input": input,
                     "valid": false,
                     "endpoint": null,
@@ -262,7 +276,7 @@ impl Report {
 
     fn waiting(&mut self, root: &Root, waiting: &Waiting) {
         self.rows.push(json!({
-            "inbox": root.inbox,
+            "inbox": root.name(),
             "input": waiting.input.text(),
             "valid": null,
             "endpoint": null,

@@ -11,13 +11,11 @@ use serde_json::json;
 
 use super::{CommandError, Global, output};
 use crate::config::{
-    ApiKey, Config, Defaults, Folders, Inbox, JournalKind, KeySource, Limits, Notify, OnSuccess,
-    Runway, Watch, Web,
+    ApiKey, Config, Defaults, Folders, Inbox, JournalKind, KeySource, Limits, Notify, Runway, Web,
 };
 use crate::control::Request;
 use crate::daemon::Daemon;
 use crate::files::{create_folders, write_new};
-use crate::policy::budget::SpendLimits;
 use crate::simulator::{Options, Simulator};
 use crate::status::Line;
 
@@ -215,20 +213,15 @@ fn configuration(dir: &Path, base_url: &str) -> Result<Config, CommandError> {
             name: "inbox".to_owned(),
             path: dir.join("inbox"),
             folders: folders.clone(),
-            watch: Watch::Auto,
-            scan_interval: None,
             settle: Some(Duration::from_secs(1)),
-            marker_required: false,
-            limits: SpendLimits::default(),
             pair_wait: Duration::from_secs(2),
-            on_success: OnSuccess::Keep,
             status_file: Some(dir.join("STATUS.html")),
             on_mount: (folders, None),
-            ignore: Vec::new(),
             defaults: Defaults {
                 values: defaults.as_object().cloned().unwrap_or_default(),
                 source: None,
             },
+            ..Inbox::default()
         }],
         limits: Limits::default(),
         web: Web {

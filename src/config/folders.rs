@@ -12,7 +12,7 @@ use super::surroundings::Surroundings;
 const STATUS_FILE: &str = "STATUS.html";
 
 /// Where the files of an inbox go.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Folders {
     /// Inputs of jobs in progress; on the inbox's own mount.
     pub working: PathBuf,

@@ -204,6 +204,27 @@ pub struct Inbox {
     pub defaults: Defaults,
 }
 
+impl Default for Inbox {
+    fn default() -> Inbox {
+        Inbox {
+            name: String::new(),
+            path: PathBuf::new(),
+            folders: Folders::default(),
+            watch: Watch::Auto,
+            scan_interval: None,
+            settle: None,
+            marker_required: false,
+            pair_wait: PAIR_WAIT,
+            on_success: OnSuccess::Keep,
+            limits: SpendLimits::default(),
+            status_file: None,
+            on_mount: (Folders::default(), None),
+            ignore: Vec::new(),
+            defaults: Defaults::default(),
+        }
+    }
+}
+
 impl Inbox {
     /// Places everything as if a filesystem were mounted at the inbox itself.
     pub fn place_on_mount(&mut self) {

@@ -399,7 +399,7 @@ pub(crate) async fn summary(shared: &Shared) -> Result<Value, String> {
     let by_inbox: BTreeMap<&String, Value> = settings
         .inboxes
         .iter()
-        .map(|(name, inbox)| (name, spent_of(&spending, Some(name), &inbox.limits)))
+        .map(|(name, known)| (name, spent_of(&spending, Some(name), &known.inbox.limits)))
         .collect();
     let mut summary = json!({
         "version": env!("CARGO_PKG_VERSION"),

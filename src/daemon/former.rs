@@ -2,13 +2,13 @@
 //! that nobody else looks after, so they go on: under a new name as before, without an inbox as far as they cost nothing more.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use crate::config::{Config, Inbox};
 use crate::engine::{Engine, InboxSettings, Settings};
 use crate::folders::Remembered;
 use crate::journal::JournalError;
 use crate::ledger::Ledger;
-use crate::policy::budget::SpendLimits;
 
 use super::{StartError, places};
 
@@ -35,8 +35,10 @@ pub(super) async fn remembered(
 pub(super) fn settings(remembered: &Remembered) -> InboxSettings {
     InboxSettings {
         places: remembered.places.clone(),
-        on_success: remembered.on_success,
-        limits: SpendLimits::default(),
+        inbox: Arc::new(Inbox {
+            on_success: remembered.on_success,
+            ..Inbox::default()
+        }),
     }
 }
 

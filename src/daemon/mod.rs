@@ -196,8 +196,7 @@ fn settings(config: &Config) -> Settings {
             .map(|inbox| {
                 let settings = InboxSettings {
                     places: places(inbox),
-                    on_success: inbox.on_success,
-                    limits: inbox.limits,
+                    inbox: Arc::new(inbox.clone()),
                 };
                 (inbox.name.clone(), settings)
             })
@@ -622,12 +621,7 @@ fn spawn_inbox(
         name: inbox.name.clone(),
         formerly: former::names(&engine.settings(), config, inbox),
         places: places(inbox),
-        on_success: inbox.on_success,
-        watch: inbox.watch,
-        scan_interval: inbox.scan_interval,
-        settle: inbox.settle,
-        marker_required: inbox.marker_required,
-        pair_wait: inbox.pair_wait,
+        inbox: Arc::new(inbox.clone()),
         max_input: config.limits.max_input_size,
         ignore: ignore(inbox)?,
         defaults: defaults_layer(config, inbox),

@@ -379,7 +379,7 @@ async fn budget(engine: &Engine, month: &mut Option<Month>) -> Result<Budget, Jo
     let limits: HashMap<String, SpendLimits> = settings
         .inboxes
         .iter()
-        .map(|(name, inbox)| (name.clone(), inbox.limits))
+        .map(|(name, settings)| (name.clone(), settings.inbox.limits))
         .collect();
     let all = || limits.values().chain([&settings.limits]);
     if all().all(SpendLimits::is_none) {

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::catalogue::Catalogue;
-use crate::config::{MaxInFlight, OnDoubt, OnSuccess};
+use crate::config::{Inbox, MaxInFlight, OnDoubt};
 use crate::folders::Places;
 use crate::job::{Event, Job, JobId};
 use crate::ledger::{Ledger, LedgerError};
@@ -70,10 +70,8 @@ pub struct Settings {
 pub struct InboxSettings {
     /// Its folders.
     pub places: Places,
-    /// What becomes of the inputs of finished jobs.
-    pub on_success: OnSuccess,
-    /// Limits on its spending.
-    pub limits: SpendLimits,
+    /// Everything else that is configured.
+    pub inbox: Arc<Inbox>,
 }
 
 /// What all parts of the engine share.

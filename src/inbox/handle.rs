@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::evaluate::Waiting;
 use crate::catalogue::Catalogue;
-use crate::config::{OnSuccess, Watch};
+use crate::config::Inbox;
 use crate::files::RelPath;
 use crate::folders::Places;
 use crate::inbox::events::watch::Hint;
@@ -31,18 +31,8 @@ pub struct Setup {
     pub formerly: Vec<String>,
     /// Its folders.
     pub places: Places,
-    /// What becomes of the inputs of finished jobs.
-    pub on_success: OnSuccess,
-    /// How changes are noticed.
-    pub watch: Watch,
-    /// Time between scans; `None` adapts.
-    pub scan_interval: Option<Duration>,
-    /// How long a file must be quiet; `None` depends on the filesystem.
-    pub settle: Option<Duration>,
-    /// Whether an input is taken only once its marker says that it is finished.
-    pub marker_required: bool,
-    /// How long a half waits for the other.
-    pub pair_wait: Duration,
+    /// Everything else that is configured.
+    pub inbox: Arc<Inbox>,
     /// Largest input in bytes.
     pub max_input: u64,
     /// Names that are passed over.

@@ -319,7 +319,7 @@ impl Worker {
         let mount = self.identity.as_ref();
         let mount = mount.and_then(|identity| identity.mount.as_ref());
         let events = self.watches.as_ref().is_some_and(|watches| !watches.full);
-        filesystem::trust(self.setup.watch, mount, events)
+        filesystem::trust(self.setup.inbox.watch, mount, events)
     }
 
     /// The mount that a folder of the inbox lies on.
@@ -339,7 +339,7 @@ impl Worker {
     /// Whether events can be trusted to tell of every change in a folder: what is true of the inbox need not be true of what
     /// is mounted inside it.
     pub(super) fn trusted_in(&self, folder: &RelPath) -> bool {
-        match self.setup.watch {
+        match self.setup.inbox.watch {
             Watch::Auto => self.trusted() && self.mount_of(folder).is_some_and(Mount::is_local),
             Watch::Events | Watch::Scan => self.trusted(),
         }
@@ -351,7 +351,7 @@ impl Worker {
             true => SETTLE_LOCAL,
             false => SETTLE_NETWORK,
         };
-        self.setup.settle.unwrap_or(auto)
+        self.setup.inbox.settle.unwrap_or(auto)
     }
 
     /// Notes what is mounted inside the inbox now. What came or went is looked at.
@@ -363,7 +363,8 @@ impl Worker {
         let before = std::mem::replace(&mut self.inside, now);
         for (at, mount) in &self.inside {
             if !before.iter().any(|(known, _)| known == at) {
-                let (_, how) = filesystem::trust(self.setup.watch, Some(mount), self.trusted());
+                let (_, how) =
+                    filesystem::trust(self.setup.inbox.watch, Some(mount), self.trusted());
                 tracing::info!(inbox = %self.setup.name, folder = %at, "another filesystem is mounted here: {how}");
             }
         }
@@ -388,6 +389,7 @@ impl Worker {
 
     fn interval(&self, cost: Duration) -> Duration {
         self.setup
+            .inbox
             .scan_interval
             .unwrap_or_else(|| pause(self.trusted(), self.tree.folders().count(), cost))
     }
@@ -395,6 +397,7 @@ impl Worker {
     /// The same where nothing but scans tells of changes.
     fn interval_alone(&self, cost: Duration) -> Duration {
         self.setup
+            .inbox
             .scan_interval
             .unwrap_or_else(|| pause(false, 0, cost))
     }
@@ -488,16 +491,15 @@ impl Worker {
             self.tree.read_sidecars(folder);
         }
         let named = self.tree.named();
-        let catalogue = self.setup.catalogue.clone();
+        let (catalogue, inbox) = (self.setup.catalogue.clone(), self.setup.inbox.clone());
         let defaults = self.defaults.clone();
         let evaluator = Evaluator {
             rules: Rules {
                 catalogue: &catalogue,
                 allow_unknown_models: self.setup.allow_unknown_models,
             },
+            inbox: &inbox,
             settle: SETTLE_NETWORK,
-            marker_required: self.setup.marker_required,
-            pair_wait: self.setup.pair_wait,
             max_input: self.setup.max_input,
             defaults: &defaults,
         };
@@ -642,7 +644,7 @@ mod tests {
 
     use super::*;
     use crate::catalogue::Catalogue;
-    use crate::config::OnSuccess;
+    use crate::config::Inbox;
     use crate::files::stamp;
     use crate::folders::Places;
     use crate::inbox::Ignore;
@@ -658,7 +660,6 @@ mod tests {
         Setup {
             name: "studio".to_owned(),
             formerly: Vec::new(),
-            on_success: OnSuccess::Keep,
             places: Places {
                 inbox: place("inbox"),
                 working: place("working"),
@@ -666,11 +667,13 @@ mod tests {
                 originals: place("originals"),
                 failed: place("failed"),
             },
-            watch: Watch::Scan,
-            scan_interval: Some(Duration::from_millis(10)),
-            settle: Some(Duration::ZERO),
-            marker_required: false,
-            pair_wait: Duration::ZERO,
+            inbox: Arc::new(Inbox {
+                watch: Watch::Scan,
+                scan_interval: Some(Duration::from_millis(10)),
+                settle: Some(Duration::ZERO),
+                pair_wait: Duration::ZERO,
+                ..Inbox::default()
+            }),
             max_input: 1_000_000,
             ignore: Ignore::new(&[]).unwrap(),
             defaults: Layer {

@@ -28,7 +28,7 @@ pub(crate) async fn run(
     }
     let rests = match verdict {
         Verdict::Done { .. } => {
-            (settings.on_success == OnSuccess::Keep).then_some(&places.originals)
+            (settings.inbox.on_success == OnSuccess::Keep).then_some(&places.originals)
         }
         Verdict::Failed(_) | Verdict::Cancelled { .. } => Some(&places.failed),
     };
@@ -36,7 +36,15 @@ pub(crate) async fn run(
         on_its_mount(engine, folder).await?;
     }
     let Some(moves) = moves else {
-        return choose(engine, job, verdict, &[], &places, settings.on_success).await;
+        return choose(
+            engine,
+            job,
+            verdict,
+            &[],
+            &places,
+            settings.inbox.on_success,
+        )
+        .await;
     };
     let (note, moving, planned, at) = (
         note(job, verdict),
@@ -79,7 +87,17 @@ pub(crate) async fn run(
             Ok(())
         }
         // A name was taken meanwhile: choose again.
-        None => choose(engine, job, verdict, moves, &places, settings.on_success).await,
+        None => {
+            choose(
+                engine,
+                job,
+                verdict,
+                moves,
+                &places,
+                settings.inbox.on_success,
+            )
+            .await
+        }
     }
 }
 

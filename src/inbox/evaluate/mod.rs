@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Map;
 
+use crate::config::Inbox;
 use crate::files::names::stem;
 use crate::files::{RelPath, shown};
 use crate::inbox::evaluate::media_use::Unready;
@@ -82,12 +83,10 @@ pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(2);
 pub struct Evaluator<'a> {
     /// What requests are checked against.
     pub rules: Rules<'a>,
+    /// The inbox's configuration.
+    pub inbox: &'a Inbox,
     /// How long a file must be quiet.
     pub settle: Duration,
-    /// How long a half waits for the other.
-    pub pair_wait: Duration,
-    /// Whether an input is finished only once its marker says so.
-    pub marker_required: bool,
     /// Largest input, in bytes.
     pub max_input: u64,
     /// The inbox's `defaults` in the configuration.
@@ -338,7 +337,7 @@ impl Pass<'_, '_> {
 
     /// Like [`Pass::finished`], with the reason noted for `input`.
     fn ready(&mut self, file: &RelPath, input: &RelPath, certain: bool) -> bool {
-        if self.rules.marker_required && file == input {
+        if self.rules.inbox.marker_required && file == input {
             let marker = marker_of_file(file);
             if self.tree.sighting(file).is_some() && self.tree.sighting(&marker).is_none() {
                 let reason = format!("for its marker {}", shown(marker.name()));
@@ -369,7 +368,9 @@ impl Pass<'_, '_> {
             .sighting(file)
             .map_or(self.now, |sighting| sighting.since);
         let since = self.tree.parted(file).map_or(since, |at| at.max(since));
-        since.checked_add(self.rules.pair_wait).unwrap_or(self.now)
+        since
+            .checked_add(self.rules.inbox.pair_wait)
+            .unwrap_or(self.now)
     }
 
     fn clash(&mut self, folder: &RelPath, sidecar: &OsStr, media: &[OsString]) {
@@ -426,7 +427,7 @@ impl Pass<'_, '_> {
         if self.now < until {
             let reason = format!(
                 "for a sidecar, until {} s have passed",
-                self.rules.pair_wait.as_secs_f64()
+                self.rules.inbox.pair_wait.as_secs_f64()
             );
             self.found.wait(main, reason);
             self.found.again(until);
@@ -484,7 +485,7 @@ impl Pass<'_, '_> {
     ) {
         let input = main.unwrap_or(sidecar);
         // One that is for a medium and nothing else waits for that, whose marker counts.
-        let of_no_use_alone = self.rules.marker_required && main.is_none() && exact;
+        let of_no_use_alone = self.rules.inbox.marker_required && main.is_none() && exact;
         if !of_no_use_alone && !self.ready(sidecar, input, false) {
             return;
         }

@@ -16,7 +16,7 @@ impl Worker {
         let journal = self.setup.ledger.journal();
         let now = Remembered {
             places: self.setup.places.clone(),
-            on_success: self.setup.on_success,
+            on_success: self.setup.inbox.on_success,
         };
         let before = self
             .runtime

@@ -241,7 +241,7 @@ impl Worker {
 
     /// Chooses how changes are noticed.
     fn start_watching(&mut self) {
-        self.watches = match self.setup.watch {
+        self.watches = match self.setup.inbox.watch {
             Watch::Scan => None,
             Watch::Auto | Watch::Events => match Watches::new(self.hints.clone()) {
                 Ok(watches) => Some(watches),
@@ -263,7 +263,7 @@ impl Worker {
     pub(crate) fn say_backend(&self) {
         let (trusted, mut backend) = self.trust();
         for (at, mount) in &self.inside {
-            let (_, how) = filesystem::trust(self.setup.watch, Some(mount), trusted);
+            let (_, how) = filesystem::trust(self.setup.inbox.watch, Some(mount), trusted);
             backend.push_str(&format!("; below {at}: {how}"));
         }
         self.update_view(|view| view.backend = backend);

@@ -102,7 +102,7 @@ impl Worker {
                 continue;
             }
             let waited = seen.since.elapsed();
-            let long = self.setup.pair_wait.max(self.settle(folder));
+            let long = self.setup.inbox.pair_wait.max(self.settle(folder));
             if waited < long {
                 self.look_later(folder, long.saturating_sub(waited));
                 continue;
