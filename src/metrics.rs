@@ -160,7 +160,7 @@ impl Metrics {
         if let Event::Closed { .. } = event {
             let jobs = figures
                 .ended
-                .entry((job.inbox.clone(), job.state_word()))
+                .entry((job.inbox.clone(), job.state_name().as_str()))
                 .or_default();
             *jobs = jobs.saturating_add(1);
         }

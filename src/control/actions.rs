@@ -321,12 +321,12 @@ async fn cancel(shared: &Arc<Shared>, job: &Job) -> Result<Vec<Value>, String> {
     {
         Ok(job) => values(&[line(shared, &job)]),
         Err(LedgerError::Unknown(_)) => {
-            Err(format!("job {} is {} already", job.id, job.state_word()))
+            Err(format!("job {} is {} already", job.id, job.state_name()))
         }
         Err(LedgerError::Illegal(_)) => Err(format!(
             "job {} is {}: its output is paid for and is delivered",
             job.id,
-            job.state_word()
+            job.state_name()
         )),
         Err(error) => Err(error.to_string()),
     }
@@ -338,7 +338,7 @@ async fn retry(shared: &Arc<Shared>, job: Job) -> Result<Vec<Value>, String> {
         return Err(format!(
             "job {} is {}: only failed and cancelled jobs can be run again",
             job.id,
-            job.state_word()
+            job.state_name()
         ));
     }
     let Some(inbox) = shared.engine.inbox(&job) else {
@@ -451,7 +451,7 @@ async fn resolve(shared: &Arc<Shared>, job: &Job, way: Way) -> Result<Vec<Value>
             return Err(format!(
                 "job {} is {}, not in doubt",
                 job.id,
-                job.state_word()
+                job.state_name()
             ));
         }
     };

@@ -12,7 +12,7 @@ use crate::daemon::Shared;
 use crate::engine::Engine;
 use crate::files::{RelPath, shown};
 use crate::inbox::Held;
-use crate::job::{Job, JobId, State};
+use crate::job::{Job, JobId, State, StateName};
 use crate::journal::{Count, Filter, JournalError, Spent};
 use crate::policy::budget::{DAY, MONTH, SpendLimits};
 use crate::policy::gate::Closed;
@@ -22,9 +22,6 @@ use crate::status::{Card, Line, Shown};
 const PAGE_MAX: u32 = 500;
 /// The longest look back on what was spent, in days.
 const DAYS_MAX: u32 = 366;
-
-/// The states of jobs that have ended.
-const ENDED: [&str; 3] = ["done", "failed", "cancelled"];
 
 /// Something that may be on a page.
 enum Candidate {
@@ -43,14 +40,12 @@ pub(crate) async fn jobs(
     let limit = limit.clamp(1, PAGE_MAX);
     let size = usize::try_from(limit).unwrap_or(usize::MAX);
     let text = filter.text.as_deref().map(str::to_lowercase);
-    let wants = |state: &str| {
-        filter.states.is_empty() || filter.states.iter().any(|wanted| wanted == state)
-    };
+    let wants = |state: StateName| filter.states.is_empty() || filter.states.contains(&state);
     let comes_after = |at: Timestamp, id: &JobId| {
         before.is_none_or(|(time, last)| at < *time || (at == *time && id > last))
     };
     let mut open: Vec<(Timestamp, JobId, Candidate)> = Vec::new();
-    if wants("waiting") {
+    if wants(StateName::Waiting) {
         waiting(shared, filter, text.as_deref(), &mut open);
     }
     for job in shared.engine.ledger.jobs() {
@@ -59,7 +54,7 @@ pub(crate) async fn jobs(
             .as_ref()
             .is_none_or(|inbox| *inbox == job.inbox);
         // What stands in the queue may be told as waiting; its line says which.
-        let may_be = wants(job.state_word()) || (is_queued(&job) && wants("waiting"));
+        let may_be = wants(job.state_name()) || (is_queued(&job) && wants(StateName::Waiting));
         if is_of && may_be && text.as_deref().is_none_or(|text| holds(shared, &job, text)) {
             open.push((
                 as_paged(job.updated_at),
@@ -72,7 +67,7 @@ pub(crate) async fn jobs(
     open.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
 
     let mut ended: Vec<Job> = Vec::new();
-    if ENDED.iter().any(|state| wants(state)) {
+    if StateName::ENDED.into_iter().any(wants) {
         let journal = shared.engine.ledger.journal();
         let mut from = before.cloned();
         while ended.len() < size {
@@ -128,7 +123,7 @@ pub(crate) async fn jobs(
             last = Some((as_paged(job.updated_at), job.id.clone()));
             Some(card(shared, &job))
         };
-        cards.extend(card.filter(|card| wants(&card.line.state)));
+        cards.extend(card.filter(|card| card.line.state.parse().is_ok_and(wants)));
     }
     let more = open.peek().is_some() || ended.peek().is_some() || cards.len() == size;
     let mut values = values(&cards)?;
@@ -245,9 +240,9 @@ impl StateWords<'_> {
         }
     }
 
-    pub(crate) fn of(&mut self, job: &Job) -> &'static str {
+    pub(crate) fn of(&mut self, job: &Job) -> StateName {
         if !is_queued(job) {
-            return job.state_word();
+            return job.state_name();
         }
         let engine = self.engine;
         let lane = Engine::lane(job);
@@ -258,7 +253,11 @@ impl StateWords<'_> {
                 engine.is_frozen(&job.inbox)
                     || engine.gates().closed(&lane, Instant::now()).is_some()
             });
-        if stands { "waiting" } else { job.state_word() }
+        if stands {
+            StateName::Waiting
+        } else {
+            job.state_name()
+        }
     }
 }
 
@@ -271,16 +270,16 @@ pub(crate) type Standing = BTreeMap<String, BTreeMap<String, u64>>;
 /// The journal cannot be read.
 pub(crate) async fn standing(shared: &Shared) -> Result<Standing, JournalError> {
     let mut standing = Standing::new();
-    let mut add = |inbox: &str, state: &str, jobs: u64| {
+    let mut add = |inbox: &str, state: StateName, jobs: u64| {
         let states = standing.entry(inbox.to_owned()).or_default();
-        let sum = states.entry(state.to_owned()).or_default();
+        let sum = states.entry(state.to_string()).or_default();
         *sum = sum.saturating_add(jobs);
     };
     for handle in shared.inboxes().iter() {
         let waiting: usize = handle.view().waiting.values().map(|held| held.len()).sum();
         add(
             &handle.name,
-            "waiting",
+            StateName::Waiting,
             u64::try_from(waiting).unwrap_or(u64::MAX),
         );
     }
@@ -289,7 +288,7 @@ pub(crate) async fn standing(shared: &Shared) -> Result<Standing, JournalError> 
         add(&job.inbox, words.of(&job), 1);
     }
     for count in ended(shared).await?.iter() {
-        add(&count.inbox, &count.state, count.jobs);
+        add(&count.inbox, count.state, count.jobs);
     }
     Ok(standing)
 }

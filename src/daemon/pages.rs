@@ -14,7 +14,7 @@ use crate::files::mounts::Mount;
 use crate::files::{open_beneath, write_over};
 use crate::folders::mounted::here;
 use crate::inbox::InboxHandle;
-use crate::job::{Folder, Job, JobId, Role, State};
+use crate::job::{Folder, Job, JobId, Role, State, StateName};
 use crate::journal::Filter;
 use crate::status::Line;
 use crate::status::{Done, Inbox, Link, Page, ROWS, Running, Trouble, Waiting, picture, way};
@@ -177,7 +177,7 @@ async fn gather(
             // A doubt waits for a person's word, however many jobs stand before it.
             if index < LINES || matches!(job.state, State::InDoubt { .. }) {
                 add_open(&mut inbox, &line(shared, job));
-            } else if words.of(job) == "waiting" {
+            } else if words.of(job) == StateName::Waiting {
                 inbox.more_waiting = inbox.more_waiting.saturating_add(1);
             } else {
                 inbox.more_running = inbox.more_running.saturating_add(1);

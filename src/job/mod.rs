@@ -11,6 +11,7 @@ mod plan;
 #[cfg(test)]
 pub(crate) mod samples;
 mod state;
+mod state_name;
 mod transition;
 
 pub use id::{InvalidJobId, JobId};
@@ -20,6 +21,7 @@ pub use state::{
     Charge, Delivery, Doubt, Failure, FailureKind, Hold, HoldReason, Move, Seen, State, Task,
     Verdict,
 };
+pub use state_name::{StateName, UnknownState};
 pub use transition::{Event, Illegal, transition};
 
 use crate::files::RelPath;
@@ -124,20 +126,20 @@ impl Job {
         }
     }
 
-    /// The word of the contract for the job's state.
-    pub fn state_word(&self) -> &'static str {
+    /// The contract's name of the job's state.
+    pub fn state_name(&self) -> StateName {
         match &self.state {
-            State::Queued { hold: Some(_) } => "waiting",
-            State::Taking { .. } | State::Queued { hold: None } => "queued",
-            State::Uploading => "uploading",
-            State::Submitting { .. } => "submitting",
-            State::Running { .. } => "running",
-            State::Downloading { .. } => "downloading",
-            State::Delivering { .. } | State::Closing { .. } => "delivering",
-            State::Done { .. } => "done",
-            State::Failed { .. } => "failed",
-            State::Cancelled { .. } => "cancelled",
-            State::InDoubt { .. } => "in_doubt",
+            State::Queued { hold: Some(_) } => StateName::Waiting,
+            State::Taking { .. } | State::Queued { hold: None } => StateName::Queued,
+            State::Uploading => StateName::Uploading,
+            State::Submitting { .. } => StateName::Submitting,
+            State::Running { .. } => StateName::Running,
+            State::Downloading { .. } => StateName::Downloading,
+            State::Delivering { .. } | State::Closing { .. } => StateName::Delivering,
+            State::Done { .. } => StateName::Done,
+            State::Failed { .. } => StateName::Failed,
+            State::Cancelled { .. } => StateName::Cancelled,
+            State::InDoubt { .. } => StateName::InDoubt,
         }
     }
 

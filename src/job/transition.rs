@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Charge, Delivery, Doubt, Failure, Hold, InputFile, Job, Move, Plan, Seen, State, Task, Verdict,
+    Charge, Delivery, Doubt, Failure, Hold, InputFile, Job, Move, Plan, Seen, State, StateName,
+    Task, Verdict,
 };
 use crate::files::RelPath;
 
@@ -207,8 +208,8 @@ words! {
 pub struct Illegal {
     /// The job.
     pub job: String,
-    /// The word of its state.
-    pub state: &'static str,
+    /// The name of its state.
+    pub state: StateName,
     /// The word of the event.
     pub event: &'static str,
 }
@@ -220,7 +221,7 @@ pub fn transition(job: &Job, event: Event, now: Timestamp) -> Result<Job, Illega
     let mut next = job.clone();
     next.state = next_state(&mut next, event, now).map_err(|word| Illegal {
         job: job.id.to_string(),
-        state: job.state_word(),
+        state: job.state_name(),
         event: word,
     })?;
     next.seq = job.seq.saturating_add(1);
@@ -701,7 +702,7 @@ mod tests {
             Event::Closed { files: vec![] },
         ]);
         let done = run(job(), events).unwrap();
-        assert_eq!(done.state_word(), "done");
+        assert_eq!(done.state_name(), StateName::Done);
         assert_eq!(done.charged(), Some(160.0));
         assert!(!done.is_open());
     }
@@ -762,7 +763,10 @@ mod tests {
             let again = transition(&failed, adopted.clone(), at(2));
             assert_eq!(again.is_ok(), can, "{kind:?}");
             if let Ok(again) = again {
-                assert_eq!((again.state_word(), again.charges.len()), ("running", 1));
+                assert_eq!(
+                    (again.state_name(), again.charges.len()),
+                    (StateName::Running, 1)
+                );
             }
         }
     }

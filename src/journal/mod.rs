@@ -25,7 +25,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::job::{Event, Job, JobId};
+use crate::job::{Event, Job, JobId, StateName};
 use crate::status::notice::{Notice, Target};
 
 /// One change to be made durable.
@@ -58,8 +58,8 @@ pub struct Upload {
 /// Which jobs are meant.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Filter {
-    /// Those in one of these states, by the contract's words; empty for any.
-    pub states: Vec<String>,
+    /// Those in one of these states; empty for any.
+    pub states: Vec<StateName>,
     /// Those of this inbox.
     pub inbox: Option<String>,
     /// Those that may hold this text anywhere, whatever its case. What the journal finds is looked at again by whoever asks.
@@ -69,8 +69,8 @@ pub struct Filter {
 /// How many ended jobs of an inbox are in a state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Count {
-    /// The contract's word.
-    pub state: String,
+    /// The state.
+    pub state: StateName,
     /// The inbox's name.
     pub inbox: String,
     /// How many.

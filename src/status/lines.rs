@@ -151,7 +151,7 @@ impl Line {
             id: job.id.to_string(),
             inbox: job.inbox.clone(),
             input: job.input.text(),
-            state: job.state_word().to_owned(),
+            state: job.state_name().to_string(),
             reason: job.reason(),
             endpoint: job.plan.as_ref().map(|plan| plan.endpoint.clone()),
             model: job.model().map(str::to_owned),

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{App, guard, trouble};
 use crate::control::{Request, Way, answer};
-use crate::job::JobId;
+use crate::job::{JobId, UnknownState};
 use crate::journal::Filter;
 
 /// Jobs on a page unless the question says how many.
@@ -22,20 +22,6 @@ const PAGE: u32 = 50;
 const DAYS: u32 = 30;
 /// The longest text that is searched for, in bytes.
 const TEXT_MAX: usize = 200;
-/// The words of the contract for states.
-pub(super) const STATES: [&str; 11] = [
-    "waiting",
-    "queued",
-    "uploading",
-    "submitting",
-    "running",
-    "downloading",
-    "delivering",
-    "done",
-    "failed",
-    "cancelled",
-    "in_doubt",
-];
 
 /// What can be asked of the list of jobs.
 #[derive(Debug, Deserialize)]
@@ -57,13 +43,11 @@ impl Wanted {
     fn request(self) -> Result<Request, String> {
         let mut states = Vec::new();
         for state in filled(self.state).iter().flat_map(|list| list.split(',')) {
-            if !STATES.contains(&state) {
-                return Err(format!(
-                    "there is no state '{state}': they are {}",
-                    STATES.join(", ")
-                ));
-            }
-            states.push(state.to_owned());
+            states.push(
+                state
+                    .parse()
+                    .map_err(|error: UnknownState| error.to_string())?,
+            );
         }
         let text = filled(self.q);
         if text.as_ref().is_some_and(|text| text.len() > TEXT_MAX) {
@@ -274,6 +258,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
     use super::*;
+    use crate::job::StateName;
 
     fn wanted(state: &str, before: &str) -> Wanted {
         Wanted {
@@ -293,7 +278,7 @@ mod tests {
         let Request::Jobs { filter, before, .. } = request else {
             panic!("{request:?}");
         };
-        assert_eq!(filter.states, ["done", "failed"]);
+        assert_eq!(filter.states, [StateName::Done, StateName::Failed]);
         let (time, id) = before.unwrap();
         assert_eq!(time.as_second(), 1_790_000_000);
         assert_eq!(id.as_str(), "0123456789");

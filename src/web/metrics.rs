@@ -11,11 +11,10 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
 
-use super::api::STATES;
 use super::{App, trouble};
 use crate::control::{Standing, standing};
 use crate::daemon::Shared;
-use crate::job::State as JobState;
+use crate::job::{State as JobState, StateName};
 use crate::metrics::{Figures, Histogram, QUEUE_BOUNDS, TASK_BOUNDS};
 use crate::policy::gate::Closed;
 
@@ -107,8 +106,8 @@ fn snapshot(shared: &Shared, mut standing: Standing) -> Snapshot {
         });
     for handle in handles.iter() {
         let states = standing.entry(handle.name.clone()).or_default();
-        for state in STATES {
-            states.entry(state.to_owned()).or_default();
+        for state in StateName::ALL {
+            states.entry(state.to_string()).or_default();
         }
     }
     let mut figures = engine.ledger.metrics().figures();
@@ -217,7 +216,10 @@ fn text(snapshot: &Snapshot) -> String {
     for (inbox, states) in &snapshot.standing {
         doubts.add(
             &[("inbox", inbox)],
-            states.get("in_doubt").copied().unwrap_or_default(),
+            states
+                .get(StateName::InDoubt.as_str())
+                .copied()
+                .unwrap_or_default(),
         );
     }
     let mut of_roots = |name, help, value: &dyn Fn(&Root) -> Option<String>| {

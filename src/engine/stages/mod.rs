@@ -84,7 +84,7 @@ pub async fn drive(engine: &Arc<Engine>, id: &JobId) {
             Err(error) => {
                 attempt = attempt.saturating_add(1);
                 if attempt == 1 {
-                    tracing::error!(job = %id, input = %job.input, state = job.state_word(), "{error}; trying again until it works");
+                    tracing::error!(job = %id, input = %job.input, state = %job.state_name(), "{error}; trying again until it works");
                 }
                 engine.note_trouble(id, error.to_string());
                 let pause = engine.retry_in(Trouble::Folder, attempt, None);

@@ -5,13 +5,14 @@ mod trouble;
 mod write;
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
-    SqliteSynchronous,
+    SqliteRow, SqliteSynchronous,
 };
 use sqlx::{Connection, Row, Sqlite};
 use tokio::sync::Mutex;
@@ -20,7 +21,7 @@ use self::schema::{MIGRATIONS, migrate};
 use self::trouble::{is_damage, unreadable};
 use self::write::{BEGIN, commit};
 use super::{Answer, Count, Entry, Filter, Journal, JournalError, Spent, Upload};
-use crate::job::{Event, Job, JobId};
+use crate::job::{Event, InvalidJobId, Job, JobId, UnknownState};
 use crate::status::notice::{Notice, Target};
 
 /// Connections for those who only read.
@@ -168,19 +169,22 @@ impl SqliteJournal {
             .collect()
     }
 
+    fn unreadable(&self, why: impl Display) -> JournalError {
+        JournalError::Unreadable {
+            path: self.path.clone(),
+            why: why.to_string(),
+        }
+    }
+
     fn read_id(&self, text: &str) -> Result<JobId, JournalError> {
-        text.parse::<JobId>()
-            .map_err(|error| JournalError::Unreadable {
-                path: self.path.clone(),
-                why: format!("a job's name in it cannot be read: {error}"),
-            })
+        text.parse().map_err(|error: InvalidJobId| {
+            self.unreadable(format_args!("a job's name in it cannot be read: {error}"))
+        })
     }
 
     fn read_job(&self, body: &str) -> Result<Job, JournalError> {
-        serde_json::from_str(body).map_err(|error| JournalError::Unreadable {
-            path: self.path.clone(),
-            why: format!("a job in it cannot be read: {error}"),
-        })
+        serde_json::from_str(body)
+            .map_err(|error| self.unreadable(format_args!("a job in it cannot be read: {error}")))
     }
 }
 
@@ -244,14 +248,10 @@ impl Journal for SqliteJournal {
                 .map_err(self.store())?;
             rows.iter()
                 .map(|row| {
-                    let unreadable = |why: String| JournalError::Unreadable {
-                        path: self.path.clone(),
-                        why,
-                    };
                     let at = Timestamp::from_microsecond(row.get(0))
-                        .map_err(|error| unreadable(error.to_string()))?;
-                    let event = serde_json::from_str(row.get(1))
-                        .map_err(|error| unreadable(error.to_string()))?;
+                        .map_err(|error| self.unreadable(error))?;
+                    let event =
+                        serde_json::from_str(row.get(1)).map_err(|error| self.unreadable(error))?;
                     Ok((at, event))
                 })
                 .collect()
@@ -269,22 +269,21 @@ impl Journal for SqliteJournal {
                 Some((time, id)) => (time.as_microsecond(), id.as_str()),
                 None => (i64::MAX, ""),
             };
-            // States are words of our own, without commas.
-            let states = match filter.states.as_slice() {
-                [] => String::new(),
-                [one] => one.clone(),
-                states => format!(",{},", states.join(",")),
+            let (query, states) = match filter.states.as_slice() {
+                [] => (ENDED, String::new()),
+                [one] => (ENDED_OF_ONE_STATE, one.to_string()),
+                several => {
+                    let names: String = several.iter().map(|state| format!("{state},")).collect();
+                    (ENDED, format!(",{names}"))
+                }
             };
-            let query = sqlx::query(match filter.states.as_slice() {
-                [_] => ENDED_OF_ONE_STATE,
-                _ => ENDED,
-            })
-            .bind(time)
-            .bind(id)
-            .bind(states)
-            .bind(filter.inbox.as_deref())
-            .bind(filter.text.as_deref().map(like))
-            .bind(limit);
+            let query = sqlx::query(query)
+                .bind(time)
+                .bind(id)
+                .bind(states)
+                .bind(filter.inbox.as_deref())
+                .bind(filter.text.as_deref().map(like))
+                .bind(limit);
             self.read_jobs(query).await
         })
     }
@@ -295,12 +294,15 @@ impl Journal for SqliteJournal {
                 .fetch_all(&self.readers)
                 .await
                 .map_err(self.store())?;
-            let count = |row: &sqlx::sqlite::SqliteRow| Count {
-                state: row.get(0),
-                inbox: row.get(1),
-                jobs: unsigned(row.get(2)),
+            let count = |row: &SqliteRow| {
+                let state = row.get::<&str, _>(0).parse();
+                Ok(Count {
+                    state: state.map_err(|error: UnknownState| self.unreadable(error))?,
+                    inbox: row.get(1),
+                    jobs: unsigned(row.get(2)),
+                })
             };
-            Ok(rows.iter().map(count).collect())
+            rows.iter().map(count).collect()
         })
     }
 
@@ -316,7 +318,7 @@ impl Journal for SqliteJournal {
             .fetch_all(&self.readers)
             .await
             .map_err(self.store())?;
-            let spent = |row: &sqlx::sqlite::SqliteRow| Spent {
+            let spent = |row: &SqliteRow| Spent {
                 day: row.get(0),
                 inbox: row.get(1),
                 model: row.get(2),
@@ -415,10 +417,7 @@ impl Journal for SqliteJournal {
                     Ok(Notice {
                         id: row.get(0),
                         target,
-                        at: at.map_err(|error| JournalError::Unreadable {
-                            path: self.path.clone(),
-                            why: error.to_string(),
-                        })?,
+                        at: at.map_err(|error| self.unreadable(error))?,
                         body: row.get(2),
                         attempts: row.get(3),
                     })

@@ -1,6 +1,6 @@
 use super::*;
 use crate::files::RelPath;
-use crate::job::{Charge, samples, transition};
+use crate::job::{Charge, StateName, samples, transition};
 
 fn job() -> Job {
     let at = Timestamp::from_second(1_790_000_000).unwrap();
@@ -77,9 +77,9 @@ async fn ended_jobs_are_found_by_state_inbox_and_text_and_counted() {
             journal.commit(&[entry(Some(event), &last)]).await.unwrap();
         }
     }
-    let found = async |states: &[&str], inbox: Option<&str>, text: Option<&str>| {
+    let found = async |states: &[StateName], inbox: Option<&str>, text: Option<&str>| {
         let filter = Filter {
-            states: states.iter().map(|state| (*state).to_owned()).collect(),
+            states: states.to_vec(),
             inbox: inbox.map(str::to_owned),
             text: text.map(str::to_owned),
         };
@@ -87,8 +87,13 @@ async fn ended_jobs_are_found_by_state_inbox_and_text_and_counted() {
         jobs.into_iter().map(|job| job.id).collect::<Vec<_>>()
     };
     assert_eq!(found(&[], None, None).await.len(), 2);
-    assert_eq!(found(&["failed", "done"], None, None).await.len(), 2);
-    assert!(found(&["done"], None, None).await.is_empty());
+    assert_eq!(
+        found(&[StateName::Failed, StateName::Done], None, None)
+            .await
+            .len(),
+        2
+    );
+    assert!(found(&[StateName::Done], None, None).await.is_empty());
     assert_eq!(found(&[], Some("other"), None).await, [second.id.clone()]);
     // What means something to `LIKE` means itself.
     assert_eq!(found(&[], None, Some("100%_SURE")).await, [first.id]);
@@ -97,9 +102,15 @@ async fn ended_jobs_are_found_by_state_inbox_and_text_and_counted() {
     counts.sort_by(|a, b| a.inbox.cmp(&b.inbox));
     let counts: Vec<_> = counts
         .iter()
-        .map(|count| (count.state.as_str(), count.inbox.as_str(), count.jobs))
+        .map(|count| (count.state, count.inbox.as_str(), count.jobs))
         .collect();
-    assert_eq!(counts, [("failed", "other", 1), ("failed", "studio", 1)]);
+    assert_eq!(
+        counts,
+        [
+            (StateName::Failed, "other", 1),
+            (StateName::Failed, "studio", 1)
+        ]
+    );
 }
 
 #[tokio::test]

@@ -79,7 +79,7 @@ impl SqliteJournal {
             .bind(sequence(job.seq))
             .bind(&job.inbox)
             .bind(job.input.text())
-            .bind(job.state_word())
+            .bind(job.state_name().as_str())
             .bind(job.is_open())
             .bind(job.created_at.as_microsecond())
             .bind(job.updated_at.as_microsecond())
