@@ -11,6 +11,7 @@ mod commands;
 mod doubts;
 mod fairness;
 mod folders;
+mod golden;
 mod harness;
 mod markers;
 mod mounts_inside;
