@@ -1,0 +1,31 @@
+//! Removing files, and looking whether a name is taken.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use crate::failpoint;
+
+/// Takes a file's name away. Durable only once its folder is synced.
+pub(crate) fn remove_file(path: &Path) -> io::Result<()> {
+    failpoint::hit("files.remove")?;
+    fs::remove_file(path)
+}
+
+/// Removes an empty folder.
+pub(crate) fn remove_folder(path: &Path) -> io::Result<()> {
+    failpoint::hit("files.remove_folder")?;
+    fs::remove_dir(path)
+}
+
+/// Whether anything has this name.
+///
+/// # Errors
+/// The folder cannot be looked at.
+pub(crate) fn exists(path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
