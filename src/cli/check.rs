@@ -197,7 +197,7 @@ fn check_root(
         stack.extend(new);
     }
     folders.sort();
-    let named = tree.named();
+    let referenced = tree.collect_references();
     // What lies there now is taken for finished.
     let evaluator = Evaluator {
         rules: Rules {
@@ -210,7 +210,7 @@ fn check_root(
         defaults: &root.defaults,
     };
     for folder in folders {
-        let found = evaluator.folder(&mut tree, &folder, &named, now);
+        let found = evaluator.evaluate(&mut tree, &folder, &referenced, now);
         let told = |files: &[&RelPath]| {
             root.only.is_empty()
                 || files.iter().any(|file| {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::evaluate::Waiting;
+use super::evaluate::rules::Waiting;
 use crate::catalogue::Catalogue;
 use crate::config::Inbox;
 use crate::files::RelPath;

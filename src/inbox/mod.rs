@@ -18,7 +18,7 @@ pub(crate) mod root;
 mod take;
 mod worker;
 
-pub use evaluate::{Candidate, Evaluator, Waiting};
+pub use evaluate::rules::{Candidate, Evaluator, Waiting};
 pub use handle::{Held, InboxHandle, InboxView, Setup};
 pub use look::scan::Ignore;
 pub use look::settle::Writer;

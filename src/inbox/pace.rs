@@ -7,6 +7,13 @@ pub(super) const SETTLE_LOCAL: Duration = Duration::from_secs(5);
 /// The same on a network, whose files are told late and in parts.
 pub(super) const SETTLE_NETWORK: Duration = Duration::from_secs(12);
 
+/// How long a text must be quiet once its writer has closed it: a text has no end of its own, and a script may close it after
+/// every line.
+pub(crate) const TEXT_SETTLE: Duration = Duration::from_secs(1);
+
+/// How often something outside the watched folders is checked again, such as a shared picture that is missing.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
 /// Time between scans where events tell of every change: the scan only catches what was lost. Longer where there are many
 /// folders, up to a bound, since what was lost waits for so long.
 const SCAN_WITH_EVENTS: Duration = Duration::from_secs(60);

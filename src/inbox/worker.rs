@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 
-use super::evaluate::{Evaluator, Waiting};
+use super::evaluate::rules::{Evaluator, Waiting};
 use super::handle::{Held, InboxHandle, InboxView, NOT_LOOKED, Retries, Setup};
 use super::pace::{SETTLE_LOCAL, SETTLE_NETWORK, pause, rest};
 use crate::config::Watch;
@@ -490,7 +490,7 @@ impl Worker {
             self.due.remove(folder);
             self.tree.read_sidecars(folder);
         }
-        let named = self.tree.named();
+        let referenced = self.tree.collect_references();
         let (catalogue, inbox) = (self.setup.catalogue.clone(), self.setup.inbox.clone());
         let defaults = self.defaults.clone();
         let evaluator = Evaluator {
@@ -512,7 +512,7 @@ impl Worker {
                 settle: self.settle(&folder),
                 ..evaluator
             };
-            let found = evaluator.folder(&mut self.tree, &folder, &named, now);
+            let found = evaluator.evaluate(&mut self.tree, &folder, &referenced, now);
             if let Some(at) = found.look_again {
                 self.due.insert(folder.clone(), at);
             }

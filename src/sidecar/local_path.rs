@@ -5,7 +5,7 @@ use std::path::{Component, Path};
 
 use crate::files::RelPath;
 use crate::files::names::stem;
-use crate::sidecar::names::{Class, classify, comparable};
+use crate::sidecar::names::{Class, classify, nfc_key};
 use crate::yaml::Node;
 
 /// Whether a file is a place for what many jobs refer to: its name or one of its folders begins with `_`.
@@ -62,7 +62,7 @@ pub fn local_file(uri: &str, folder: &RelPath) -> Result<Option<RelPath>, (Strin
 
 /// Whether two paths name one file, whatever the form in which accents are written.
 pub(crate) fn is_same(a: &RelPath, b: &RelPath) -> bool {
-    let of = |path: &RelPath| comparable(path.as_path().as_os_str());
+    let of = |path: &RelPath| nfc_key(path.as_path().as_os_str());
     a == b || of(a) == of(b)
 }
 
@@ -76,8 +76,8 @@ pub(crate) fn respelled(
     for part in wanted.as_path().components() {
         let (part, names) = (part.as_os_str(), names(&at));
         let exact = names.iter().find(|name| *name == part);
-        let wish = comparable(part);
-        let name = exact.or_else(|| names.iter().find(|name| comparable(name) == wish))?;
+        let wish = nfc_key(part);
+        let name = exact.or_else(|| names.iter().find(|name| nfc_key(name) == wish))?;
         at = at.join(name);
     }
     Some(at)
@@ -88,7 +88,7 @@ pub(crate) fn mentioned(bytes: &[u8], sidecar: &RelPath) -> Vec<RelPath> {
     let text = String::from_utf8_lossy(bytes);
     let quoted = text.split(['"', '\'', '\n']);
     let words = text.split(|c: char| c.is_whitespace() || "\"',:[]{}".contains(c));
-    let own = comparable(stem(sidecar.name()));
+    let own = nfc_key(stem(sidecar.name()));
     quoted
         .chain(words)
         .map(str::trim)
@@ -96,7 +96,7 @@ pub(crate) fn mentioned(bytes: &[u8], sidecar: &RelPath) -> Vec<RelPath> {
         // What leads out of the inbox, or is no path, is no file of the inbox's.
         .filter_map(|word| local_file(word, &sidecar.parent()).ok().flatten())
         .filter(|file| !is_shared(file))
-        .filter(|file| ![comparable(file.name()), comparable(stem(file.name()))].contains(&own))
+        .filter(|file| ![nfc_key(file.name()), nfc_key(stem(file.name()))].contains(&own))
         .collect()
 }
 

@@ -52,9 +52,9 @@ pub fn marked_by(name: &OsStr) -> Option<&OsStr> {
     (!marked.is_empty()).then(|| OsStr::from_bytes(marked))
 }
 
-/// A name made comparable: the same letters in Unicode's composed form, since Macs write accents as separate characters.
-/// Names that are not UTF-8 compare by their bytes.
-pub fn comparable(name: &OsStr) -> Vec<u8> {
+/// A name for comparing: the same letters in Unicode's composed form (NFC), since Macs write accents as separate characters.
+/// Names that are not UTF-8 are compared by their bytes.
+pub fn nfc_key(name: &OsStr) -> Vec<u8> {
     match name.to_str() {
         Some(text) => text.nfc().collect::<String>().into_bytes(),
         None => name.as_bytes().to_vec(),

@@ -395,7 +395,7 @@ fn what_a_sidecar_refers_to_stays_its_own_while_it_is_mended() {
     std::thread::sleep(Duration::from_millis(2200));
     // What is saved in between is no YAML; then an editor takes it away and writes it anew.
     studio.write_in_place("poster.yaml", "endpoint: [\n");
-    studio.wait_reason("poster.yaml", "has to be mended");
+    studio.wait_reason("poster.yaml", "has to be fixed");
     fs::remove_file(studio.inbox("poster.yaml")).unwrap();
     studio.wait_until("it is gone", |studio| studio.job("poster.yaml").is_none());
     studio.drop_file("poster.yaml", right);

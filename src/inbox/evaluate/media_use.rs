@@ -1,4 +1,4 @@
-//! The files that a request names: whether they are there, whether the API would take them, and what the whole will cost.
+//! The files that a request names: whether they are there, whether the API would accept them, and what the request costs.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -6,8 +6,10 @@ use std::time::Instant;
 use crate::catalogue::{On, estimate};
 use crate::files::open_beneath;
 use crate::files::{RelPath, shown};
-use crate::inbox::evaluate::{LOOK_AGAIN, NotNow, Pass};
+use crate::inbox::evaluate::rules::Evaluator;
+use crate::inbox::look::finished::{NotNow, check_finished};
 use crate::inbox::look::tree::Tree;
+use crate::inbox::pace::LOOK_AGAIN;
 use crate::job::{FileRef, MediaUse, Plan, Role};
 use crate::json::Step;
 use crate::media::{self, Kind, Probe, Wholeness};
@@ -24,9 +26,16 @@ pub(crate) enum Unready {
     Wrong(Vec<Finding>),
 }
 
-impl Pass<'_, '_> {
-    /// Looks at the files that the request names, and prices it.
-    pub(crate) fn settle_media(
+/// The check of the media that requests name.
+pub(crate) struct MediaCheck<'a, 'r> {
+    pub(crate) evaluator: &'a Evaluator<'r>,
+    pub(crate) tree: &'a mut Tree,
+    pub(crate) now: Instant,
+}
+
+impl MediaCheck<'_, '_> {
+    /// Checks the files that a request names, and estimates its price.
+    pub(crate) fn check(
         &mut self,
         draft: &Draft,
         main: Option<&RelPath>,
@@ -42,9 +51,9 @@ impl Pass<'_, '_> {
         let mut uses = Vec::new();
         let mut seconds = None;
         for wanted in &draft.wanted {
-            let wanted = &self.as_on_disk(wanted);
-            let probe = self.look_at(wanted)?;
-            let (kind, mime) = match self.acceptable(&probe, wanted, merged) {
+            let wanted = &self.respell(wanted);
+            let probe = self.probe_wanted(wanted)?;
+            let (kind, mime) = match self.check_accepted(&probe, wanted, merged) {
                 Ok(found) => found,
                 Err(finding) => {
                     findings.push(*finding);
@@ -68,8 +77,8 @@ impl Pass<'_, '_> {
                 mime,
             });
         }
-        let estimated = self.price(draft, seconds);
-        findings.extend(too_dear(draft, estimated, merged));
+        let estimated = self.estimate_price(draft, seconds);
+        findings.extend(check_max_credits(draft, estimated, merged));
         if !findings.is_empty() {
             return Err(Unready::Wrong(findings));
         }
@@ -88,11 +97,11 @@ impl Pass<'_, '_> {
         Ok((files, plan))
     }
 
-    /// The wanted file by the path that lies on the disk: sidecars and disks may write accents in different forms of Unicode.
-    fn as_on_disk(&self, wanted: &Wanted) -> Wanted {
+    /// The wanted file under the path that it has on the disk: sidecars and disks may write accents in different forms of Unicode.
+    fn respell(&self, wanted: &Wanted) -> Wanted {
         let tree = &self.tree;
         let there = if !wanted.shared {
-            tree.as_sighted(&wanted.file)
+            tree.find_seen(&wanted.file)
         } else if std::fs::symlink_metadata(tree.absolute(&wanted.file)).is_ok() {
             None
         } else {
@@ -104,14 +113,15 @@ impl Pass<'_, '_> {
         }
     }
 
-    /// What a wanted file is, once it is there and finished.
-    fn look_at(&mut self, wanted: &Wanted) -> Result<Arc<Probe>, Unready> {
+    /// Probes a wanted file once it is there and finished.
+    fn probe_wanted(&mut self, wanted: &Wanted) -> Result<Arc<Probe>, Unready> {
         let again = self.now.checked_add(LOOK_AGAIN).unwrap_or(self.now);
         let file = &wanted.file;
         if wanted.shared {
-            return shared_probe(self.tree, file).map_err(|why| Unready::Wait(why, again));
+            return probe_shared(self.tree, file).map_err(|why| Unready::Wait(why, again));
         }
-        match self.finished(file, false) {
+        let settle = self.evaluator.settle;
+        match check_finished(self.tree, file, false, settle, self.now) {
             Ok(()) => self
                 .tree
                 .probe(file)
@@ -123,18 +133,14 @@ impl Pass<'_, '_> {
         }
     }
 
-    fn price(&self, draft: &Draft, seconds: Option<f64>) -> Option<f64> {
-        let endpoint = self
-            .rules
-            .rules
-            .catalogue
-            .endpoint(&draft.endpoint)?
-            .endpoint;
+    fn estimate_price(&self, draft: &Draft, seconds: Option<f64>) -> Option<f64> {
+        let catalogue = self.evaluator.rules.catalogue;
+        let endpoint = catalogue.endpoint(&draft.endpoint)?.endpoint;
         estimate(endpoint.model(&draft.model)?, &draft.body, seconds)
     }
 
-    /// Whether the API would take a medium where it is wanted.
-    fn acceptable(
+    /// Checks whether the API would accept a medium where it is wanted.
+    fn check_accepted(
         &self,
         probe: &Probe,
         wanted: &Wanted,
@@ -165,7 +171,7 @@ impl Pass<'_, '_> {
         }
         let (Some(format), Some(kind)) = (probe.format, probe.kind()) else {
             return refuse(
-                "its content is of no known kind".to_owned(),
+                "its content is of an unknown kind".to_owned(),
                 "drop another file".to_owned(),
             );
         };
@@ -184,11 +190,11 @@ impl Pass<'_, '_> {
                 Some(hint),
             )));
         }
-        if probe.bytes > self.rules.max_input {
+        if probe.bytes > self.evaluator.max_input {
             return refuse(
                 format!(
                     "it has {} bytes, and the largest input allowed is {} bytes",
-                    probe.bytes, self.rules.max_input
+                    probe.bytes, self.evaluator.max_input
                 ),
                 "make it smaller, or raise `limits.max_input_size` (Runway takes 200 MB at most)"
                     .to_owned(),
@@ -201,8 +207,8 @@ impl Pass<'_, '_> {
     }
 }
 
-/// A request that would cost more than the sidecar allows, or of which nobody knows that it would not.
-fn too_dear(draft: &Draft, estimated: Option<f64>, merged: &Merged) -> Option<Finding> {
+/// The problem with a request that would cost more than `max_credits`, or whose price is unknown.
+fn check_max_credits(draft: &Draft, estimated: Option<f64>, merged: &Merged) -> Option<Finding> {
     let limit = draft.max_credits?;
     let message = match estimated {
         Some(credits) if credits > limit => {
@@ -210,17 +216,16 @@ fn too_dear(draft: &Draft, estimated: Option<f64>, merged: &Merged) -> Option<Fi
         }
         Some(_) => return None,
         None => format!(
-            "the price of this request is not known, so `max_credits: {limit}` cannot be kept"
+            "the price of this request is unknown, so `max_credits: {limit}` cannot be kept"
         ),
     };
-    let hint = "raise it or take it out, or ask for something cheaper".to_owned();
+    let hint = "raise it or remove it, or choose a cheaper request".to_owned();
     let path = [Step::Key("max_credits".to_owned())];
     Some(merged.finding(&path, On::Value, message, Some(hint)))
 }
 
-/// A picture that many jobs refer to. It lies outside what is scanned, so it is looked at here, and no link on the way to
-/// it is followed.
-fn shared_probe(tree: &Tree, file: &RelPath) -> Result<Arc<Probe>, String> {
+/// Probes a file that many jobs refer to. It is not scanned, so it is opened here; no link on the way to it is followed.
+fn probe_shared(tree: &Tree, file: &RelPath) -> Result<Arc<Probe>, String> {
     debug_assert!(is_shared(file));
     match open_beneath(tree.root(), file.as_path()).and_then(|mut file| media::probe(&mut file)) {
         Ok(probe) => match &probe.wholeness {

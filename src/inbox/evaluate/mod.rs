@@ -1,7 +1,9 @@
-//! One folder's files to jobs that can be taken and reasons to wait.
+//! One folder's files become jobs that can be taken and reasons to wait.
 
 pub(crate) mod media_use;
 pub(crate) mod pair;
+pub(crate) mod rules;
+mod wrong;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
@@ -10,96 +12,23 @@ use std::time::{Duration, Instant};
 
 use serde_json::Map;
 
-use crate::config::Inbox;
 use crate::files::names::stem;
 use crate::files::{RelPath, shown};
-use crate::inbox::evaluate::media_use::Unready;
+use crate::inbox::evaluate::media_use::{MediaCheck, Unready};
 use crate::inbox::evaluate::pair::{Group, pair};
-use crate::inbox::look::references::Named;
-use crate::inbox::look::settle::{Content, Judgement, Writer, judge};
-use crate::inbox::look::tree::{Tree, Unusable};
-use crate::job::{Failure, FailureKind, Plan, Role};
+use crate::inbox::evaluate::rules::{Candidate, Evaluator, Found};
+use crate::inbox::evaluate::wrong::{build_failure, describe_defaults_to_fix};
+use crate::inbox::look::defaults::Unusable;
+use crate::inbox::look::finished::{NotNow, check_finished, marker_path};
+use crate::inbox::look::references::ReferencedNames;
+use crate::inbox::look::tree::Tree;
+use crate::inbox::pace::LOOK_AGAIN;
+use crate::job::Role;
 use crate::media::{Kind, Probe};
 use crate::sidecar::layers::{Finding, Layer, Merged};
-use crate::sidecar::names::{Class, classify, comparable, marked_by, marker_of};
-use crate::sidecar::request::{Outcome, Rules, Subject, plan};
+use crate::sidecar::names::{Class, classify, marked_by, nfc_key};
+use crate::sidecar::request::{Outcome, Subject, plan};
 use crate::sidecar::text::Parsed;
-
-/// A job that can be taken.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Candidate {
-    /// What it is named after.
-    pub input: RelPath,
-    /// Its files, where they were dropped.
-    pub files: Vec<(Role, RelPath)>,
-    /// The request, or why there is none.
-    pub plan: Result<Plan, Failure>,
-    /// Whether it is a sidecar that makes a request with a medium as well as without, so that it may be the correction of one
-    /// over which a job failed together with its medium.
-    pub may_be_correction: bool,
-}
-
-/// Something that stays in the inbox for now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Waiting {
-    /// What waits.
-    pub input: RelPath,
-    /// For what. Shared, since thousands of files may wait for the same.
-    pub reason: Arc<str>,
-}
-
-/// What is found in one folder.
-#[derive(Debug, Default)]
-pub struct Found {
-    /// Jobs that can be taken.
-    pub ready: Vec<Candidate>,
-    /// What stays.
-    pub waiting: Vec<Waiting>,
-    /// When to look again although nothing happened.
-    pub look_again: Option<Instant>,
-}
-
-impl Found {
-    fn wait(&mut self, input: &RelPath, reason: impl Into<Arc<str>>) {
-        self.waiting.push(Waiting {
-            input: input.clone(),
-            reason: reason.into(),
-        });
-    }
-
-    fn again(&mut self, at: Instant) {
-        self.look_again = Some(self.look_again.map_or(at, |before| before.min(at)));
-    }
-}
-
-/// How long a text must be quiet once its writer has closed it: it proves no end, and a script may close it after every line.
-pub(super) const TEXT_SETTLE: Duration = Duration::from_secs(1);
-
-/// How often something outside the watched folders is looked at again, such as a shared picture that is missing.
-pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(2);
-
-/// The rules of one inbox.
-#[derive(Debug, Clone, Copy)]
-pub struct Evaluator<'a> {
-    /// What requests are checked against.
-    pub rules: Rules<'a>,
-    /// The inbox's configuration.
-    pub inbox: &'a Inbox,
-    /// How long a file must be quiet.
-    pub settle: Duration,
-    /// Largest input, in bytes.
-    pub max_input: u64,
-    /// The inbox's `defaults` in the configuration.
-    pub defaults: &'a Layer,
-}
-
-/// Why a file is not used now.
-pub(super) enum NotNow {
-    /// It is not finished: why, and when to look again.
-    Wait(String, Instant),
-    /// It is not there.
-    Gone,
-}
 
 /// A sidecar or a lone medium on its way to a request.
 struct Subjects<'a> {
@@ -132,32 +61,42 @@ impl Subjects<'_> {
 }
 
 impl Evaluator<'_> {
-    /// Evaluates one folder. `named` are the files that sidecars refer to.
-    pub fn folder(&self, tree: &mut Tree, folder: &RelPath, named: &Named, now: Instant) -> Found {
+    /// Evaluates one folder. `referenced` are the files that sidecars refer to.
+    pub fn evaluate(
+        &self,
+        tree: &mut Tree,
+        folder: &RelPath,
+        referenced: &ReferencedNames,
+        now: Instant,
+    ) -> Found {
         let mut pass = Pass {
-            rules: self,
+            evaluator: self,
             tree,
             now,
             found: Found::default(),
         };
-        pass.folder(folder, named);
-        pass.take_markers();
+        pass.evaluate_folder(folder, referenced);
+        pass.add_markers();
         pass.found
     }
 }
 
-/// One look at one folder.
-pub(super) struct Pass<'a, 'r> {
-    pub(super) rules: &'a Evaluator<'r>,
-    pub(super) tree: &'a mut Tree,
-    pub(super) now: Instant,
+/// The evaluation of one folder at one time.
+struct Pass<'a, 'r> {
+    evaluator: &'a Evaluator<'r>,
+    tree: &'a mut Tree,
+    now: Instant,
     found: Found,
 }
 
+/// For each kind of medium whether the defaults alone make a request, or what media of this kind wait for. It depends on the kind
+/// only, and there may be thousands of media.
+type DefaultsAlone = HashMap<Kind, Result<(), Arc<str>>>;
+
 impl Pass<'_, '_> {
-    fn folder(&mut self, folder: &RelPath, named: &Named) {
-        for (name, why) in self.tree.odd(folder) {
-            self.found.wait(&folder.join(&name), why);
+    fn evaluate_folder(&mut self, folder: &RelPath, referenced: &ReferencedNames) {
+        for (name, why) in self.tree.skipped(folder) {
+            self.found.wait(&folder.join(name), why);
         }
         let mut names = self.tree.names(folder);
         // A marker belongs to its file.
@@ -168,21 +107,17 @@ impl Pass<'_, '_> {
         if names.is_empty() {
             return;
         }
-        let defaults = self.defaults(folder);
-        // Whether the defaults alone make a request depends on the kind only, and thousands of media may lie here.
-        let mut lone: HashMap<Kind, Result<(), Arc<str>>> = HashMap::new();
-        // A sidecar that cannot be used is a sidecar all the same: its medium must not go out without it.
-        let unusable: BTreeMap<Vec<u8>, (OsString, &str)> = self
+        let defaults = self.load_defaults(folder);
+        let mut alone = DefaultsAlone::new();
+        // A sidecar that is skipped is a sidecar all the same: its medium must not go out without it.
+        let skipped: BTreeMap<Vec<u8>, (OsString, &str)> = self
             .tree
-            .odd(folder)
-            .into_iter()
+            .skipped(folder)
             .filter(|(name, _)| classify(name) == Class::Sidecar)
-            .map(|(name, why)| (comparable(stem(&name)), (name, why)))
+            .map(|(name, why)| (nfc_key(stem(name)), (name.to_owned(), why)))
             .collect();
-        for group in pair(
-            names.iter().map(OsString::as_os_str),
-            named.in_folder(folder),
-        ) {
+        let names = names.iter().map(OsString::as_os_str);
+        for group in pair(names, referenced.in_folder(folder)) {
             match group {
                 Group::Other { name } => self.found.wait(
                     &folder.join(&name),
@@ -190,30 +125,28 @@ impl Pass<'_, '_> {
                         Some(marked) => {
                             format!("it says that {} is finished, which is not here", shown(marked))
                         }
-                        None => "it is no image, video, sound or sidecar by its name, and no sidecar names it".to_owned(),
+                        None => "its name is not that of an image, video, sound or sidecar, and no sidecar names it".to_owned(),
                     },
                 ),
                 Group::Spare { sidecar, used } => {
-                    let reason = format!("not used: {} stands for the same medium", shown(&used));
+                    let reason = format!("not used: {} is for the same medium", shown(&used));
                     self.found.wait(&folder.join(&sidecar), reason);
                 }
-                Group::Clash { sidecar, media } => self.clash(folder, &sidecar, &media),
+                Group::Clash { sidecar, media } => self.refuse_clash(folder, &sidecar, &media),
                 Group::Alone { main } => {
-                    let own = unusable
-                        .get(&comparable(&main))
-                        .or_else(|| unusable.get(&comparable(stem(&main))));
+                    let own = skipped
+                        .get(&nfc_key(&main))
+                        .or_else(|| skipped.get(&nfc_key(stem(&main))));
                     let main = folder.join(&main);
-                    if let Some((name, why)) = own {
-                        let reason = format!(
-                            "for its sidecar {}, which cannot be used: {why}",
-                            shown(name)
-                        );
-                        self.found.wait(&main, reason);
-                        continue;
-                    }
-                    match &defaults {
-                        Err(why) => self.wait_until(&main, why),
-                        Ok(layers) => self.alone(&main, layers, &mut lone),
+                    match (own, &defaults) {
+                        (Some((name, why)), _) => {
+                            let name = shown(name);
+                            let reason =
+                                format!("for its sidecar {name}, which cannot be used: {why}");
+                            self.found.wait(&main, reason);
+                        }
+                        (None, Err(why)) => self.wait_until(&main, why),
+                        (None, Ok(layers)) => self.evaluate_medium(&main, layers, &mut alone),
                     }
                 }
                 Group::Sidecar {
@@ -225,7 +158,7 @@ impl Pass<'_, '_> {
                     let main = main.map(|main| folder.join(&main));
                     match &defaults {
                         Err(why) => self.wait_until(main.as_ref().unwrap_or(&sidecar), why),
-                        Ok(layers) => self.sidecar(&sidecar, main.as_ref(), exact, layers),
+                        Ok(layers) => self.evaluate_sidecar(&sidecar, main.as_ref(), exact, layers),
                     }
                 }
             }
@@ -233,12 +166,12 @@ impl Pass<'_, '_> {
     }
 
     /// Markers travel with the files that they are for.
-    fn take_markers(&mut self) {
+    fn add_markers(&mut self) {
         for candidate in &mut self.found.ready {
             let markers: Vec<RelPath> = candidate
                 .files
                 .iter()
-                .map(|(_, file)| marker_of_file(file))
+                .map(|(_, file)| marker_path(file))
                 .filter(|marker| self.tree.sighting(marker).is_some())
                 .collect();
             candidate
@@ -247,11 +180,12 @@ impl Pass<'_, '_> {
         }
     }
 
-    /// All layers below the sidecar's; where there is none yet, for what to wait and when to look again.
-    fn defaults(&mut self, folder: &RelPath) -> Result<Vec<Layer>, (Arc<str>, Instant)> {
-        match self.tree.defaults(folder, self.rules.settle, self.now) {
+    /// All layers below the sidecar's. If they cannot be used yet: what to wait for, and when to check again.
+    fn load_defaults(&mut self, folder: &RelPath) -> Result<Vec<Layer>, (Arc<str>, Instant)> {
+        let settle = self.evaluator.settle;
+        match self.tree.defaults().load_layers(folder, settle, self.now) {
             Ok(layers) => {
-                let mut all = vec![self.rules.defaults.clone()];
+                let mut all = vec![self.evaluator.defaults.clone()];
                 all.extend(layers);
                 Ok(all)
             }
@@ -268,84 +202,38 @@ impl Pass<'_, '_> {
                 Err((format!("for {label}, {what}").into(), look_again))
             }
             Err(Unusable::Wrong(problems)) => {
-                Err((mend_defaults(&problems).into(), self.later(LOOK_AGAIN)))
+                let why = describe_defaults_to_fix(&problems);
+                Err((why.into(), self.after(LOOK_AGAIN)))
             }
         }
     }
 
     fn wait_until(&mut self, input: &RelPath, (why, at): &(Arc<str>, Instant)) {
         self.found.wait(input, why.clone());
-        self.found.again(*at);
+        self.found.look_again_at(*at);
     }
 
-    fn later(&self, pause: Duration) -> Instant {
+    fn after(&self, pause: Duration) -> Instant {
         self.now.checked_add(pause).unwrap_or(self.now)
     }
 
     fn wait_again(&mut self, input: &RelPath, reason: impl Into<Arc<str>>) {
         self.found.wait(input, reason);
-        self.found.again(self.later(LOOK_AGAIN));
+        self.found.look_again_at(self.after(LOOK_AGAIN));
     }
 
-    /// Whether a file is finished. `certain` asks for the whole quiet time even where its writer closed it, since a person
-    /// may be in the middle of mending it.
-    pub(super) fn finished(&mut self, file: &RelPath, certain: bool) -> Result<(), NotNow> {
-        let Some(mut sighting) = self.tree.sighting(file) else {
-            return Err(NotNow::Gone);
-        };
-        // Its writer says so.
-        if self.tree.sighting(&marker_of_file(file)).is_some() {
-            return Ok(());
-        }
-        let quiet = self.now.saturating_duration_since(sighting.since);
-        if sighting.writer != Writer::Done && quiet < self.rules.settle {
-            let at = sighting
-                .since
-                .checked_add(self.rules.settle)
-                .unwrap_or(self.now);
-            return Err(NotNow::Wait("still being written".to_owned(), at));
-        }
-        let content = match self.tree.content(file) {
-            Ok(content) => content,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(NotNow::Gone),
-            Err(error) => {
-                return Err(NotNow::Wait(
-                    format!(
-                        "it cannot be read ({error}): make it readable for the user that taxiway runs as"
-                    ),
-                    self.later(LOOK_AGAIN),
-                ));
-            }
-        };
-        let is_text = classify(file.name()) == Class::Sidecar;
-        let content = match content {
-            Content::Whole if certain || is_text => Content::Unknowable,
-            other => other,
-        };
-        let settle = match sighting.writer {
-            Writer::Done if is_text && !certain => self.rules.settle.min(TEXT_SETTLE),
-            Writer::Done | Writer::Busy | Writer::Unknown => self.rules.settle,
-        };
-        if certain && sighting.writer == Writer::Done {
-            sighting.writer = Writer::Unknown;
-        }
-        match judge(&sighting, &content, settle, self.now) {
-            Judgement::Finished => Ok(()),
-            Judgement::NotYet { why, look_again } => Err(NotNow::Wait(why, look_again)),
-        }
-    }
-
-    /// Like [`Pass::finished`], with the reason noted for `input`.
-    fn ready(&mut self, file: &RelPath, input: &RelPath, certain: bool) -> bool {
-        if self.rules.inbox.marker_required && file == input {
-            let marker = marker_of_file(file);
+    /// Checks whether a file is finished, and adds the reason to wait for `input` if it is not.
+    fn check_ready(&mut self, file: &RelPath, input: &RelPath, certain: bool) -> bool {
+        if self.evaluator.inbox.marker_required && file == input {
+            let marker = marker_path(file);
             if self.tree.sighting(file).is_some() && self.tree.sighting(&marker).is_none() {
                 let reason = format!("for its marker {}", shown(marker.name()));
                 self.found.wait(input, reason);
                 return false;
             }
         }
-        match self.finished(file, certain) {
+        let settle = self.evaluator.settle;
+        match check_finished(self.tree, file, certain, settle, self.now) {
             Ok(()) => true,
             Err(NotNow::Gone) => false,
             Err(NotNow::Wait(why, at)) => {
@@ -355,30 +243,34 @@ impl Pass<'_, '_> {
                     format!("{}: {why}", shown(file.name()))
                 };
                 self.found.wait(input, reason);
-                self.found.again(at);
+                self.found.look_again_at(at);
                 false
             }
         }
     }
 
-    /// When a file that stands alone need not wait for its other half any longer: counted anew from when that went away.
-    fn pair_until(&self, file: &RelPath) -> Instant {
+    /// Until when a file waits for its sidecar or medium; counted again from when a sidecar went away.
+    fn wait_for_pair_until(&self, file: &RelPath) -> Instant {
         let since = self
             .tree
             .sighting(file)
             .map_or(self.now, |sighting| sighting.since);
-        let since = self.tree.parted(file).map_or(since, |at| at.max(since));
+        let since = self
+            .tree
+            .sidecar_gone_at(file)
+            .map_or(since, |at| at.max(since));
         since
-            .checked_add(self.rules.inbox.pair_wait)
+            .checked_add(self.evaluator.inbox.pair_wait)
             .unwrap_or(self.now)
     }
 
-    fn clash(&mut self, folder: &RelPath, sidecar: &OsStr, media: &[OsString]) {
+    /// A sidecar that could be for several media fails together with them.
+    fn refuse_clash(&mut self, folder: &RelPath, sidecar: &OsStr, media: &[OsString]) {
         let sidecar = folder.join(sidecar);
         let mut files = vec![(Role::Sidecar, sidecar.clone())];
         files.extend(media.iter().map(|name| (Role::Main, folder.join(name))));
         for (_, file) in &files {
-            if !self.ready(file, &sidecar, true) {
+            if !self.check_ready(file, &sidecar, true) {
                 return;
             }
         }
@@ -395,7 +287,7 @@ impl Pass<'_, '_> {
         self.found.ready.push(Candidate {
             input: sidecar,
             files,
-            plan: Err(wrong_input(
+            plan: Err(build_failure(
                 &format!("several media for one sidecar, {name}"),
                 vec![finding],
             )),
@@ -403,34 +295,29 @@ impl Pass<'_, '_> {
         });
     }
 
-    fn alone(
-        &mut self,
-        main: &RelPath,
-        defaults: &[Layer],
-        lone: &mut HashMap<Kind, Result<(), Arc<str>>>,
-    ) {
+    fn evaluate_medium(&mut self, main: &RelPath, defaults: &[Layer], alone: &mut DefaultsAlone) {
         let Class::Medium(by_name) = classify(main.name()) else {
             return;
         };
-        let outlook = lone
+        let possible = alone
             .entry(by_name)
-            .or_insert_with(|| self.outlook(main, by_name, defaults));
-        if let Err(why) = outlook {
+            .or_insert_with(|| self.check_defaults_alone(main, by_name, defaults));
+        if let Err(why) = possible {
             let why = why.clone();
             self.found.wait(main, why);
             return;
         }
-        if !self.ready(main, main, false) {
+        if !self.check_ready(main, main, false) {
             return;
         }
-        let until = self.pair_until(main);
+        let until = self.wait_for_pair_until(main);
         if self.now < until {
             let reason = format!(
                 "for a sidecar, until {} s have passed",
-                self.rules.inbox.pair_wait.as_secs_f64()
+                self.evaluator.inbox.pair_wait.as_secs_f64()
             );
             self.found.wait(main, reason);
-            self.found.again(until);
+            self.found.look_again_at(until);
             return;
         }
         let subjects = Subjects {
@@ -439,25 +326,30 @@ impl Pass<'_, '_> {
             exact: false,
             waited: true,
         };
-        self.request(&subjects, &Merged::new(defaults.to_vec(), None));
+        self.plan_request(&subjects, &Merged::new(defaults.to_vec(), None));
     }
 
-    /// Whether the defaults alone make a request for a medium of this kind; if not, what it waits for.
-    fn outlook(&self, main: &RelPath, kind: Kind, defaults: &[Layer]) -> Result<(), Arc<str>> {
+    /// Checks whether the defaults alone make a request for a medium of this kind. If not: what it waits for.
+    fn check_defaults_alone(
+        &self,
+        main: &RelPath,
+        kind: Kind,
+        defaults: &[Layer],
+    ) -> Result<(), Arc<str>> {
         let subject = Subject {
             main: Some((main, kind)),
             exact: false,
             waited: true,
         };
         let why = match plan(
-            self.rules.rules,
+            self.evaluator.rules,
             &Merged::new(defaults.to_vec(), None),
             subject,
         ) {
             Outcome::Ready(_) => return Ok(()),
             Outcome::NeedsMedia(why) => why,
             Outcome::Wrong(findings) => {
-                // What stands somewhere is told with its place; what is merely missing may come with the sidecar.
+                // What has a place in a text is reported with it; what is only missing may come with the sidecar.
                 let placed: Vec<String> = findings
                     .iter()
                     .filter(|finding| finding.place.is_some())
@@ -470,13 +362,14 @@ impl Pass<'_, '_> {
                 }
             }
         };
+        let (name, stem) = (shown(main.name()), shown(stem(main.name())));
         Err(format!(
-            "for a sidecar: its name with .yaml behind it, or instead of its extension (the defaults alone make no request: {why})"
+            "for a sidecar, such as {name}.yaml or {stem}.yaml for {name} (the defaults alone do not make a request: {why})"
         )
         .into())
     }
 
-    fn sidecar(
+    fn evaluate_sidecar(
         &mut self,
         sidecar: &RelPath,
         main: Option<&RelPath>,
@@ -484,17 +377,17 @@ impl Pass<'_, '_> {
         defaults: &[Layer],
     ) {
         let input = main.unwrap_or(sidecar);
-        // One that is for a medium and nothing else waits for that, whose marker counts.
-        let of_no_use_alone = self.rules.inbox.marker_required && main.is_none() && exact;
-        if !of_no_use_alone && !self.ready(sidecar, input, false) {
+        // A sidecar that can only be for a medium waits for it, and the marker of the medium counts.
+        let useless_alone = self.evaluator.inbox.marker_required && main.is_none() && exact;
+        if !useless_alone && !self.check_ready(sidecar, input, false) {
             return;
         }
         if let Some(main) = main
-            && !self.ready(main, input, false)
+            && !self.check_ready(main, input, false)
         {
             return;
         }
-        let parsed = match self.tree.sidecar(sidecar) {
+        let parsed = match self.tree.read_sidecar(sidecar) {
             Ok(parsed) => parsed,
             Err(error) => {
                 let name = shown(sidecar.name());
@@ -506,7 +399,7 @@ impl Pass<'_, '_> {
             main,
             sidecar: Some(sidecar),
             exact,
-            waited: self.now >= self.pair_until(sidecar),
+            waited: self.now >= self.wait_for_pair_until(sidecar),
         };
         let layer = |values, document| Layer {
             label: sidecar.to_string(),
@@ -518,26 +411,26 @@ impl Pass<'_, '_> {
             Parsed::Mapping { document, values } => {
                 layer(values.clone(), Some((document.clone(), Vec::new())))
             }
-            // Beside its medium an empty sidecar says: with the defaults. Alone it says nothing.
+            // Next to its medium an empty sidecar means: use the defaults. Alone it means nothing.
             Parsed::Empty if main.is_some() => layer(Map::new(), None),
             Parsed::Empty => {
                 let finding = Finding::about(
                     sidecar.to_string(),
                     "it is empty",
-                    "write at least `endpoint`, `model` and `prompt`, or drop it beside its medium",
+                    "write at least `endpoint`, `model` and `prompt`, or drop it next to its medium",
                 );
-                return self.wrong(&subjects, vec![finding]);
+                return self.hold_or_refuse(&subjects, vec![finding]);
             }
-            Parsed::Wrong(findings) => return self.wrong(&subjects, findings.clone()),
+            Parsed::Wrong(findings) => return self.hold_or_refuse(&subjects, findings.clone()),
         };
-        self.request(&subjects, &Merged::new(defaults.to_vec(), Some(layer)));
+        self.plan_request(&subjects, &Merged::new(defaults.to_vec(), Some(layer)));
     }
 
-    /// A sidecar that is wrong: it fails together with its medium, once nobody has touched it for a while.
+    /// A wrong sidecar fails together with its medium once nobody has touched it for a while.
     ///
-    /// Without its medium it waits: if it went to `failed/` alone, the medium would come later and be sent with the
-    /// defaults only, which is not what its owner wrote.
-    fn wrong(&mut self, subjects: &Subjects<'_>, findings: Vec<Finding>) {
+    /// Without its medium it waits: if it went to `failed/` alone, the medium would come later and be sent with only the
+    /// defaults, which is not what its owner meant.
+    fn hold_or_refuse(&mut self, subjects: &Subjects<'_>, findings: Vec<Finding>) {
         let (Some(sidecar), Some(input)) = (subjects.sidecar, subjects.input()) else {
             return;
         };
@@ -546,16 +439,14 @@ impl Pass<'_, '_> {
                 .first()
                 .map(ToString::to_string)
                 .unwrap_or_default();
-            self.found.wait(
-                input,
-                format!("for media; and it has to be mended: {first}"),
-            );
+            self.found
+                .wait(input, format!("for media; and it has to be fixed: {first}"));
             if !subjects.exact {
-                self.found.again(self.pair_until(sidecar));
+                self.found.look_again_at(self.wait_for_pair_until(sidecar));
             }
             return;
         }
-        if self.ready(sidecar, input, true) {
+        if self.check_ready(sidecar, input, true) {
             self.refuse(subjects, findings);
         }
     }
@@ -569,14 +460,14 @@ impl Pass<'_, '_> {
             1 => format!("a problem with {name}"),
             several => format!("{several} problems with {name}"),
         };
-        let mut failure = wrong_input(&what, findings);
+        let mut failure = build_failure(&what, findings);
         if subjects.main.is_some() && subjects.sidecar.is_some() {
             failure.advice = format!(
-                "Mend {name} and drop it into the inbox; the job then goes on by itself. Nothing was sent, and no credits were charged."
+                "Fix {name} and drop it into the inbox; the job then continues automatically. Nothing was sent, and no credits were charged."
             );
         }
         let mut files = subjects.files();
-        // What it alone refers to goes with it: left behind, it would be taken for a job of its own.
+        // The files that only this sidecar refers to go with it: left behind, they would become jobs of their own.
         let references = subjects
             .sidecar
             .map(|sidecar| self.tree.own_references(sidecar));
@@ -584,7 +475,7 @@ impl Pass<'_, '_> {
             if files.iter().any(|(_, file)| *file == reference) {
                 continue;
             }
-            if !self.ready(&reference, input, false) {
+            if !self.check_ready(&reference, input, false) {
                 return;
             }
             files.push((Role::Reference, reference));
@@ -597,7 +488,7 @@ impl Pass<'_, '_> {
         });
     }
 
-    fn request(&mut self, subjects: &Subjects<'_>, merged: &Merged) {
+    fn plan_request(&mut self, subjects: &Subjects<'_>, merged: &Merged) {
         let Some(input) = subjects.input() else {
             return;
         };
@@ -608,22 +499,27 @@ impl Pass<'_, '_> {
         let subject = Subject {
             main: subjects
                 .main
-                .map(|main| (main, kind_of(main, probe.as_deref()))),
+                .map(|main| (main, find_kind(main, probe.as_deref()))),
             exact: subjects.exact,
             waited: subjects.waited,
         };
-        let draft = match plan(self.rules.rules, merged, subject) {
+        let draft = match plan(self.evaluator.rules, merged, subject) {
             Outcome::Ready(draft) => draft,
             Outcome::NeedsMedia(why) => {
                 self.found.wait(input, why);
                 if !subjects.waited {
-                    self.found.again(self.pair_until(input));
+                    self.found.look_again_at(self.wait_for_pair_until(input));
                 }
                 return;
             }
-            Outcome::Wrong(findings) => return self.fail(subjects, findings, merged),
+            Outcome::Wrong(findings) => return self.blame(subjects, findings, merged),
         };
-        match self.settle_media(&draft, subjects.main, subjects.sidecar, merged) {
+        let mut media = MediaCheck {
+            evaluator: self.evaluator,
+            tree: self.tree,
+            now: self.now,
+        };
+        match media.check(&draft, subjects.main, subjects.sidecar, merged) {
             Ok((files, plan)) => self.found.ready.push(Candidate {
                 input: match subjects.sidecar {
                     Some(sidecar) if !draft.uses_main => sidecar.clone(),
@@ -638,17 +534,18 @@ impl Pass<'_, '_> {
             }),
             Err(Unready::Wait(why, at)) => {
                 self.found.wait(input, why);
-                self.found.again(at);
+                self.found.look_again_at(at);
             }
-            Err(Unready::Wrong(findings)) => self.fail(subjects, findings, merged),
+            Err(Unready::Wrong(findings)) => self.blame(subjects, findings, merged),
         }
     }
 
-    fn fail(&mut self, subjects: &Subjects<'_>, findings: Vec<Finding>, merged: &Merged) {
+    /// Refuses what is wrong, unless only the defaults are wrong.
+    fn blame(&mut self, subjects: &Subjects<'_>, findings: Vec<Finding>, merged: &Merged) {
         let Some(input) = subjects.input() else {
             return;
         };
-        // What is wrong with the defaults alone is no fault of the files here: they wait until it is mended.
+        // Problems of the defaults alone are not the fault of these files, which wait until the defaults are fixed.
         let from_defaults = |finding: &Finding| {
             !subjects.has(&finding.label)
                 && merged
@@ -657,10 +554,10 @@ impl Pass<'_, '_> {
                     .any(|layer| layer.label == finding.label)
         };
         if !findings.is_empty() && findings.iter().all(from_defaults) {
-            return self.wait_again(input, mend_defaults(&findings));
+            return self.wait_again(input, describe_defaults_to_fix(&findings));
         }
         let settled = match subjects.sidecar {
-            Some(sidecar) => self.ready(sidecar, input, true),
+            Some(sidecar) => self.check_ready(sidecar, input, true),
             None => true,
         };
         if settled {
@@ -669,40 +566,10 @@ impl Pass<'_, '_> {
     }
 }
 
-fn marker_of_file(file: &RelPath) -> RelPath {
-    file.with_name(&marker_of(file.name()))
-}
-
-fn mend_defaults(problems: &[Finding]) -> String {
-    let first = problems
-        .first()
-        .map(ToString::to_string)
-        .unwrap_or_default();
-    format!("for the defaults to be mended: {first}")
-}
-
-/// The content counts; where it says nothing, the name does.
-fn kind_of(file: &RelPath, probe: Option<&Probe>) -> Kind {
+/// The kind of a medium by its content or, if that says nothing, by its name.
+fn find_kind(file: &RelPath, probe: Option<&Probe>) -> Kind {
     match (probe.and_then(Probe::kind), classify(file.name())) {
         (Some(kind), _) | (None, Class::Medium(kind)) => kind,
         (None, Class::Sidecar | Class::Other) => Kind::Image,
-    }
-}
-
-/// The failure of an input that is wrong before anything was sent. Problems are told in the order of the text.
-fn wrong_input(what: &str, mut findings: Vec<Finding>) -> Failure {
-    findings.sort_by_key(|finding| {
-        let place = finding.place.map(|place| (place.line, place.column));
-        (finding.label.clone(), place)
-    });
-    Failure {
-        kind: FailureKind::Input,
-        what: match findings.as_slice() {
-            [only] => format!("{what}: {}", only.message),
-            _ => what.to_owned(),
-        },
-        details: findings.iter().map(ToString::to_string).collect(),
-        advice: "Mend it and move the files back to the inbox. Nothing was sent, and no credits were charged.".to_owned(),
-        task: None,
     }
 }

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use crate::files::names::stem;
-use crate::sidecar::names::{Class, classify, comparable, extension};
+use crate::sidecar::names::{Class, classify, extension, nfc_key};
 
 /// Files that belong together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,13 +59,10 @@ pub fn pair<'a>(
     for name in names {
         match classify(name) {
             Class::Medium(_) => {
-                media.entry(comparable(name)).or_default().push(name);
+                media.entry(nfc_key(name)).or_default().push(name);
             }
-            Class::Sidecar => sidecars
-                .entry(comparable(stem(name)))
-                .or_default()
-                .push(name),
-            Class::Other if named.contains(&comparable(name)) => {}
+            Class::Sidecar => sidecars.entry(nfc_key(stem(name))).or_default().push(name),
+            Class::Other if named.contains(&nfc_key(name)) => {}
             Class::Other => groups.push(Group::Other {
                 name: name.to_owned(),
             }),
@@ -106,10 +103,7 @@ pub fn pair<'a>(
     let mut by_stem: BTreeMap<Vec<u8>, Vec<&OsStr>> = BTreeMap::new();
     for (key, name) in free {
         if !named.contains(key) {
-            by_stem
-                .entry(comparable(stem(name)))
-                .or_default()
-                .push(name);
+            by_stem.entry(nfc_key(stem(name))).or_default().push(name);
         }
     }
     for (key, sidecar) in used {
@@ -146,7 +140,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn groups(names: &[&str], named: &[&str]) -> Vec<Group> {
-        let named = named.iter().map(|n| comparable(OsStr::new(n))).collect();
+        let named = named.iter().map(|n| nfc_key(OsStr::new(n))).collect();
         pair(names.iter().map(OsStr::new), &named)
     }
 

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use crate::files::RelPath;
 use crate::inbox::events::watch::{Hint, Watches};
+use crate::inbox::look::defaults::DEFAULTS;
 use crate::inbox::look::settle::Writer;
-use crate::inbox::look::tree::DEFAULTS;
 use crate::inbox::worker::Worker;
 
 impl Worker {
@@ -125,7 +125,9 @@ impl Worker {
         let below = folder.strip_prefix(&self.setup.places.inbox).ok()?;
         let below = RelPath::new(below)?;
         if self.trusted_in(&below) {
-            self.tree.note_defaults(&below, closed, Instant::now());
+            self.tree
+                .defaults()
+                .note_writer(&below, closed, Instant::now());
         }
         Some(folder.to_owned())
     }

@@ -96,7 +96,12 @@ pub fn judge(sighting: &Sighting, content: &Content, settle: Duration, now: Inst
 
 /// What is known after another look: the same version keeps its time, a new one starts anew. `writer` is what events have
 /// said since the last look.
-pub fn look(before: Option<&Sighting>, stamp: Stamp, writer: Writer, now: Instant) -> Sighting {
+pub fn update_sighting(
+    before: Option<&Sighting>,
+    stamp: Stamp,
+    writer: Writer,
+    now: Instant,
+) -> Sighting {
     let same = before.filter(|before| before.stamp == stamp);
     // A writer stays one until it closes the file, whatever else is done to the file meanwhile.
     let busy = before.filter(|before| {
@@ -133,7 +138,7 @@ mod tests {
     #[test]
     fn row_03_a_whole_file_is_taken_as_soon_as_its_writer_closes_it() {
         let now = Instant::now();
-        let seen = look(None, stamp(9), Writer::Done, now);
+        let seen = update_sighting(None, stamp(9), Writer::Done, now);
         assert_eq!(
             judge(&seen, &Content::Whole, SETTLE, now),
             Judgement::Finished
@@ -143,7 +148,7 @@ mod tests {
     #[test]
     fn row_03_without_proof_a_file_must_be_quiet() {
         let now = Instant::now();
-        let seen = look(None, stamp(9), Writer::Done, now);
+        let seen = update_sighting(None, stamp(9), Writer::Done, now);
         assert!(matches!(
             judge(&seen, &Content::Unknowable, SETTLE, now + SETTLE / 2),
             Judgement::NotYet { look_again, .. } if look_again == now + SETTLE
@@ -157,7 +162,7 @@ mod tests {
     #[test]
     fn row_03_a_file_that_is_cut_short_gets_more_time() {
         let now = Instant::now();
-        let seen = look(None, stamp(9), Writer::Unknown, now);
+        let seen = update_sighting(None, stamp(9), Writer::Unknown, now);
         let partial = Content::Partial("the end is missing".into());
         assert!(matches!(
             judge(&seen, &partial, SETTLE, now + SETTLE),
@@ -172,7 +177,7 @@ mod tests {
     #[test]
     fn row_03_a_file_that_a_program_has_open_gets_more_time_and_not_for_ever() {
         let now = Instant::now();
-        let mut seen = look(None, stamp(9), Writer::Busy, now);
+        let mut seen = update_sighting(None, stamp(9), Writer::Busy, now);
         for content in [
             Content::Whole,
             Content::Unknowable,
@@ -185,7 +190,7 @@ mod tests {
         }
         // Its attributes change, and it is open still; then it is closed.
         let later = now + SETTLE;
-        seen = look(
+        seen = update_sighting(
             Some(&seen),
             Stamp {
                 ctime: 5,
@@ -195,13 +200,13 @@ mod tests {
             later,
         );
         assert_eq!((seen.writer, seen.since), (Writer::Busy, later));
-        seen = look(Some(&seen), seen.stamp, Writer::Done, later + SETTLE);
+        seen = update_sighting(Some(&seen), seen.stamp, Writer::Done, later + SETTLE);
         assert_eq!(
             judge(&seen, &Content::Whole, SETTLE, later + SETTLE),
             Judgement::Finished
         );
         // What the closed file becomes afterwards is another version, of whose writer nothing is known.
-        seen = look(Some(&seen), stamp(10), Writer::Unknown, later + SETTLE);
+        seen = update_sighting(Some(&seen), stamp(10), Writer::Unknown, later + SETTLE);
         assert_eq!(seen.writer, Writer::Unknown);
     }
 
@@ -210,12 +215,12 @@ mod tests {
         #[test]
         fn row_03_a_change_starts_the_quiet_time_anew(gaps in prop::collection::vec(0_u64..4_999, 1..40)) {
             let mut now = Instant::now();
-            let mut seen = look(None, stamp(0), Writer::Unknown, now);
+            let mut seen = update_sighting(None, stamp(0), Writer::Unknown, now);
             for (size, gap) in (1_u64..).zip(gaps) {
                 now += Duration::from_millis(gap);
                 let early = matches!(judge(&seen, &Content::Whole, SETTLE, now), Judgement::NotYet { .. });
                 prop_assert!(early);
-                seen = look(Some(&seen), stamp(size), Writer::Unknown, now);
+                seen = update_sighting(Some(&seen), stamp(size), Writer::Unknown, now);
             }
             prop_assert_eq!(judge(&seen, &Content::Whole, SETTLE, now + SETTLE), Judgement::Finished);
         }

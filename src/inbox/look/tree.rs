@@ -5,126 +5,76 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::files::RelPath;
-use crate::files::Stamp;
 use crate::files::names::stem;
-use crate::files::{ends_in_zeros, folder_times, has_hole, open_plain, stamp};
-use crate::inbox::evaluate::TEXT_SETTLE;
+use crate::files::{RelPath, Stamp, ends_in_zeros, folder_times, has_hole, open_plain};
+use crate::inbox::look::defaults::Defaults;
+use crate::inbox::look::references::{ReferencedNames, References};
 use crate::inbox::look::scan::{Entry, Ignore, read_folder};
-use crate::inbox::look::settle::{Content, Sighting, Writer, look};
+use crate::inbox::look::settle::{Content, Sighting, Writer, update_sighting};
 use crate::media::{self, Probe, Wholeness};
-use crate::sidecar::layers::{Finding, Layer};
-use crate::sidecar::local_path::{mentioned, references};
-use crate::sidecar::names::{Class, classify, comparable};
-use crate::sidecar::text::{Parsed, parse_file, parse_sidecar, read_text};
-
-/// The name of the file with defaults for a folder and what lies below it.
-pub const DEFAULTS: &str = "_defaults.yaml";
+use crate::sidecar::local_path::{mentioned, references, respelled};
+use crate::sidecar::names::{Class, classify, nfc_key};
+use crate::sidecar::text::{Parsed, parse_sidecar, read_text};
 
 /// One file as it was last seen.
 #[derive(Debug, Clone)]
-struct Seen {
+struct FileEntry {
     sighting: Sighting,
-    /// What was read from this version, once it was.
-    read: Option<Read>,
+    /// What was read from this version.
+    content: Option<FileContent>,
+}
+
+impl FileEntry {
+    /// The entry after another scan. What was read stays while the version is the same.
+    fn update(before: Option<FileEntry>, stamp: Stamp, writer: Writer, now: Instant) -> FileEntry {
+        let known = before.as_ref().map(|before| &before.sighting);
+        FileEntry {
+            sighting: update_sighting(known, stamp, writer, now),
+            content: before
+                .filter(|before| before.sighting.stamp == stamp)
+                .and_then(|before| before.content),
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
-enum Read {
+enum FileContent {
     Medium {
         probe: Arc<Probe>,
-        /// Whether room was reserved for it that was not filled yet, as far as can be seen.
+        /// Whether space is reserved for it that is not filled yet, as far as can be seen.
         unfilled: bool,
     },
     Sidecar(Arc<Parsed>),
 }
 
 #[derive(Debug, Default)]
-struct Folder {
+struct FolderEntry {
     /// The folder's own times just before it was read; `None` where they cannot prove that nothing has changed since.
     times: Option<(i128, i128)>,
-    files: BTreeMap<OsString, Seen>,
-    /// What is passed over with a reason: links and the like.
-    odd: BTreeMap<OsString, &'static str>,
+    files: BTreeMap<OsString, FileEntry>,
+    /// What is not looked into, such as links, with the reason.
+    skipped: BTreeMap<OsString, &'static str>,
     folders: BTreeSet<OsString>,
-    /// What sidecars were for that have gone, as comparable names, and when that was seen.
-    parted: HashMap<Vec<u8>, Instant>,
+    /// When a sidecar was found to be gone, by the [`nfc_key`] of what it was for. Editors move a sidecar away before they write
+    /// it again.
+    sidecar_gone_at: HashMap<Vec<u8>, Instant>,
 }
 
-impl Folder {
-    /// Notes that a sidecar has gone. Editors move one away before they write it anew.
-    fn part(&mut self, sidecar: &OsStr, now: Instant) {
-        self.parted.insert(comparable(stem(sidecar)), now);
-    }
-
-    /// Forgets what concerns no file that is here.
-    fn forget_parted(&mut self) {
-        if self.parted.is_empty() {
+impl FolderEntry {
+    /// Forgets when sidecars went that are for no file in this folder.
+    fn prune_gone_sidecars(&mut self) {
+        if self.sidecar_gone_at.is_empty() {
             return;
         }
         let here: BTreeSet<Vec<u8>> = self
             .files
             .keys()
-            .flat_map(|name| [comparable(name), comparable(stem(name))])
+            .flat_map(|name| [nfc_key(name), nfc_key(stem(name))])
             .collect();
-        self.parted.retain(|name, _| here.contains(name));
+        self.sidecar_gone_at.retain(|name, _| here.contains(name));
     }
-}
-
-/// A folder's file of defaults as it was last seen.
-#[derive(Debug)]
-struct Defaults {
-    /// `None` while there is none.
-    version: Option<Stamp>,
-    /// When this version, or that there is none, was first seen.
-    since: Instant,
-    /// Whether its writer closed it and nobody has written since.
-    closed: bool,
-    /// Whether it was so already when the folder was looked at for the first time, and old.
-    old: bool,
-    /// What was read from this version, once it was.
-    parsed: Option<Arc<Parsed>>,
-}
-
-impl Defaults {
-    fn new(version: Option<Stamp>, now: Instant) -> Defaults {
-        Defaults {
-            version,
-            since: now,
-            closed: false,
-            old: false,
-            parsed: None,
-        }
-    }
-
-    /// When this version counts if nothing happens meanwhile; `None` if it counts now.
-    fn unsettled(&self, settle: Duration, now: Instant) -> Option<Instant> {
-        let whole = matches!(self.parsed.as_deref(), Some(Parsed::Mapping { .. }));
-        let settle = match self.closed && whole {
-            true => settle.min(TEXT_SETTLE),
-            false => settle,
-        };
-        let at = self.since.checked_add(settle).unwrap_or(now);
-        (!self.old && now < at).then_some(at)
-    }
-}
-
-/// Why the defaults of a folder cannot be used now.
-#[derive(Debug)]
-pub enum Unusable {
-    /// Somebody is writing them: which file, and when to look again.
-    Unsettled {
-        /// The file's label.
-        label: String,
-        /// Whether it was removed a moment ago, as editors do before they write it anew.
-        gone: bool,
-        /// When to look again if nothing happens meanwhile.
-        look_again: Instant,
-    },
-    /// They have to be mended: every problem in them.
-    Wrong(Vec<Finding>),
 }
 
 /// What was last seen below an inbox.
@@ -132,68 +82,66 @@ pub enum Unusable {
 pub struct Tree {
     root: PathBuf,
     ignore: Ignore,
-    folders: HashMap<RelPath, Folder>,
-    /// Folders that were found to be gone since somebody asked.
+    folders: HashMap<RelPath, FolderEntry>,
+    /// Folders that were found to be gone since [`Tree::take_gone`].
     gone: Vec<RelPath>,
-    defaults: HashMap<RelPath, Defaults>,
-    /// What each sidecar refers to. Most files are no sidecars, so this stays small where a tree is large.
-    pub(crate) references: HashMap<RelPath, Vec<RelPath>>,
+    defaults: Defaults,
+    references: References,
 }
 
-/// A folder's times prove nothing while they are this young, in nanoseconds: another change may fall into the same tick of
-/// the filesystem's clock.
+/// While a folder's times are younger than this, in nanoseconds, they prove nothing: another change may fall into the same tick
+/// of the filesystem's clock.
 const RACY: i128 = 2_000_000_000;
 
 impl Tree {
-    /// Nothing seen yet.
+    /// A tree in which nothing was seen yet.
     pub fn new(root: PathBuf, ignore: Ignore) -> Tree {
         Tree {
+            defaults: Defaults::new(root.clone()),
             root,
             ignore,
             folders: HashMap::new(),
             gone: Vec::new(),
-            defaults: HashMap::new(),
-            references: HashMap::new(),
+            references: References::default(),
         }
     }
 
-    /// The inbox's folder.
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// A path below the inbox as the system takes it.
+    /// The absolute path of a path below the inbox.
     pub fn absolute(&self, path: &RelPath) -> PathBuf {
         self.root.join(path.as_path())
     }
 
+    /// The files of defaults.
+    pub(crate) fn defaults(&mut self) -> &mut Defaults {
+        &mut self.defaults
+    }
+
     /// All folders that were seen.
-    pub fn folders(&self) -> impl Iterator<Item = &RelPath> {
+    pub(crate) fn folders(&self) -> impl Iterator<Item = &RelPath> {
         self.folders.keys()
     }
 
     /// Whether a folder was seen and is not known to be gone.
-    pub fn contains(&self, folder: &RelPath) -> bool {
+    pub(crate) fn contains(&self, folder: &RelPath) -> bool {
         self.folders.contains_key(folder)
     }
 
-    /// The folders that were found to be gone since this was last asked.
-    pub fn take_gone(&mut self) -> Vec<RelPath> {
+    /// The folders that were found to be gone since the last call.
+    pub(crate) fn take_gone(&mut self) -> Vec<RelPath> {
         let mut gone = std::mem::take(&mut self.gone);
         gone.retain(|folder| !self.contains(folder));
         gone
     }
 
-    /// How many files were seen.
-    pub fn count(&self) -> usize {
-        self.folders.values().map(|folder| folder.files.len()).sum()
-    }
-
-    /// Looks at one folder. Answers with the folders below it that are new, which have to be looked at, too; a folder that
-    /// is gone is forgotten with all below it.
+    /// Scans one folder. Returns the new folders in it, which have to be scanned, too. A folder that is gone is forgotten with
+    /// everything below it.
     ///
     /// # Errors
-    /// Other trouble with reading it, such as a missing permission; what was seen before stays.
+    /// The folder cannot be read, for instance because of its permissions; what was seen before stays.
     pub fn scan(
         &mut self,
         path: &RelPath,
@@ -201,7 +149,7 @@ impl Tree {
         now: Instant,
     ) -> io::Result<Vec<RelPath>> {
         let absolute = self.absolute(path);
-        let times = self.times_of(path);
+        let times = self.read_times(path);
         let entries = match read_folder(&absolute, &self.ignore) {
             Ok(entries) => entries,
             Err(error)
@@ -211,33 +159,27 @@ impl Tree {
                         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
                     ) =>
             {
-                self.forget(path);
+                self.forget_below(path);
                 return Ok(Vec::new());
             }
             Err(error) => return Err(error),
         };
         let mut before = self.folders.remove(path).unwrap_or_default();
-        let mut folder = Folder {
+        let mut folder = FolderEntry {
             times,
-            parted: std::mem::take(&mut before.parted),
-            ..Folder::default()
+            sidecar_gone_at: std::mem::take(&mut before.sidecar_gone_at),
+            ..FolderEntry::default()
         };
         let mut new = Vec::new();
         for (name, entry) in entries {
-            match entry {
+            let skipped = match entry {
                 Entry::File(stamp) => {
-                    let old = before.files.remove(&name);
-                    let sighting = look(
-                        old.as_ref().map(|seen| &seen.sighting),
-                        stamp,
-                        writer(&absolute.join(&name)),
-                        now,
-                    );
-                    let read = old
-                        .filter(|old| old.sighting.stamp == stamp)
-                        .and_then(|old| old.read);
-                    // What a changed sidecar referred to stays its own until it says otherwise: it may be half written.
-                    folder.files.insert(name, Seen { sighting, read });
+                    let known = before.files.remove(&name);
+                    let writer = writer(&absolute.join(&name));
+                    // What a sidecar referred to stays its own until it says otherwise: it may be half written.
+                    let file = FileEntry::update(known, stamp, writer, now);
+                    folder.files.insert(name, file);
+                    continue;
                 }
                 Entry::Folder => {
                     let below = path.join(&name);
@@ -245,180 +187,172 @@ impl Tree {
                         new.push(below);
                     }
                     folder.folders.insert(name);
-                }
-                Entry::Link => {
-                    folder.odd.insert(
-                        name,
-                        "it is a link, and links are not followed: drop the file itself",
-                    );
+                    continue;
                 }
                 Entry::Unreadable => {
-                    // What a sidecar referred to stays its own, while nobody can read it.
+                    // What a sidecar referred to stays its own while it cannot be read.
                     before.files.remove(&name);
-                    folder.odd.insert(
-                        name,
-                        "it cannot be looked at: is its disk or share in order?",
-                    );
+                    "it cannot be accessed: check its disk or share"
                 }
-                Entry::Special => {
-                    folder.odd.insert(name, "it is neither a file nor a folder");
-                }
-            }
-        }
-        for gone in before.folders {
-            self.forget(&path.join(&gone));
-        }
-        let mut parted = Vec::new();
-        for gone in before.files.into_keys() {
-            parted.extend(self.references.remove(&path.join(&gone)));
-            if classify(&gone) == Class::Sidecar {
-                folder.part(&gone, now);
-            }
+                Entry::Link => "it is a link, and links are not followed: drop the file itself",
+                Entry::Special => "it is neither a file nor a folder",
+            };
+            folder.skipped.insert(name, skipped);
         }
         self.folders.insert(path.clone(), folder);
-        for file in parted.into_iter().flatten() {
-            if let Some(folder) = self.folders.get_mut(&file.parent()) {
-                folder.parted.insert(comparable(file.name()), now);
-            }
-        }
-        if let Some(folder) = self.folders.get_mut(path) {
-            folder.forget_parted();
-        }
+        self.note_gone(path, before, now);
         Ok(new)
     }
 
-    /// Whether no name in a folder has come or gone since it was read, as far as its own times can tell. Files that were
-    /// written in place do not show.
-    pub fn is_unchanged(&self, path: &RelPath) -> bool {
-        let before = self.folders.get(path).and_then(|folder| folder.times);
-        before.is_some() && before == self.times_of(path)
+    /// Forgets the files and folders that are gone from a folder, and notes which files lost a sidecar.
+    fn note_gone(&mut self, path: &RelPath, gone: FolderEntry, now: Instant) {
+        for folder in gone.folders {
+            self.forget_below(&path.join(&folder));
+        }
+        for name in gone.files.into_keys() {
+            for file in self.references.remove(&path.join(&name)) {
+                if let Some(folder) = self.folders.get_mut(&file.parent()) {
+                    folder.sidecar_gone_at.insert(nfc_key(file.name()), now);
+                }
+            }
+            if classify(&name) == Class::Sidecar
+                && let Some(folder) = self.folders.get_mut(path)
+            {
+                folder.sidecar_gone_at.insert(nfc_key(stem(&name)), now);
+            }
+        }
+        if let Some(folder) = self.folders.get_mut(path) {
+            folder.prune_gone_sidecars();
+        }
     }
 
-    fn times_of(&self, path: &RelPath) -> Option<(i128, i128)> {
+    /// Whether no name in a folder has come or gone since it was scanned, as far as the folder's own times show it. Files that
+    /// were written in place do not change them.
+    pub(crate) fn is_unchanged(&self, path: &RelPath) -> bool {
+        let before = self.folders.get(path).and_then(|folder| folder.times);
+        before.is_some() && before == self.read_times(path)
+    }
+
+    fn read_times(&self, path: &RelPath) -> Option<(i128, i128)> {
         let (mtime, ctime) = folder_times(&self.absolute(path)).unwrap_or_default()?;
         let now = jiff::Timestamp::now().as_nanosecond();
         (now.saturating_sub(mtime.max(ctime)) > RACY).then_some((mtime, ctime))
     }
 
-    fn forget(&mut self, path: &RelPath) {
-        self.references
-            .retain(|file, _| !file.as_path().starts_with(path.as_path()));
+    fn forget_below(&mut self, path: &RelPath) {
+        self.references.forget_below(path);
         let gone = self
             .folders
             .extract_if(|folder, _| folder.as_path().starts_with(path.as_path()));
         self.gone.extend(gone.map(|(folder, _)| folder));
-        self.defaults
-            .retain(|folder, _| !folder.as_path().starts_with(path.as_path()));
+        self.defaults.forget_below(path);
     }
 
     /// Forgets a file that was taken.
-    pub fn taken(&mut self, file: &RelPath) {
+    pub(crate) fn forget_file(&mut self, file: &RelPath) {
         self.references.remove(file);
         if let Some(folder) = self.folders.get_mut(&file.parent()) {
             folder.files.remove(file.name());
         }
     }
 
-    /// The files of a folder.
-    pub fn names(&self, folder: &RelPath) -> Vec<OsString> {
+    /// The names of the files in a folder.
+    pub(crate) fn names(&self, folder: &RelPath) -> Vec<OsString> {
         self.folders
             .get(folder)
             .map(|folder| folder.files.keys().cloned().collect())
             .unwrap_or_default()
     }
 
-    /// All names in a folder that were seen, of files and of folders.
-    pub(crate) fn all_names(&self, folder: &RelPath) -> impl Iterator<Item = &OsString> {
-        let folder = self.folders.get(folder).into_iter();
-        folder.flat_map(|folder| folder.files.keys().chain(&folder.folders))
-    }
-
-    /// What is passed over in a folder, with the reason.
-    pub fn odd(&self, folder: &RelPath) -> Vec<(OsString, &'static str)> {
-        self.folders
-            .get(folder)
-            .map(|folder| {
-                folder
-                    .odd
-                    .iter()
-                    .map(|(name, why)| (name.clone(), *why))
-                    .collect()
-            })
-            .unwrap_or_default()
+    /// What is not looked into in a folder, with the reason.
+    pub(crate) fn skipped(&self, folder: &RelPath) -> impl Iterator<Item = (&OsStr, &'static str)> {
+        let skipped = self.folders.get(folder).map(|folder| &folder.skipped);
+        let skipped = skipped.into_iter().flatten();
+        skipped.map(|(name, why)| (name.as_os_str(), *why))
     }
 
     /// When a file lost a sidecar, which may come back in a moment.
-    pub fn parted(&self, file: &RelPath) -> Option<Instant> {
-        let parted = &self.folders.get(&file.parent())?.parted;
-        if parted.is_empty() {
+    pub(crate) fn sidecar_gone_at(&self, file: &RelPath) -> Option<Instant> {
+        let gone = &self.folders.get(&file.parent())?.sidecar_gone_at;
+        if gone.is_empty() {
             return None;
         }
         let name = file.name();
-        [comparable(name), comparable(stem(name))]
+        [nfc_key(name), nfc_key(stem(name))]
             .iter()
-            .filter_map(|name| parted.get(name))
+            .filter_map(|name| gone.get(name))
             .max()
             .copied()
     }
 
     /// A file as it was last seen.
-    pub fn sighting(&self, file: &RelPath) -> Option<Sighting> {
-        self.seen(file).map(|seen| seen.sighting)
+    pub(crate) fn sighting(&self, file: &RelPath) -> Option<Sighting> {
+        self.entry(file).map(|entry| entry.sighting)
     }
 
-    fn seen(&self, file: &RelPath) -> Option<&Seen> {
+    /// The path under which a file was seen: names may be written in another form of Unicode.
+    pub(crate) fn find_seen(&self, wanted: &RelPath) -> Option<RelPath> {
+        // Usually the names are the same, and there may be thousands of them.
+        if self.entry(wanted).is_some() {
+            return Some(wanted.clone());
+        }
+        let names = |folder: &RelPath| -> Vec<OsString> {
+            let folder = self.folders.get(folder).into_iter();
+            folder
+                .flat_map(|folder| folder.files.keys().chain(&folder.folders))
+                .cloned()
+                .collect()
+        };
+        respelled(wanted, names).filter(|there| self.entry(there).is_some())
+    }
+
+    fn entry(&self, file: &RelPath) -> Option<&FileEntry> {
         self.folders.get(&file.parent())?.files.get(file.name())
     }
 
-    fn seen_mut(&mut self, file: &RelPath) -> Option<&mut Seen> {
-        self.folders
-            .get_mut(&file.parent())?
-            .files
-            .get_mut(file.name())
+    fn set_content(&mut self, file: &RelPath, content: FileContent) {
+        if let Some(folder) = self.folders.get_mut(&file.parent())
+            && let Some(entry) = folder.files.get_mut(file.name())
+        {
+            entry.content = Some(content);
+        }
     }
 
-    /// What a medium's content is. Read once for each version.
+    /// What a medium is. Read once for each version.
     ///
     /// # Errors
-    /// It cannot be read.
-    pub fn probe(&mut self, file: &RelPath) -> io::Result<Arc<Probe>> {
-        self.medium(file).map(|(probe, _)| probe)
+    /// The file cannot be read.
+    pub(crate) fn probe(&mut self, file: &RelPath) -> io::Result<Arc<Probe>> {
+        self.read_medium(file).map(|(probe, _)| probe)
     }
 
-    /// What a medium's content is, and whether room was reserved for it that was not filled yet.
-    fn medium(&mut self, file: &RelPath) -> io::Result<(Arc<Probe>, bool)> {
-        if let Some(Seen {
-            read: Some(Read::Medium { probe, unfilled }),
-            ..
-        }) = self.seen(file)
-        {
+    /// What a medium is, and whether space is reserved for it that is not filled yet.
+    fn read_medium(&mut self, file: &RelPath) -> io::Result<(Arc<Probe>, bool)> {
+        let known = self.entry(file).and_then(|entry| entry.content.as_ref());
+        if let Some(FileContent::Medium { probe, unfilled }) = known {
             return Ok((probe.clone(), *unfilled));
         }
         let mut opened = open_plain(&self.absolute(file))?;
-        // Before it is read: a hole that is filled meanwhile is noticed at the next look.
+        // Before the content is read: a hole that is filled meanwhile is noticed at the next scan.
         let hole = has_hole(&opened)?;
         let probe = Arc::new(media::probe(&mut opened)?);
-        // Where the rest is shorter than a block there is no hole. Sound that is whole may well end in zeros.
+        // Where the rest is shorter than a block there is no hole. A whole sound may well end in zeros.
         let unfilled = hole || probe.wholeness == Wholeness::Unknowable && ends_in_zeros(&opened)?;
-        if let Some(seen) = self.seen_mut(file) {
-            seen.read = Some(Read::Medium {
-                probe: probe.clone(),
-                unfilled,
-            });
-        }
+        let content = FileContent::Medium {
+            probe: probe.clone(),
+            unfilled,
+        };
+        self.set_content(file, content);
         Ok((probe, unfilled))
     }
 
-    /// A sidecar's content. Read once for each version.
+    /// What a sidecar says. Read once for each version.
     ///
     /// # Errors
-    /// It cannot be read.
-    pub fn sidecar(&mut self, file: &RelPath) -> io::Result<Arc<Parsed>> {
-        if let Some(Seen {
-            read: Some(Read::Sidecar(parsed)),
-            ..
-        }) = self.seen(file)
-        {
+    /// The file cannot be read.
+    pub(crate) fn read_sidecar(&mut self, file: &RelPath) -> io::Result<Arc<Parsed>> {
+        let known = self.entry(file).and_then(|entry| entry.content.as_ref());
+        if let Some(FileContent::Sidecar(parsed)) = known {
             return Ok(parsed.clone());
         }
         let bytes = read_text(&self.absolute(file))?;
@@ -426,21 +360,13 @@ impl Tree {
         match parsed.as_ref() {
             Parsed::Mapping { document, .. } => {
                 let found = references(document.root(), &file.parent());
-                self.references.insert(file.clone(), found);
+                self.references.set(file, found);
             }
-            // It has to be mended, and what it means to refer to must not go out by itself meanwhile.
-            Parsed::Wrong(_) => {
-                let found = mentioned(&bytes, file);
-                self.references
-                    .entry(file.clone())
-                    .or_default()
-                    .extend(found);
-            }
+            // It has to be fixed, and meanwhile the files that it seems to name are no jobs of their own.
+            Parsed::Wrong(_) => self.references.add(file, mentioned(&bytes, file)),
             Parsed::Empty => {}
         }
-        if let Some(seen) = self.seen_mut(file) {
-            seen.read = Some(Read::Sidecar(parsed.clone()));
-        }
+        self.set_content(file, FileContent::Sidecar(parsed.clone()));
         Ok(parsed)
     }
 
@@ -449,39 +375,39 @@ impl Tree {
         for name in self.names(folder) {
             if classify(&name) == Class::Sidecar {
                 let file = folder.join(&name);
-                if let Err(error) = self.sidecar(&file) {
+                if let Err(error) = self.read_sidecar(&file) {
                     tracing::debug!(%file, %error, "the sidecar cannot be read yet");
                 }
             }
         }
     }
 
-    /// What a file's content says about its being finished.
+    /// What a file's content says about whether the file is finished.
     ///
     /// # Errors
-    /// It cannot be read.
-    pub fn content(&mut self, file: &RelPath) -> io::Result<Content> {
+    /// The file cannot be read.
+    pub(crate) fn read_content(&mut self, file: &RelPath) -> io::Result<Content> {
         match classify(file.name()) {
             Class::Medium(_) => {
-                let (probe, unfilled) = self.medium(file)?;
+                let (probe, unfilled) = self.read_medium(file)?;
                 Ok(match &probe.wholeness {
                     Wholeness::Partial { missing } => Content::Partial(missing.clone()),
                     Wholeness::Whole | Wholeness::Unknowable if probe.bytes == 0 => {
                         Content::Partial("it is empty".to_owned())
                     }
-                    // Its beginning may come last.
+                    // Its beginning may be written last.
                     Wholeness::Whole | Wholeness::Unknowable if probe.format.is_none() => {
-                        Content::Partial("its content is of no known kind".to_owned())
+                        Content::Partial("its content is of an unknown kind".to_owned())
                     }
-                    // Its structure may be all there, and the pictures not yet.
+                    // Its structure may be complete, and the pictures not yet.
                     Wholeness::Whole | Wholeness::Unknowable if unfilled => Content::Partial(
-                        "room is reserved for it that is not filled yet".to_owned(),
+                        "space is reserved for it that is not filled yet".to_owned(),
                     ),
                     Wholeness::Whole => Content::Whole,
                     Wholeness::Unknowable => Content::Unknowable,
                 })
             }
-            Class::Sidecar => Ok(match self.sidecar(file)?.as_ref() {
+            Class::Sidecar => Ok(match self.read_sidecar(file)?.as_ref() {
                 Parsed::Mapping { .. } => Content::Whole,
                 Parsed::Empty => Content::Partial("it is empty".to_owned()),
                 Parsed::Wrong(_) => Content::Unknowable,
@@ -490,237 +416,51 @@ impl Tree {
         }
     }
 
-    /// The layers of defaults for a folder, from the inbox down, each as it is now and was for `settle`: half of them would be
-    /// another request than the one that somebody meant.
-    ///
-    /// # Errors
-    /// A file of defaults that cannot be used, or not yet: jobs wait until it can.
-    pub fn defaults(
-        &mut self,
-        folder: &RelPath,
-        settle: Duration,
-        now: Instant,
-    ) -> Result<Vec<Layer>, Unusable> {
-        let mut layers = Vec::new();
-        let mut problems = Vec::new();
-        let mut at = RelPath::default();
-        let mut folders = vec![at.clone()];
-        for part in folder.as_path().components() {
-            at = at.join(part.as_os_str());
-            folders.push(at.clone());
-        }
-        for folder in folders {
-            let label = folder.join(OsStr::new(DEFAULTS)).to_string();
-            let seen = match self.look_at_defaults(&folder, settle, now) {
-                Ok(seen) => seen,
-                Err(problem) => {
-                    problems.push(*problem);
-                    continue;
-                }
-            };
-            if let Some(look_again) = seen.unsettled(settle, now) {
-                return Err(Unusable::Unsettled {
-                    label,
-                    gone: seen.version.is_none(),
-                    look_again,
-                });
-            }
-            match seen.parsed.as_deref() {
-                None | Some(Parsed::Empty) => {}
-                Some(Parsed::Wrong(findings)) => problems.extend(findings.iter().cloned()),
-                Some(Parsed::Mapping { document, values }) => layers.push(Layer {
-                    label,
-                    folder: folder.clone(),
-                    values: values.clone(),
-                    document: Some((document.clone(), Vec::new())),
-                }),
-            }
-        }
-        if problems.is_empty() {
-            Ok(layers)
-        } else {
-            Err(Unusable::Wrong(problems))
-        }
+    /// The names that sidecars refer to.
+    pub fn collect_references(&self) -> ReferencedNames {
+        self.references.collect_names()
     }
 
-    /// Notes that the writer of a folder's defaults closed them, or that somebody writes to them again.
-    pub fn note_defaults(&mut self, folder: &RelPath, closed: bool, now: Instant) {
-        let path = self.absolute(&folder.join(OsStr::new(DEFAULTS)));
-        // What cannot be looked at is told of when it is wanted.
-        let Ok(version) = stamp(&path) else {
-            return;
-        };
-        let seen = self
-            .defaults
-            .entry(folder.clone())
-            .or_insert_with(|| Defaults::new(version, now));
-        if seen.version != version {
-            *seen = Defaults::new(version, now);
+    /// The files that only this sidecar refers to: media that are there, that no other sidecar names, and that have no sidecar
+    /// of their own.
+    pub(crate) fn own_references(&self, sidecar: &RelPath) -> Vec<RelPath> {
+        // Most texts in a sidecar are prompts and not names of files, and thousands of sidecars may be wrong at once.
+        let media = self.references.of(sidecar).iter();
+        let media = media.filter(|file| matches!(classify(file.name()), Class::Medium(_)));
+        let mut own: Vec<RelPath> = Vec::new();
+        for file in media.filter_map(|wanted| self.find_seen(wanted)) {
+            if !own.contains(&file)
+                && !self.references.is_named_by_another(&file, sidecar)
+                && !self.has_another_sidecar(&file, sidecar)
+            {
+                own.push(file);
+            }
         }
-        seen.closed = closed;
+        own
     }
 
-    fn look_at_defaults(
-        &mut self,
-        folder: &RelPath,
-        settle: Duration,
-        now: Instant,
-    ) -> Result<&Defaults, Box<Finding>> {
-        let file = folder.join(OsStr::new(DEFAULTS));
-        let path = self.absolute(&file);
-        let wrong =
-            |message: String, hint: &str| Box::new(Finding::about(file.to_string(), message, hint));
-        // Only a file that is not there means that there are no defaults: leaving out a limit that somebody wrote would cost.
-        let version = match stamp(&path) {
-            Ok(Some(version)) => Some(version),
-            Ok(None) => {
-                return Err(wrong(
-                    "it is a link or no file at all, and links are not followed".to_owned(),
-                    "put a file there",
-                ));
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => {
-                return Err(wrong(
-                    format!("it cannot be looked at: {error}"),
-                    "mend the folder's permissions",
-                ));
-            }
-        };
-        let first = !self.defaults.contains_key(folder);
-        let seen = self
-            .defaults
-            .entry(folder.clone())
-            .or_insert_with(|| Defaults::new(version, now));
-        if seen.version != version {
-            *seen = Defaults::new(version, now);
-        }
-        if first {
-            seen.old = version.is_none_or(|version| is_older(&version, settle));
-        }
-        if seen.version.is_some() && seen.parsed.is_none() {
-            let parsed = match parse_file(&path, &file.to_string()) {
-                Ok(parsed) => parsed,
-                Err(error) => Parsed::Wrong(vec![*wrong(
-                    format!("it cannot be read: {error}"),
-                    "make it readable for the user that taxiway runs as",
-                )]),
-            };
-            // Half a text may be one as well: what changed while it was read is read again.
-            if !matches!(stamp(&path), Ok(after) if after == version) {
-                *seen = Defaults::new(version, now);
-            }
-            seen.parsed = Some(Arc::new(parsed));
-        }
-        Ok(seen)
+    /// Whether there is a sidecar for a medium other than this one.
+    fn has_another_sidecar(&self, medium: &RelPath, sidecar: &RelPath) -> bool {
+        [medium.name(), stem(medium.name())].iter().any(|name| {
+            [".yaml", ".yml"].iter().any(|ending| {
+                let mut name = name.to_os_string();
+                name.push(ending);
+                let another = medium.with_name(&name);
+                another != *sidecar && self.entry(&another).is_some()
+            })
+        })
     }
-}
-
-/// Whether a version was written longer ago than `settle`, by the clock on the wall. Good enough where nothing was seen of its
-/// writing, so that a start need not wait.
-fn is_older(version: &Stamp, settle: Duration) -> bool {
-    let age = jiff::Timestamp::now()
-        .as_nanosecond()
-        .saturating_sub(version.mtime);
-    u128::try_from(age).is_ok_and(|age| age >= settle.as_nanos())
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
-
     use super::*;
     use std::fs;
 
-    const SETTLE: Duration = Duration::from_secs(5);
-
-    fn tree() -> (tempfile::TempDir, Tree) {
+    #[test]
+    fn row_07_folders_that_are_gone_are_reported_once() {
         let dir = tempfile::tempdir().unwrap();
-        let tree = Tree::new(dir.path().to_owned(), Ignore::new(&[]).unwrap());
-        (dir, tree)
-    }
-
-    fn root() -> RelPath {
-        RelPath::default()
-    }
-
-    #[test]
-    fn defaults_count_once_they_are_quiet() {
-        let (dir, mut tree) = tree();
-        let now = Instant::now();
-        assert!(tree.defaults(&root(), SETTLE, now).unwrap().is_empty());
-        fs::write(dir.path().join(DEFAULTS), "model: gen4_turbo\n").unwrap();
-        assert!(matches!(
-            tree.defaults(&root(), SETTLE, now),
-            Err(Unusable::Unsettled { gone: false, look_again, .. }) if look_again == now + SETTLE
-        ));
-        // More text is another version, whose time begins anew.
-        let later = now + SETTLE / 2;
-        fs::write(
-            dir.path().join(DEFAULTS),
-            "model: gen4_turbo\nduration: 5\n",
-        )
-        .unwrap();
-        assert!(tree.defaults(&root(), SETTLE, later).is_err());
-        assert!(tree.defaults(&root(), SETTLE, now + SETTLE).is_err());
-        let layers = tree.defaults(&root(), SETTLE, later + SETTLE).unwrap();
-        assert!(layers.first().is_some_and(|layer| layer.values.len() == 2));
-    }
-
-    #[test]
-    fn defaults_that_their_writer_closed_count_at_once_unless_they_are_empty() {
-        let (dir, mut tree) = tree();
-        let now = Instant::now();
-        assert!(tree.defaults(&root(), SETTLE, now).is_ok());
-        fs::write(dir.path().join(DEFAULTS), "").unwrap();
-        tree.note_defaults(&root(), true, now);
-        assert!(tree.defaults(&root(), SETTLE, now).is_err());
-        fs::write(dir.path().join(DEFAULTS), "model: gen4_turbo\n").unwrap();
-        assert!(tree.defaults(&root(), SETTLE, now).is_err());
-        tree.note_defaults(&root(), true, now);
-        // They may be closed after every line.
-        assert!(tree.defaults(&root(), SETTLE, now).is_err());
-        let soon = now + TEXT_SETTLE;
-        assert_eq!(tree.defaults(&root(), SETTLE, soon).unwrap().len(), 1);
-        // Somebody opens them again.
-        tree.note_defaults(&root(), false, now);
-        assert!(tree.defaults(&root(), SETTLE, now).is_err());
-    }
-
-    #[test]
-    fn old_defaults_count_at_once_at_the_start() {
-        let (dir, mut tree) = tree();
-        let file = fs::File::create(dir.path().join(DEFAULTS)).unwrap();
-        fs::write(dir.path().join(DEFAULTS), "model: gen4_turbo\n").unwrap();
-        let hour = Duration::from_secs(3600);
-        file.set_modified(std::time::SystemTime::now() - hour)
-            .unwrap();
-        let layers = tree.defaults(&root(), SETTLE, Instant::now()).unwrap();
-        assert_eq!(layers.len(), 1);
-    }
-
-    #[test]
-    fn defaults_that_an_editor_moves_away_for_a_moment_are_not_left_out() {
-        let (dir, mut tree) = tree();
-        let now = Instant::now();
-        fs::write(dir.path().join(DEFAULTS), "max_credits: 5\n").unwrap();
-        tree.note_defaults(&root(), true, now);
-        assert!(tree.defaults(&root(), SETTLE, now + TEXT_SETTLE).is_ok());
-        fs::remove_file(dir.path().join(DEFAULTS)).unwrap();
-        assert!(matches!(
-            tree.defaults(&root(), SETTLE, now),
-            Err(Unusable::Unsettled { gone: true, .. })
-        ));
-        assert!(
-            tree.defaults(&root(), SETTLE, now + SETTLE)
-                .unwrap()
-                .is_empty()
-        );
-    }
-
-    #[test]
-    fn row_07_folders_that_are_gone_are_told_once() {
-        let (dir, mut tree) = tree();
+        let mut tree = Tree::new(dir.path().to_owned(), Ignore::new(&[]).unwrap());
         let now = Instant::now();
         fs::create_dir_all(dir.path().join("a/b")).unwrap();
         let scan = |tree: &mut Tree, path: &str| {
@@ -734,6 +474,6 @@ mod tests {
         scan(&mut tree, "");
         assert_eq!(tree.take_gone().len(), 2);
         assert!(tree.take_gone().is_empty());
-        assert!(tree.contains(&root()));
+        assert!(tree.contains(&RelPath::default()));
     }
 }

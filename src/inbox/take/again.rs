@@ -9,7 +9,7 @@ use crate::files::names::stem;
 use crate::files::{advice, remove_file};
 use crate::folders::note::{note_path, renew_note};
 use crate::folders::put_back::put_back;
-use crate::inbox::evaluate::{Candidate, Waiting};
+use crate::inbox::evaluate::rules::{Candidate, Waiting};
 use crate::inbox::handle::{expect, has_come};
 use crate::inbox::worker::{TRY_AGAIN, Worker};
 use crate::job::{Event, FailureKind, InputFile, Job, Role, State};

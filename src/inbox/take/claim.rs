@@ -14,7 +14,7 @@ use crate::files::mounts::Mount;
 use crate::files::{RelPath, Version, stamp};
 use crate::folders::mounted::{Realm, realm};
 use crate::folders::take::{Taking, finish_taking, free_spot};
-use crate::inbox::evaluate::{Candidate, Waiting};
+use crate::inbox::evaluate::rules::{Candidate, Waiting};
 use crate::inbox::take::again::Retried;
 use crate::inbox::worker::{TRY_AGAIN, Worker};
 use crate::job::{Event, Folder, InputFile, Job, JobId, Spot, State, working_inside};
@@ -365,7 +365,7 @@ impl Worker {
             seen.is_some_and(|seen| is_version(&self.tree.absolute(&file.dropped), &seen.stamp))
         });
         for file in &job.files {
-            self.tree.taken(&file.dropped);
+            self.tree.forget_file(&file.dropped);
         }
         let now = self.setup.ledger.get(&job.id);
         let taking = now.is_some_and(|job| matches!(job.state, State::Taking { .. }));
