@@ -156,7 +156,7 @@ mod tests {
 
     use super::*;
     use crate::job::samples::{self, failure, path};
-    use crate::job::{Charge, JobId};
+    use crate::job::{Charge, Charged, JobId};
 
     #[test]
     fn a_note_that_is_gone_comes_back_and_one_that_is_there_stays() {
@@ -185,7 +185,7 @@ mod tests {
         let given_up = credits_words(&job, &verdict(FailureKind::Abandoned));
         assert!(given_up.contains("not known"), "{given_up}");
         job.charges.push(Charge {
-            task: "in doubt".into(),
+            what: Charged::Doubt,
             at: now,
             estimated: Some(25.0),
             charged: None,

@@ -18,8 +18,8 @@ pub use id::{InvalidJobId, JobId};
 pub use input::{Folder, InputFile, Role, Spot, working_inside};
 pub use plan::{FileRef, MediaUse, Plan};
 pub use state::{
-    Charge, Delivery, Doubt, Failure, FailureKind, Hold, HoldReason, Move, Seen, State, Task,
-    Verdict,
+    Charge, Charged, Delivery, Doubt, Failure, FailureKind, Hold, HoldReason, Move, Seen, State,
+    Task, Verdict,
 };
 pub use state_name::{StateName, UnknownState};
 pub use transition::{Event, Illegal, transition};
@@ -177,10 +177,8 @@ impl Job {
 
     /// Runway's id of its latest task, also where that has failed since; none where the latest request is in doubt.
     pub fn task_id(&self) -> Option<&str> {
-        let last = || self.charges.last().map(|charge| charge.task.as_str());
-        self.task()
-            .map(|task| task.id.as_str())
-            .or_else(|| last().filter(|task| !task.contains(' ')))
+        let last = || self.charges.last().and_then(|charge| charge.what.task());
+        self.task().map(|task| task.id.as_str()).or_else(last)
     }
 
     /// Credits that the job has cost so far, where every task of it told its cost; in credits.
@@ -196,8 +194,8 @@ impl Job {
 
     /// How many of its requests were in doubt before and were sent again or given up.
     pub fn doubts_before(&self) -> u32 {
-        let doubts = self.charges.iter().filter(|charge| charge.is_doubt());
-        u32::try_from(doubts.count()).unwrap_or(u32::MAX)
+        let doubts = |charge: &&Charge| charge.what == Charged::Doubt;
+        u32::try_from(self.charges.iter().filter(doubts).count()).unwrap_or(u32::MAX)
     }
 
     /// Credits that its tasks cost, or are expected to cost as long as Runway has not said; what nobody knows is nothing here.

@@ -181,12 +181,13 @@ pub struct Move {
     pub to: Option<Spot>,
 }
 
-/// What one task cost.
+/// What one request cost.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Charge {
-    /// Runway's id of the task.
-    pub task: String,
-    /// When it was accepted.
+    /// What it is for.
+    #[serde(rename = "task")]
+    pub what: Charged,
+    /// When the task was accepted, or the request in doubt went out.
     pub at: Timestamp,
     /// In credits: Runway's estimate, else the catalogue's.
     pub estimated: Option<f64>,
@@ -194,23 +195,40 @@ pub struct Charge {
     pub charged: Option<f64>,
 }
 
-/// What a charge names in place of a task, before the time of the request.
-const DOUBT: &str = "in doubt since ";
+/// What a charge is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Option<String>", into = "Option<String>")]
+pub enum Charged {
+    /// A task, by Runway's id.
+    Task(String),
+    /// A request that may have started a task: it counts as spent with the expected price.
+    Doubt,
+}
 
-impl Charge {
-    /// Of a request of which nobody knows whether it started a task: it counts as what was expected.
-    pub fn of_doubt(intent_at: Timestamp, estimated: Option<f64>) -> Charge {
-        Charge {
-            task: format!("{DOUBT}{intent_at}"),
-            at: intent_at,
-            estimated,
-            charged: None,
+impl Charged {
+    /// Runway's id of the task, where there is one for certain.
+    pub fn task(&self) -> Option<&str> {
+        match self {
+            Charged::Task(id) => Some(id),
+            Charged::Doubt => None,
         }
     }
+}
 
-    /// Whether it is one of those.
-    pub fn is_doubt(&self) -> bool {
-        self.task.starts_with(DOUBT)
+impl From<Option<String>> for Charged {
+    fn from(task: Option<String>) -> Charged {
+        match task {
+            // `taxiway status` also reads journals of formats 1 to 3 that no daemon has migrated yet.
+            Some(old) if old.starts_with("in doubt since ") => Charged::Doubt,
+            Some(id) => Charged::Task(id),
+            None => Charged::Doubt,
+        }
+    }
+}
+
+impl From<Charged> for Option<String> {
+    fn from(what: Charged) -> Option<String> {
+        what.task().map(str::to_owned)
     }
 }
 

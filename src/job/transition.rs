@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Charge, Delivery, Doubt, Failure, Hold, InputFile, Job, Move, Plan, Seen, State, StateName,
-    Task, Verdict,
+    Charge, Charged, Delivery, Doubt, Failure, Hold, InputFile, Job, Move, Plan, Seen, State,
+    StateName, Task, Verdict,
 };
 use crate::files::RelPath;
 
@@ -311,9 +311,11 @@ fn next_state(job: &mut Job, event: Event, now: Timestamp) -> Result<State, &'st
             State::Failed { failure }
                 if intent_at.is_none() && failure.kind.may_have_a_task() && !job.retry_asked =>
             {
-                if let Some(doubt) = job.charges.last_mut().filter(|charge| charge.is_doubt()) {
+                if let Some(last) = job.charges.last_mut()
+                    && last.what == Charged::Doubt
+                {
                     // The request that was given up is this task: it costs once, and as the task.
-                    doubt.charged = Some(0.0);
+                    last.charged = Some(0.0);
                 }
                 job.cancel_asked = false;
                 Ok(run(job, task, None, account, now))
@@ -515,9 +517,10 @@ fn run(
     now: Timestamp,
 ) -> State {
     // One that was given up and is taken up again costs once.
-    if job.charges.iter().all(|charge| charge.task != task) {
+    let what = Charged::Task(task.clone());
+    if job.charges.iter().all(|charge| charge.what != what) {
         job.charges.push(Charge {
-            task: task.clone(),
+            what,
             at: now,
             estimated: estimated.or_else(|| job.plan.as_ref().and_then(|plan| plan.estimated)),
             charged: None,
@@ -535,9 +538,12 @@ fn run(
 
 /// A request in doubt that is given up or sent again may have been paid for: it counts as what was expected.
 fn charge_doubt(job: &mut Job, doubt: &Doubt) {
-    let estimated = job.plan.as_ref().and_then(|plan| plan.estimated);
-    job.charges
-        .push(Charge::of_doubt(doubt.intent_at, estimated));
+    job.charges.push(Charge {
+        what: Charged::Doubt,
+        at: doubt.intent_at,
+        estimated: job.plan.as_ref().and_then(|plan| plan.estimated),
+        charged: None,
+    });
 }
 
 /// Writes down what the last task cost.

@@ -502,7 +502,7 @@ impl Journal for SqliteJournal {
     fn tasks_started<'a>(&'a self, model: &'a str, since: Timestamp) -> Answer<'a, u32> {
         Box::pin(async move {
             sqlx::query_scalar(
-                "SELECT count(*) FROM tasks WHERE accepted_at >= ?1 AND model = ?2 AND id NOT LIKE 'in doubt%'",
+                "SELECT count(*) FROM tasks WHERE accepted_at >= ?1 AND model = ?2 AND id IS NOT NULL",
             )
             .bind(since.as_microsecond())
             .bind(model)

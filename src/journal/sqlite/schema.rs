@@ -17,6 +17,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_jobs.sql"),
     include_str!("../migrations/0002_retry_asked.sql"),
     include_str!("../migrations/0003_notices_and_pages.sql"),
+    include_str!("../migrations/0004_doubts_are_not_tasks.sql"),
 ];
 
 /// Brings the journal to today's format, each step in one transaction together with the format's number.

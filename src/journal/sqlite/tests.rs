@@ -1,6 +1,6 @@
 use super::*;
 use crate::files::RelPath;
-use crate::job::{Charge, StateName, samples, transition};
+use crate::job::{Charge, Charged, StateName, samples, transition};
 
 fn job() -> Job {
     let at = Timestamp::from_second(1_790_000_000).unwrap();
@@ -189,7 +189,7 @@ async fn what_was_spent_is_told_by_day_and_an_unknown_price_is_not_zero() {
         ("d", 1, None, Some(2.0)),
     ] {
         let charge = Charge {
-            task: task.to_owned(),
+            what: Charged::Task(task.to_owned()),
             at: Timestamp::from_second(86_400 * (100 + day) + 10).unwrap(),
             estimated,
             charged,
@@ -313,5 +313,132 @@ async fn those_who_read_need_open_nothing_while_the_folder_has_trouble() {
             .await
             .unwrap()
             .is_empty()
+    );
+}
+
+/// What version 0.1.0 left behind, in one of the formats since then.
+async fn old_journal(state_dir: &Path, format: usize) {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/promises/fixtures/journal-0.1.0/state/journal.sqlite");
+    let file = SqliteJournal::file(state_dir);
+    std::fs::copy(fixture, &file).unwrap();
+    let options = SqliteConnectOptions::new().filename(&file);
+    let mut raw = SqliteConnection::connect_with(&options).await.unwrap();
+    for (index, script) in MIGRATIONS.iter().enumerate().take(format).skip(1) {
+        let script = format!("{script}; PRAGMA user_version = {}", index + 1);
+        let script = sqlx::AssertSqlSafe(script);
+        sqlx::raw_sql(script).execute(&mut raw).await.unwrap();
+    }
+    raw.close().await.unwrap();
+}
+
+async fn abandoned(journal: &SqliteJournal) -> Job {
+    let filter = Filter {
+        text: Some("abandoned.jpg".to_owned()),
+        ..Filter::default()
+    };
+    let jobs = journal.ended_jobs(&filter, None, 2).await.unwrap();
+    <[Job; 1]>::try_from(jobs).unwrap()[0].clone()
+}
+
+#[tokio::test]
+async fn a_doubt_of_an_older_format_counts_as_spent_until_its_task_is_adopted() {
+    for format in 1..MIGRATIONS.len() {
+        let dir = tempfile::tempdir().unwrap();
+        old_journal(dir.path(), format).await;
+        let to_read = SqliteJournal::open_to_read(dir.path()).await.unwrap();
+        let to_read = to_read.unwrap();
+        let before = abandoned(&to_read).await;
+        let spent_before = to_read.spent_since(Timestamp::UNIX_EPOCH).await.unwrap();
+        drop(to_read);
+
+        let journal = SqliteJournal::open(dir.path()).await.unwrap();
+        let job = abandoned(&journal).await;
+        assert_eq!(job, before, "format {format}");
+        assert_eq!(job.charges[0].what, Charged::Doubt, "format {format}");
+        assert_eq!(
+            (job.charges.len(), job.cost(), job.task_id()),
+            (1, 25.0, None)
+        );
+        let spent = async || journal.spent_since(Timestamp::UNIX_EPOCH).await.unwrap();
+        assert_eq!(spent().await, spent_before);
+        let started = async || {
+            let since = Timestamp::UNIX_EPOCH;
+            journal.tasks_started("gen4_turbo", since).await.unwrap()
+        };
+        assert_eq!(started().await, 4);
+        let by_inbox = async || {
+            let since = Timestamp::UNIX_EPOCH;
+            journal.credits_by_inbox(since).await.unwrap()["inbox"]
+        };
+        let credits = by_inbox().await;
+        assert_eq!(credits, 151.0);
+
+        let adopted = Event::Adopted {
+            task: "t1".to_owned(),
+            intent_at: None,
+            account: None,
+        };
+        let running = transition(&job, adopted.clone(), Timestamp::now()).unwrap();
+        let entry = entry(Some(adopted), &running);
+        journal.commit(&[entry]).await.unwrap();
+        assert_eq!(by_inbox().await, credits, "it costs once");
+        assert_eq!(started().await, 5);
+        assert_eq!(
+            journal.owner_of_task("t1").await.unwrap(),
+            Some(job.id.clone())
+        );
+        let model = |spent: Vec<Spent>| -> u64 {
+            let rows = spent.iter();
+            let rows = rows.filter(|row| row.model.as_deref() == Some("gen4_turbo"));
+            rows.map(|row| row.tasks).sum()
+        };
+        assert_eq!(model(spent().await), model(spent_before) + 1);
+        let again = journal.job(&job.id).await.unwrap().unwrap();
+        assert_eq!(again, running);
+        assert_eq!(again.charges[0].charged, Some(0.0));
+    }
+}
+
+#[tokio::test]
+async fn each_charge_of_an_older_format_keeps_its_place_and_its_figures() {
+    let dir = tempfile::tempdir().unwrap();
+    old_journal(dir.path(), 3).await;
+    let options = SqliteConnectOptions::new().filename(SqliteJournal::file(dir.path()));
+    let mut raw = SqliteConnection::connect_with(&options).await.unwrap();
+    let changed = sqlx::raw_sql(
+        r#"UPDATE jobs SET body = json_set(body, '$.charges', json('[
+            {"task": "in doubt since 2026-11-24T17:35:46.5Z", "at": "2026-11-24T17:35:46.5Z", "estimated": 25.0, "charged": 0.0},
+            {"task": "ö-1", "at": "2026-11-24T17:35:46.978967016Z", "estimated": null, "charged": 12.25},
+            {"task": "in doubt since 2026-11-24T17:35:47.508438983Z", "at": "2026-11-24T17:35:47.508438983Z", "estimated": null, "charged": null}
+        ]')) WHERE input = 'abandoned.jpg'"#,
+    );
+    let changed = changed.execute(&mut raw).await.unwrap();
+    assert_eq!(changed.rows_affected(), 1);
+    raw.close().await.unwrap();
+    let journal = SqliteJournal::open(dir.path()).await.unwrap();
+    let charge = |what, at: &str, estimated, charged| Charge {
+        what,
+        at: at.parse().unwrap(),
+        estimated,
+        charged,
+    };
+    assert_eq!(
+        abandoned(&journal).await.charges,
+        [
+            charge(
+                Charged::Doubt,
+                "2026-11-24T17:35:46.5Z",
+                Some(25.0),
+                Some(0.0)
+            ),
+            charge(
+                Charged::Task("ö-1".to_owned()),
+                "2026-11-24T17:35:46.978967016Z",
+                None,
+                Some(12.25)
+            ),
+            charge(Charged::Doubt, "2026-11-24T17:35:47.508438983Z", None, None),
+        ]
     );
 }

@@ -139,9 +139,9 @@ impl SqliteJournal {
         sqlx::query(
             "INSERT INTO tasks (id, job, inbox, model, accepted_at, estimated, charged) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
-             ON CONFLICT (id, job) DO UPDATE SET estimated = excluded.estimated, charged = excluded.charged",
+             ON CONFLICT DO UPDATE SET estimated = excluded.estimated, charged = excluded.charged",
         )
-        .bind(&charge.task)
+        .bind(charge.what.task())
         .bind(job.id.as_str())
         .bind(&job.inbox)
         .bind(job.model())
