@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Does systemd/taxiway.service keep its promises?
 #
-# usage: TAXIWAY_BIN=PATH tests/systemd.sh [--no-container]
+# usage: TAXIWAY_BIN=PATH tests/systemd.sh [--no-container | --make-container]
 #
 # Where systemd-analyze is installed: the unit is valid, and hardened to an exposure of at most 2.0. As root, with
 # systemd-nspawn and debootstrap: a small Debian is made once below target/, booted with a systemd of its own and no
 # network but loopback, and there the given binary runs under the unit as systemd/README.md installs it, against its own
 # simulator. Nothing on this machine changes but target/: what happens inside goes to memory and is gone afterwards.
+#
+# --no-container leaves that out; --make-container only makes the small Debian.
 #
 # Results go to stdout, one line each; the last line is `systemd: N passed, N failed, N skipped`. Exit code 1 when
 # something failed.
@@ -136,14 +138,7 @@ check_in_container() {
     fi
     binary=$(realpath "$binary")
 
-    # The Debian of this machine if it is one, since a binary that was built here needs a C library at least as new.
-    local suite
-    # shellcheck source=/dev/null
-    suite=$(. /etc/os-release && if [[ ${ID-} == debian ]]; then echo "${VERSION_CODENAME-}"; fi)
-    suite=${suite:-bookworm}
-    local rootfs=$target/systemd-rootfs-$suite output
-    mkdir -p "$target"
-    exec 9>"$rootfs.lock"
+    local output
     if ! flock -w 1500 9; then
         fail "$name" "$rootfs is in use by another run"
         return
@@ -397,8 +392,9 @@ container=yes
 case "${1-}" in
 '') ;;
 --no-container) container=no ;;
+--make-container) container='make' ;;
 *)
-    echo "usage: TAXIWAY_BIN=PATH tests/systemd.sh [--no-container]" >&2
+    echo "usage: TAXIWAY_BIN=PATH tests/systemd.sh [--no-container | --make-container]" >&2
     exit 2
     ;;
 esac
@@ -406,6 +402,19 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 target=$(realpath -m "${CARGO_TARGET_DIR:-$root/target}")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+
+# The Debian of this machine if it is one, since a binary that was built here needs a C library at least as new.
+# shellcheck source=/dev/null
+suite=$(. /etc/os-release && if [[ ${ID-} == debian ]]; then echo "${VERSION_CODENAME-}"; fi)
+suite=${suite:-bookworm}
+rootfs=$target/systemd-rootfs-$suite
+mkdir -p "$target"
+exec 9>"$rootfs.lock"
+if [[ $container == make ]]; then
+    flock -w 1500 9
+    make_rootfs "$rootfs" "$suite"
+    exit
+fi
 
 check_unit
 check_in_container

@@ -22,7 +22,6 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use taxiway::media::probe;
 use taxiway::simulator::{Action, Options, Rule, Seen, Simulator, Snapshot};
-use tempfile::TempDir;
 
 /// The API key of every test, unless it sets another.
 pub const KEY: &str = "key_test0123456789abcdef0123456789abcdef";
@@ -424,7 +423,7 @@ impl Builder {
             .prefix("taxiway-e2e-")
             .tempdir_in(&self.below)
             .unwrap();
-        let root = fs::canonicalize(folder.path()).unwrap();
+        let root = fs::canonicalize(folder.keep()).unwrap();
         for inbox in &self.inboxes {
             fs::create_dir_all(root.join(&inbox.path)).unwrap();
         }
@@ -460,7 +459,6 @@ impl Builder {
             binary: self.binary,
             config,
             root,
-            _folder: folder,
         }
     }
 
@@ -488,9 +486,8 @@ pub struct Studio {
     pub patience: Duration,
     /// The configuration file.
     pub config: PathBuf,
-    /// The folder that everything lies in.
+    /// The folder with everything in it. It is removed with the studio.
     pub root: PathBuf,
-    _folder: TempDir,
 }
 
 impl Studio {
@@ -1008,7 +1005,57 @@ impl Drop for Studio {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
+        let removed = remove_with_mounts(&self.root);
+        if let Err(error) = removed
+            && !std::thread::panicking()
+        {
+            panic!("{} is left behind: {error}", self.root.display());
+        }
     }
+}
+
+/// Removes a folder. What is still mounted in it is unmounted first, and programs that have just ended may write for a moment.
+pub fn remove_with_mounts(folder: &Path) -> std::io::Result<()> {
+    let limit = Instant::now() + Duration::from_secs(5);
+    loop {
+        unmount_below(folder);
+        match fs::remove_dir_all(folder) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if Instant::now() > limit => return Err(error),
+            Err(_) => {}
+        }
+        // A test may have taken away its own permission.
+        let mode = Command::new("chmod")
+            .args(["--recursive", "--silent", "u+rwX"])
+            .arg(folder)
+            .status();
+        assert!(mode.is_ok(), "{mode:?}");
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Unmounts all that is mounted in a folder, the innermost first.
+fn unmount_below(folder: &Path) {
+    let table = fs::read_to_string("/proc/self/mounts").unwrap();
+    let mounted = table.lines().filter_map(|line| line.split(' ').nth(1));
+    for point in mounted
+        .map(Path::new)
+        .filter(|at| at.starts_with(folder))
+        .rev()
+    {
+        let status = Command::new("umount").arg("--lazy").arg(point).status();
+        if !status.is_ok_and(|status| status.success()) {
+            eprintln!("{} could not be unmounted", point.display());
+        }
+    }
+}
+
+/// Whether something is mounted at exactly this place.
+pub fn is_mounted(point: &Path) -> bool {
+    let table = fs::read_to_string("/proc/self/mounts").unwrap();
+    let mut mounted = table.lines().filter_map(|line| line.split(' ').nth(1));
+    mounted.any(|at| Path::new(at) == point)
 }
 
 /// Whether a user can run a program where it lies.

@@ -1,12 +1,12 @@
 //! Another filesystem that is mounted inside an inbox.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use taxiway::simulator::Action;
 
-use crate::harness::{Studio, fault, jpeg};
+use crate::harness::{Studio, fault, is_mounted, jpeg};
 
 /// A folder that is mounted a second time, inside an inbox: files cannot be renamed across its edge, and it can go away and
 /// come back with all that lies in it.
@@ -48,10 +48,6 @@ impl Drop for Inside {
 
 fn run(command: &mut Command) -> bool {
     command.output().unwrap().status.success()
-}
-
-fn is_mounted(at: &Path) -> bool {
-    run(Command::new("mountpoint").arg("--quiet").arg(at))
 }
 
 #[test(needs = [ROOT, MOUNT])]

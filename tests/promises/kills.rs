@@ -21,7 +21,7 @@ use crate::world::{
 };
 
 /// Kills in the run that every change goes through.
-const KILLS: u64 = 2_000;
+const KILLS: u64 = 1_000;
 /// Kills that one studio lives through. Then everything comes to its end and is audited, so that what is looked at after
 /// each kill stays small.
 const KILLS_OF_ONE: u64 = 125;

@@ -5,6 +5,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::harness::is_mounted;
+
 /// Something mounted; unmounted when it is dropped.
 pub struct Mount {
     path: PathBuf,
@@ -132,6 +134,10 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
+        // The studio around it may have gone already, and this with it.
+        if !is_mounted(&self.path) {
+            return;
+        }
         // Lazily: whoever still uses it keeps it for as long.
         let status = Command::new("umount").arg("-l").arg(&self.path).status();
         if !status.is_ok_and(|status| status.success()) {

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::{PoisonError, RwLock};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
@@ -21,6 +22,18 @@ pub struct Test {
 
 inventory::collect!(Test);
 
+/// Tests that run alone, and programs that run two tests at once at most, as `.config/nextest.toml` says it to nextest, which has a
+/// process for each test.
+const ALONE: [&str; 3] = [
+    "promises::kills::",
+    "promises::points::",
+    "promises::histories::",
+];
+const TWO_AT_ONCE: &str = "shares";
+
+/// Held by a test that runs alone, and shared by the others.
+static ROOM: RwLock<()> = RwLock::new(());
+
 impl Test {
     /// What this machine does not have of what the test needs.
     fn find_missing(&self) -> Option<String> {
@@ -31,6 +44,16 @@ impl Test {
             .map(|need| need.what)
             .collect();
         (!missing.is_empty()).then(|| format!("needs {}", missing.join(", ")))
+    }
+
+    fn run_in_its_room(&self) {
+        if ALONE.iter().any(|start| self.name.starts_with(start)) {
+            let _alone = ROOM.write().unwrap_or_else(PoisonError::into_inner);
+            (self.run)();
+        } else {
+            let _shared = ROOM.read().unwrap_or_else(PoisonError::into_inner);
+            (self.run)();
+        }
     }
 
     /// The test as libtest-mimic wants it. The usual runners ask for a list first, and leave out what is marked as ignored there.
@@ -51,7 +74,7 @@ impl Test {
                 Ok(Completion::ignored_with(missing))
             }
             None => {
-                (self.run)();
+                self.run_in_its_room();
                 Ok(Completion::Completed)
             }
         };
@@ -73,9 +96,12 @@ fn note_skipped(program: &str, name: &str, missing: &str) {
 
 /// The `main` of a test program.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
     let mut tests: Vec<&Test> = inventory::iter::<Test>.into_iter().collect();
     tests.sort_by_key(|test| test.name);
+    if tests.iter().any(|test| test.name.starts_with(TWO_AT_ONCE)) {
+        arguments.test_threads = Some(arguments.test_threads.map_or(2, |threads| threads.min(2)));
+    }
     let trials = tests
         .into_iter()
         .map(|test| test.make_trial(&arguments))

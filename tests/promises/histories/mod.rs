@@ -25,7 +25,7 @@ use crate::watcher::Watcher;
 use crate::world::{binary, number, settle};
 
 /// Histories in the run that every change goes through.
-const HISTORIES: u64 = 1_000;
+const HISTORIES: u64 = 400;
 /// Histories at once. They mostly wait.
 const WORKERS: u64 = 8;
 /// How long it may take until all is at its end, once everything is mended: pauses grow while there is trouble.
