@@ -9,16 +9,96 @@
 //! A point stands directly before the step that it is named for, in the same thread, so that a trace of system calls shows
 //! which step has none.
 
-use std::fmt::Display;
+use std::fmt;
 use std::io;
+
+/// The points without a subject, each with the name that `TAXIWAY_FAILPOINT` has for it.
+macro_rules! points {
+    ($($point:ident: $name:literal,)*) => {
+        /// A point that the program passes.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Point {
+            $(#[doc = $name] $point,)*
+            /// Before a transaction is made durable; what it holds, such as the word of an event.
+            BeforeCommit(&'static str),
+            /// After it is durable.
+            AfterCommit(&'static str),
+            /// Before a request is sent.
+            BeforeRequest(Request),
+            /// After its answer came.
+            AfterRequest(Request),
+        }
+
+        impl Point {
+            /// The points without a subject.
+            pub const PLAIN: &[Point] = &[$(Point::$point),*];
+        }
+
+        impl fmt::Display for Point {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Point::$point => f.write_str($name),)*
+                    Point::BeforeCommit(what) => write!(f, "commit.before/{what}"),
+                    Point::AfterCommit(what) => write!(f, "commit.after/{what}"),
+                    Point::BeforeRequest(request) => write!(f, "http.before/{request:?}"),
+                    Point::AfterRequest(request) => write!(f, "http.after/{request:?}"),
+                }
+            }
+        }
+    };
+}
+
+points! {
+    MakeFolder: "files.make_folder",
+    SyncFolder: "files.sync_folder",
+    SyncFile: "files.sync",
+    Remove: "files.remove",
+    RemoveFolder: "files.remove_folder",
+    OpenPart: "files.open_part",
+    NewPart: "files.new_part",
+    BeforeRename: "files.rename.before",
+    AfterRename: "files.rename.after",
+    Link: "files.link",
+    BeforeReplace: "files.replace.before",
+    AfterReplace: "files.replace.after",
+    ProbeCreate: "probe.create",
+    ProbeRename: "probe.rename",
+    ProbeRemove: "probe.remove",
+}
+
+/// A request to Runway or its storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Request {
+    Submit,
+    UploadSlot,
+    Upload,
+    Poll,
+    Download,
+    Cancel,
+    Organization,
+}
+
+impl Request {
+    /// All of them.
+    pub const ALL: [Request; 7] = [
+        Request::Submit,
+        Request::UploadSlot,
+        Request::Upload,
+        Request::Poll,
+        Request::Download,
+        Request::Cancel,
+        Request::Organization,
+    ];
+}
 
 /// Before a step that can fail, or after one whose answer can be lost.
 ///
 /// # Errors
 /// The step is to fail.
 #[cfg(debug_assertions)]
-pub fn hit(point: impl Display) -> io::Result<()> {
-    match armed::pass(&point.to_string(), true) {
+pub fn hit(point: Point) -> io::Result<()> {
+    match armed::pass(point, true) {
         Some(error) => Err(error.into()),
         None => Ok(()),
     }
@@ -26,8 +106,8 @@ pub fn hit(point: impl Display) -> io::Result<()> {
 
 /// After a step that cannot fail any more.
 #[cfg(debug_assertions)]
-pub fn pass(point: impl Display) {
-    armed::pass(&point.to_string(), false);
+pub fn pass(point: Point) {
+    armed::pass(point, false);
 }
 
 /// Before a step that can fail: nothing in this build.
@@ -36,14 +116,14 @@ pub fn pass(point: impl Display) {
 /// None.
 #[cfg(not(debug_assertions))]
 #[inline(always)]
-pub fn hit(_point: impl Display) -> io::Result<()> {
+pub fn hit(_point: Point) -> io::Result<()> {
     Ok(())
 }
 
 /// After a step that cannot fail any more: nothing in this build.
 #[cfg(not(debug_assertions))]
 #[inline(always)]
-pub fn pass(_point: impl Display) {}
+pub fn pass(_point: Point) {}
 
 #[cfg(debug_assertions)]
 mod armed {
@@ -54,6 +134,8 @@ mod armed {
 
     use rustix::io::Errno;
     use rustix::process::{Signal, getpid, kill_process};
+
+    use super::Point;
 
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     enum How {
@@ -75,12 +157,13 @@ mod armed {
     }
 
     /// Notes that a point is passed; answers with the error that is due there.
-    pub(super) fn pass(point: &str, can_fail: bool) -> Option<Errno> {
+    pub(super) fn pass(point: Point, can_fail: bool) -> Option<Errno> {
         static POINTS: OnceLock<Option<Points>> = OnceLock::new();
         let points = POINTS.get_or_init(read).as_ref()?;
+        let point = point.to_string();
         // Held until the line is written, so that lines and counts have one order.
         let mut passes = points.passes.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = passes.entry(point.to_owned()).or_default();
+        let count = passes.entry(point.clone()).or_default();
         *count = count.saturating_add(1);
         if let Some(mut trace) = points.trace.as_ref() {
             let what = if can_fail { "error" } else { "kill" };
@@ -101,7 +184,7 @@ mod armed {
         let targets: Vec<Target> = asked
             .split_terminator(';')
             .map(|text| {
-                parse(text).unwrap_or_else(|| refuse(&format!("{text:?} is no NAME#N=HOW")))
+                parse(text).unwrap_or_else(|| refuse(&format!("{text:?} is not NAME#N=HOW")))
             })
             .collect();
         let trace = std::env::var_os("TAXIWAY_FAILPOINT_TRACE").map(|path| {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use crate::failpoint;
+use crate::failpoint::{self, Point};
 use crate::files::names;
 
 /// Longest path that the kernel takes, in bytes.
@@ -37,7 +37,7 @@ fn make_folders(path: &Path, shared: bool) -> io::Result<()> {
     {
         make_folders(parent, shared)?;
     }
-    failpoint::hit("files.make_folder")?;
+    failpoint::hit(Point::MakeFolder)?;
     match fs::create_dir(path) {
         Ok(()) => {
             if shared {
@@ -99,7 +99,7 @@ pub(crate) fn inherit(path: &Path, made: &File) {
 /// Makes the names in a folder durable.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = File::open(path)?;
-    failpoint::hit("files.sync_folder")?;
+    failpoint::hit(Point::SyncFolder)?;
     match folder.sync_all() {
         // Some network and FUSE filesystems cannot sync a folder; they promise nothing better.
         Err(error)
@@ -116,7 +116,7 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
 
 /// Makes a file's content durable.
 pub(crate) fn sync_file(file: &File) -> io::Result<()> {
-    failpoint::hit("files.sync")?;
+    failpoint::hit(Point::SyncFile)?;
     file.sync_all()
 }
 

@@ -9,12 +9,12 @@ use std::path::{Component, Path};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 
-use crate::failpoint;
+use crate::failpoint::{self, Point};
 use crate::files::folders::inherit;
 
 /// Opens a part file to go on with it, or makes it.
 pub(crate) fn open_part(path: &Path) -> io::Result<File> {
-    failpoint::hit("files.open_part")?;
+    failpoint::hit(Point::OpenPart)?;
     let part = open_own(path)?;
     inherit(path, &part);
     Ok(part)

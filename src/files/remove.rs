@@ -4,17 +4,17 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use crate::failpoint;
+use crate::failpoint::{self, Point};
 
 /// Takes a file's name away. Durable only once its folder is synced.
 pub(crate) fn remove_file(path: &Path) -> io::Result<()> {
-    failpoint::hit("files.remove")?;
+    failpoint::hit(Point::Remove)?;
     fs::remove_file(path)
 }
 
 /// Removes an empty folder.
 pub(crate) fn remove_folder(path: &Path) -> io::Result<()> {
-    failpoint::hit("files.remove_folder")?;
+    failpoint::hit(Point::RemoveFolder)?;
     fs::remove_dir(path)
 }
 

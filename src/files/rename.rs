@@ -11,7 +11,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use unicode_normalization::UnicodeNormalization as _;
 
-use crate::failpoint;
+use crate::failpoint::{self, Point};
 use crate::files::folders::sync_parent;
 use crate::files::remove::remove_file;
 
@@ -63,10 +63,10 @@ fn remove_linked(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 fn rename_once(from: &Path, to: &Path) -> io::Result<()> {
-    failpoint::hit("files.rename.before")?;
+    failpoint::hit(Point::BeforeRename)?;
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Ok(()) => {
-            failpoint::pass("files.rename.after");
+            failpoint::pass(Point::AfterRename);
             Ok(())
         }
         // The filesystem does not know the flag: a hard link is as atomic and does not replace either.
@@ -118,15 +118,15 @@ fn has_alike(from: &Path, to: &Path) -> io::Result<bool> {
 }
 
 fn link(from: &Path, to: &Path) -> io::Result<()> {
-    failpoint::hit("files.link")?;
+    failpoint::hit(Point::Link)?;
     fs::hard_link(from, to)
 }
 
 /// Renames, onto whatever has the name.
 pub(crate) fn replace(from: &Path, to: &Path) -> io::Result<()> {
-    failpoint::hit("files.replace.before")?;
+    failpoint::hit(Point::BeforeReplace)?;
     fs::rename(from, to)?;
-    failpoint::pass("files.replace.after");
+    failpoint::pass(Point::AfterReplace);
     Ok(())
 }
 

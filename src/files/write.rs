@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::failpoint;
+use crate::failpoint::{self, Point};
 use crate::files::digest::hex;
 use crate::files::folders::{inherit, sync_file, sync_parent};
 use crate::files::remove::remove_file;
@@ -75,7 +75,7 @@ pub(crate) fn write_part(
 fn new_part(path: &Path, content: &[u8]) -> io::Result<(PathBuf, File)> {
     let part = part_path(path, content)?;
     loop {
-        failpoint::hit("files.new_part")?;
+        failpoint::hit(Point::NewPart)?;
         match OpenOptions::new().write(true).create_new(true).open(&part) {
             Ok(file) => {
                 inherit(&part, &file);

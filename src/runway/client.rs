@@ -28,7 +28,7 @@ use super::outcome::{
 use super::text::plain;
 use super::upload::{self, UploadError};
 use super::wire::{self, Organization, Task};
-use crate::failpoint;
+use crate::failpoint::{self, Point, Request};
 
 /// The largest answer of the API, in bytes, that is read.
 const ANSWER_MAX_BYTES: usize = 8 * 1024 * 1024;
@@ -182,7 +182,7 @@ impl Client {
             .timeout(self.inner.timeouts.submit)
             .header(CONTENT_TYPE, "application/json")
             .body(body.to_string());
-        if let Err(error) = failpoint::hit("http.before/submit") {
+        if let Err(error) = failpoint::hit(Point::BeforeRequest(Request::Submit)) {
             let why = error.to_string();
             return Submission::NotSent(NotSent { at, why });
         }
@@ -203,7 +203,7 @@ impl Client {
             }),
         };
         tracing::debug!(path, ?outcome, "submitted");
-        if let Err(error) = failpoint::hit("http.after/submit") {
+        if let Err(error) = failpoint::hit(Point::AfterRequest(Request::Submit)) {
             return Submission::Unknown(Doubt {
                 at: self.place(&Method::POST, path),
                 why: error.to_string(),
@@ -222,7 +222,7 @@ impl Client {
     pub async fn task(&self, poll_path: &str, id: &TaskId) -> Result<Task, CallError> {
         let path = poll_path.replace("{id}", id.as_str());
         let at = self.place(&Method::GET, &path);
-        let answer = self.call("poll", Method::GET, &path, None).await?;
+        let answer = self.call(Request::Poll, Method::GET, &path, None).await?;
         let task = wire::task(judge_call(&at, &answer)?).map_err(|why| garbage(&at, why))?;
         if task.id != *id {
             return Err(CallError::Garbage {
@@ -241,7 +241,9 @@ impl Client {
     pub async fn cancel(&self, id: &TaskId) -> Result<Cancelled, CallError> {
         let path = format!("/v1/tasks/{id}");
         let at = self.place(&Method::DELETE, &path);
-        let answer = self.call("cancel", Method::DELETE, &path, None).await?;
+        let answer = self
+            .call(Request::Cancel, Method::DELETE, &path, None)
+            .await?;
         match judge_call(&at, &answer) {
             Ok(_) => Ok(Cancelled::Accepted),
             Err(CallError::NotFound { .. }) => Ok(Cancelled::Gone),
@@ -257,7 +259,9 @@ impl Client {
     pub async fn organization(&self) -> Result<Organization, CallError> {
         let path = "/v1/organization";
         let at = self.place(&Method::GET, path);
-        let answer = self.call("organization", Method::GET, path, None).await?;
+        let answer = self
+            .call(Request::Organization, Method::GET, path, None)
+            .await?;
         wire::organization(judge_call(&at, &answer)?).map_err(|why| garbage(&at, why))
     }
 
@@ -303,7 +307,7 @@ impl Client {
     /// its points of failure.
     pub(super) async fn call(
         &self,
-        what: &str,
+        what: Request,
         method: Method,
         path: &str,
         body: Option<&Value>,
@@ -322,16 +326,14 @@ impl Client {
             why,
             retry_after: None,
         };
-        failpoint::hit(format_args!("http.before/{what}"))
-            .map_err(|error| transient(error.to_string()))?;
+        failpoint::hit(Point::BeforeRequest(what)).map_err(|error| transient(error.to_string()))?;
         let response = request
             .send()
             .await
             .map_err(|error| transient(trouble(error)))?;
         let answer = self.read(response).await;
         tracing::debug!(at, status = answer.status, "answered");
-        failpoint::hit(format_args!("http.after/{what}"))
-            .map_err(|error| transient(error.to_string()))?;
+        failpoint::hit(Point::AfterRequest(what)).map_err(|error| transient(error.to_string()))?;
         Ok(answer)
     }
 

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::client::{Client, header, retry_after, trouble};
 use super::ids::{OutputUrl, host_of};
-use crate::failpoint;
+use crate::failpoint::{self, Point, Request};
 
 /// How many redirects in a row are followed.
 const MAX_REDIRECTS: usize = 5;
@@ -227,7 +227,7 @@ pub(super) async fn download(
         why: error.to_string(),
         retry_after: None,
     };
-    failpoint::hit("http.before/download").map_err(interrupted)?;
+    failpoint::hit(Point::BeforeRequest(Request::Download)).map_err(interrupted)?;
     let (mut response, mut host) = fetch(client, url, have, seen).await?;
     let mut headings = headings(&response);
     let mut plan = plan(have, seen, response.status().as_u16(), &headings);
@@ -311,7 +311,7 @@ pub(super) async fn download(
     // Whatever ended it, what came goes to the file, so that the next try has it.
     out.flush().await.map_err(DownloadError::Disk)?;
     end?;
-    failpoint::hit("http.after/download").map_err(interrupted)?;
+    failpoint::hit(Point::AfterRequest(Request::Download)).map_err(interrupted)?;
     if let Some(total) = total {
         if have < total {
             return Err(DownloadError::Truncated {

@@ -21,7 +21,7 @@ use super::ids::RunwayUri;
 use super::outcome::{CallError, judge_call};
 use super::text::plain;
 use super::wire::{self, UploadSlot};
-use crate::failpoint;
+use crate::failpoint::{self, Point, Request};
 
 /// How much of the file is read at once, in bytes.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -134,7 +134,8 @@ pub(super) async fn upload(
         retry_after,
     };
 
-    failpoint::hit("http.before/upload").map_err(|error| transient(error.to_string(), None))?;
+    failpoint::hit(Point::BeforeRequest(Request::Upload))
+        .map_err(|error| transient(error.to_string(), None))?;
     let answer = until_stalled(sending, &watch, stall).await;
     if let Some(fault) = watch.take_fault() {
         return Err(match fault {
@@ -162,7 +163,8 @@ pub(super) async fn upload(
     };
     let status = response.status().as_u16();
     let wait = retry_after(response.headers());
-    failpoint::hit("http.after/upload").map_err(|error| transient(error.to_string(), None))?;
+    failpoint::hit(Point::AfterRequest(Request::Upload))
+        .map_err(|error| transient(error.to_string(), None))?;
     match status {
         200..=299 if watch.sent() == len => Ok(uri),
         200..=299 => Err(transient(
@@ -190,7 +192,7 @@ async fn ask_for_slot(client: &Client, name: &str) -> Result<UploadSlot, CallErr
     let at = client.place(&Method::POST, path);
     let body = serde_json::json!({ "filename": name, "type": "ephemeral" });
     let answer = client
-        .call("upload slot", Method::POST, path, Some(&body))
+        .call(Request::UploadSlot, Method::POST, path, Some(&body))
         .await?;
     wire::upload_slot(judge_call(&at, &answer)?).map_err(|why| garbage(&at, why))
 }

@@ -10,6 +10,7 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::time::Duration;
 
+use taxiway::failpoint::Point;
 use taxiway::simulator::Action;
 
 use self::rules::{Places, breaches};
@@ -217,7 +218,7 @@ fn what_a_killed_daemon_renamed_is_synced_by_the_next_one() {
         ("originals", 4, "closed"),
     ] {
         let mut studio = traced(Studio::builder().image_defaults(), &[]);
-        let point = format!("files.rename.after#{nth}=kill");
+        let point = format!("{}#{nth}=kill", Point::AfterRename);
         studio.set_env("TAXIWAY_FAILPOINT", Some(&point));
         studio.start();
         studio.drop_file("red.jpg", jpeg("red"));

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use crate::failpoint;
+use crate::failpoint::{self, Point};
 use crate::files::{advice, open_own};
 use crate::folders::Places;
 
@@ -73,14 +73,14 @@ fn try_out(folder: &Path, inbox: &str) -> Result<(), (Step, io::Error)> {
     let (first, second) = (name(1), name(2));
     std::fs::read_dir(folder).map_err(|error| (Step::List, error))?;
     let make = || {
-        failpoint::hit("probe.create")?;
+        failpoint::hit(Point::ProbeCreate)?;
         // An earlier probe may have left it. A link that somebody put there, to have another file emptied, is not followed.
         open_own(&first)?
             // Some mounts make a file on the server only when something is written to it, or after it was closed.
             .write_all(b"taxiway tries out whether it can write here\n")
     };
     let rename = || {
-        failpoint::hit("probe.rename")?;
+        failpoint::hit(Point::ProbeRename)?;
         std::fs::rename(&first, &second)
     };
     let tried = make()
@@ -106,7 +106,7 @@ fn try_out(folder: &Path, inbox: &str) -> Result<(), (Step, io::Error)> {
 }
 
 fn remove(path: &Path) -> io::Result<()> {
-    failpoint::hit("probe.remove")?;
+    failpoint::hit(Point::ProbeRemove)?;
     std::fs::remove_file(path)
 }
 

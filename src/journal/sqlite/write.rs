@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection as _, Sqlite, Transaction};
 
 use super::{Query, SqliteJournal};
-use crate::failpoint;
+use crate::failpoint::{self, Point};
 use crate::job::{Charge, Event, Job};
 use crate::journal::{Entry, JournalError};
 use crate::status::notice::Notice;
@@ -29,7 +29,7 @@ impl SqliteJournal {
     pub(super) async fn write_alone(
         &self,
         statement: Query<'_>,
-        what: &str,
+        what: &'static str,
     ) -> Result<(), JournalError> {
         let mut slot = self.writer.lock().await;
         let mut writer = self.connection(slot.take()).await?;
@@ -158,14 +158,14 @@ impl SqliteJournal {
 /// Makes a transaction durable; `what` it holds names the points before and after.
 pub(super) async fn commit(
     transaction: Transaction<'_, Sqlite>,
-    what: &[&str],
+    what: &[&'static str],
 ) -> Result<(), sqlx::Error> {
     for word in what {
-        failpoint::hit(format_args!("commit.before/{word}"))?;
+        failpoint::hit(Point::BeforeCommit(word))?;
     }
     transaction.commit().await?;
     for word in what {
-        failpoint::pass(format_args!("commit.after/{word}"));
+        failpoint::pass(Point::AfterCommit(word));
     }
     Ok(())
 }

@@ -6,11 +6,12 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use taxiway::failpoint::{Point, Request};
 use taxiway::job::Event;
 
 use super::scenarios::{self, Scenario};
 use super::{Pass, undisturbed};
-use crate::harness::{Studio, text, walk};
+use crate::harness::{Studio, text};
 
 /// The calls that change what is there after a crash.
 const CALLS: &str = "trace=open,openat,openat2,creat,rename,renameat,renameat2,link,linkat,symlink,symlinkat,unlink,unlinkat,rmdir,\
@@ -31,25 +32,25 @@ const ALLOWED: [(&str, &str); 4] = [
 ];
 
 /// Points that no scenario passes, and why.
-const UNTRIED: [(&str, &str); 5] = [
+const UNTRIED: [(Point, &str); 5] = [
     (
-        "files.link",
+        Point::Link,
         "only where the filesystem cannot rename without replacing",
     ),
     (
-        "commit.before/released",
+        Point::BeforeCommit("released"),
         "nothing in the program lifts a hold that way",
     ),
     (
-        "commit.before/not taken",
+        Point::BeforeCommit("not taken"),
         "only where a file is exchanged in the moment of a crash, which `histories` and `inbox::take` try",
     ),
     (
-        "commit.after/not taken",
+        Point::AfterCommit("not taken"),
         "only where a file is exchanged in the moment of a crash, which `histories` and `inbox::take` try",
     ),
     (
-        "commit.after/released",
+        Point::AfterCommit("released"),
         "nothing in the program lifts a hold that way",
     ),
 ];
@@ -81,21 +82,21 @@ fn each<T: Send>(act: impl Fn(&'static Scenario) -> T + Sync) -> Vec<T> {
 }
 
 /// The points that stand directly before a call.
-fn guards(call: &str, arguments: &str) -> &'static [&'static str] {
+fn guards(call: &str, arguments: &str) -> &'static [Point] {
     match call {
         "rename" | "renameat" | "renameat2" => &[
-            "files.rename.before",
-            "files.replace.before",
-            "probe.rename",
+            Point::BeforeRename,
+            Point::BeforeReplace,
+            Point::ProbeRename,
         ],
-        "link" | "linkat" => &["files.link"],
-        "unlinkat" if arguments.contains("AT_REMOVEDIR") => &["files.remove_folder"],
-        "unlink" | "unlinkat" => &["files.remove", "probe.remove"],
-        "rmdir" => &["files.remove_folder"],
-        "mkdir" | "mkdirat" => &["files.make_folder"],
-        "fsync" | "fdatasync" => &["files.sync", "files.sync_folder"],
+        "link" | "linkat" => &[Point::Link],
+        "unlinkat" if arguments.contains("AT_REMOVEDIR") => &[Point::RemoveFolder],
+        "unlink" | "unlinkat" => &[Point::Remove, Point::ProbeRemove],
+        "rmdir" => &[Point::RemoveFolder],
+        "mkdir" | "mkdirat" => &[Point::MakeFolder],
+        "fsync" | "fdatasync" => &[Point::SyncFile, Point::SyncFolder],
         "open" | "openat" | "openat2" | "creat" => {
-            &["files.new_part", "files.open_part", "probe.create"]
+            &[Point::NewPart, Point::OpenPart, Point::ProbeCreate]
         }
         _ => &[],
     }
@@ -161,7 +162,10 @@ fn unguarded(root: &Path, trace: &str) -> (Vec<String>, usize) {
         if opens_to_read || ALLOWED.iter().any(|(path, _)| place.starts_with(path)) {
             continue;
         }
-        if guards(call, arguments).contains(&point.as_str()) {
+        if guards(call, arguments)
+            .iter()
+            .any(|guard| guard.to_string() == point)
+        {
             guarded += 1;
         } else if !is_sqlite_s_folder {
             missing.push(format!("{place}: {line}"));
@@ -226,22 +230,18 @@ fn a_step_without_a_point_is_found() {
     assert!(missing[0].starts_with("working: ") && missing[1].starts_with("outbox/x: "));
 }
 
-/// The points that stand in the source, with what changes left out: `http.before/`.
-fn written() -> BTreeSet<String> {
-    let mut points = BTreeSet::new();
-    walk(
-        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
-        &mut |path| {
-            let text = fs::read_to_string(path).unwrap_or_default();
-            for call in ["failpoint::hit(", "failpoint::pass("] {
-                for (_, rest) in text.match_indices(call).map(|(at, _)| text.split_at(at)) {
-                    let point = rest.split('"').nth(1).unwrap_or_default();
-                    points.insert(point.split('{').next().unwrap_or_default().to_owned());
-                }
-            }
-        },
-    );
-    points
+/// All points that there are.
+fn all_points() -> Vec<Point> {
+    let commits = Event::WORDS
+        .iter()
+        .copied()
+        .chain(["insert", "upload", "migration"]);
+    let commits = commits.flat_map(|word| [Point::BeforeCommit(word), Point::AfterCommit(word)]);
+    let requests = Request::ALL
+        .into_iter()
+        .flat_map(|request| [Point::BeforeRequest(request), Point::AfterRequest(request)]);
+    let plain = Point::PLAIN.iter().copied();
+    plain.chain(commits).chain(requests).collect()
 }
 
 #[test]
@@ -264,26 +264,14 @@ fn every_point_is_passed_by_some_scenario_and_every_request_has_two() {
         .flatten()
         .map(|Pass { point, .. }| point)
         .collect();
-    let untried: Vec<&str> = UNTRIED.iter().map(|(point, _)| *point).collect();
-    let words = Event::WORDS
-        .iter()
-        .chain(&["insert", "upload", "migration"]);
-    let commits = words.flat_map(|word| {
-        [
-            format!("commit.before/{word}"),
-            format!("commit.after/{word}"),
-        ]
-    });
-    let missing: Vec<String> = commits
-        .chain(written())
-        .filter(|point| !passed.iter().any(|one| one.starts_with(point)))
-        .filter(|point| !untried.contains(&point.as_str()))
-        .collect();
-    assert!(missing.is_empty(), "no scenario passes {missing:#?}");
-    let wrong: Vec<&&str> = untried
-        .iter()
-        .filter(|point| passed.contains(**point))
-        .collect();
+    let is_untried = |point: &Point| UNTRIED.iter().any(|(untried, _)| untried == point);
+    let (untried, tried): (Vec<Point>, Vec<Point>) = all_points()
+        .into_iter()
+        .partition(|point| is_untried(point));
+    let is_passed = |point: &Point| passed.contains(&point.to_string());
+    let missing: Vec<&Point> = tried.iter().filter(|point| !is_passed(point)).collect();
+    assert!(missing.is_empty(), "no scenario passes {missing:?}");
+    let wrong: Vec<&Point> = untried.iter().filter(|point| is_passed(point)).collect();
     assert!(wrong.is_empty(), "these are passed after all: {wrong:?}");
     println!("{} points, all of them passed", passed.len());
 }
@@ -296,12 +284,10 @@ fn requests(studio: &Studio) -> usize {
 #[test(needs = [RELEASE_BINARY])]
 fn a_release_binary_has_no_points() {
     let binary = std::env::var_os("TAXIWAY_TEST_RELEASE").unwrap();
-    let points = written();
-    assert!(points.len() > 15, "{points:?}");
-    let names = points
+    let names = Point::PLAIN
         .iter()
-        .map(String::as_str)
-        .chain(["TAXIWAY_FAILPOINT"]);
+        .map(Point::to_string)
+        .chain(["http.before/", "commit.before/", "TAXIWAY_FAILPOINT"].map(str::to_owned));
     let output = Command::new("grep")
         .args(["--text", "--only-matching", "--fixed-strings"])
         .args(names.map(|name| format!("--regexp={name}")))

@@ -13,6 +13,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use taxiway::failpoint::{Point, Request};
+
 use crate::api::Api;
 use crate::audit::{Mode, Promise, Verdict, audit};
 use crate::harness::{Job, PATIENCE, Studio};
@@ -170,13 +172,18 @@ fn judge(studio: &mut Studio, scenario: &Scenario, person: &Person) -> Verdict {
     verdict
 }
 
+/// The failure that a scenario always has, as `TAXIWAY_FAILPOINT` takes it.
+fn always(scenario: &Scenario) -> Option<String> {
+    let (point, nth) = scenario.always?;
+    Some(format!("{point}#{nth}=error"))
+}
+
 /// Runs a scenario undisturbed, to its end and the daemon's; answers with the points that it passes.
 fn undisturbed(scenario: &Scenario, prepare: impl FnOnce(&mut Studio)) -> (Studio, Vec<Pass>) {
     let mut person = Person::default();
     let mut studio = open(scenario, &mut person);
-    if !scenario.always.is_empty() {
-        studio.set_env("TAXIWAY_FAILPOINT", Some(scenario.always));
-    }
+    let always = always(scenario);
+    studio.set_env("TAXIWAY_FAILPOINT", always.as_deref());
     prepare(&mut studio);
     studio.spawn();
     let over = drive(&mut studio, scenario, &mut person);
@@ -192,11 +199,16 @@ fn cases(scenario: &'static Scenario) -> Vec<Case> {
     let mut counts: HashMap<String, (usize, usize)> = HashMap::new();
     let mut cases = Vec::new();
     let mut begun = scenario.from.is_none();
+    let questions: Vec<String> = [Request::Poll, Request::Organization]
+        .into_iter()
+        .flat_map(|request| [Point::BeforeRequest(request), Point::AfterRequest(request)])
+        .map(|point| point.to_string())
+        .collect();
     for Pass { point, can_fail } in passes {
-        begun = begun || scenario.from == Some(&point);
+        begun = begun || scenario.from.is_some_and(|from| from.to_string() == point);
         let (nth, tried) = counts.entry(point.clone()).or_default();
         *nth += 1;
-        let is_question = point.ends_with("/poll") || point.ends_with("/organization");
+        let is_question = questions.contains(&point);
         if !begun || (is_question && *tried == OF_QUESTIONS) {
             continue;
         }
@@ -219,9 +231,9 @@ fn run(case: &Case) -> bool {
     let scenario = case.scenario;
     let mut person = Person::default();
     let mut studio = open(scenario, &mut person);
-    let points = match scenario.always {
-        "" => case.word(),
-        always => format!("{always};{}", case.word()),
+    let points = match always(scenario) {
+        None => case.word(),
+        Some(always) => format!("{always};{}", case.word()),
     };
     studio.set_env("TAXIWAY_FAILPOINT", Some(&points));
     studio.spawn();

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 
 use taxiway::control::{ControlError, Request, Way, ask};
+use taxiway::failpoint::{Point, Request as Sent};
 use taxiway::journal::{Journal as _, SqliteJournal};
 use taxiway::simulator::{Action, Rule};
 
@@ -18,7 +19,7 @@ pub type Dropped = (&'static str, Vec<u8>, Option<String>);
 pub struct Scenario {
     pub name: &'static str,
     /// What comes before the first pass of this point is another scenario's matter.
-    pub from: Option<&'static str>,
+    pub from: Option<Point>,
     pub build: fn(Builder) -> Builder,
     /// What lies in the inbox before the daemon starts.
     pub dropped: fn() -> Vec<Dropped>,
@@ -26,8 +27,8 @@ pub struct Scenario {
     pub before: fn(&Studio),
     /// What the person does, asked again and again.
     pub person: fn(&mut Person, &Studio, &[Job]),
-    /// Points that fail in any case.
-    pub always: &'static str,
+    /// A pass of a point that fails in any case.
+    pub always: Option<(Point, usize)>,
     /// How each job ends.
     pub ends: &'static [(&'static str, &'static str)],
     /// All files in the studio at the end.
@@ -143,7 +144,7 @@ const PLAIN: Scenario = Scenario {
     },
     before: |_| {},
     person: Person::settle,
-    always: "",
+    always: None,
     ends: &[("shoes/red.jpg", "done")],
     files: &[
         "originals/shoes/red.jpg",
@@ -214,7 +215,7 @@ pub const DELIVERIES: &[Scenario] = &[
     PLAIN,
     Scenario {
         name: "an upload",
-        from: Some("http.before/upload slot"),
+        from: Some(Point::BeforeRequest(Sent::UploadSlot)),
         dropped: || {
             vec![
                 uploaded("red.jpg", large_jpeg("red", 300_000)),
@@ -231,7 +232,7 @@ pub const DELIVERIES: &[Scenario] = &[
     },
     Scenario {
         name: "several outputs, one name taken",
-        from: Some("http.after/submit"),
+        from: Some(Point::AfterRequest(Sent::Submit)),
         build: |builder| builder,
         dropped: || {
             let text = "endpoint: generate/image\nconfigId: still\nprompt: A tower\ninput: { outputCount: 2 }\n";
@@ -251,24 +252,24 @@ pub const DELIVERIES: &[Scenario] = &[
     },
     Scenario {
         name: "inputs that are deleted at the end",
-        from: Some("commit.before/delivered"),
+        from: Some(Point::BeforeCommit("delivered")),
         build: |builder| builder.image_defaults().inbox("on_success: delete"),
         files: &["outbox/red.mp4", "outbox/red.mp4.yaml"],
         ..ONE
     },
     Scenario {
         name: "a fetched output that somebody removes",
-        from: Some("commit.after/fetched"),
+        from: Some(Point::AfterCommit("fetched")),
         // Keeps the job from naming the output for a moment, in which the person removes it.
-        always: "commit.before/named#1=error",
+        always: Some((Point::BeforeCommit("named"), 1)),
         person: removes_fetched,
         ..ONE
     },
     Scenario {
         name: "a fetched output that somebody removes when its record lies there",
-        from: Some("commit.after/named"),
+        from: Some(Point::AfterCommit("named")),
         // Of the renames the first takes the input, the second is that of the record.
-        always: "files.rename.before#3=error",
+        always: Some((Point::BeforeRename, 3)),
         person: |person, studio, jobs| {
             let has_record = studio.tree().contains(&"outbox/red.mp4.yaml".to_owned());
             person.settle(studio, jobs);
@@ -298,7 +299,7 @@ fn removes_fetched(person: &mut Person, studio: &Studio, jobs: &[Job]) {
 pub const REFUSALS: &[Scenario] = &[
     Scenario {
         name: "a sidecar with a mistake",
-        from: Some("commit.before/insert"),
+        from: Some(Point::BeforeCommit("insert")),
         dropped: || {
             vec![(
                 "red.yaml",
@@ -314,7 +315,7 @@ pub const REFUSALS: &[Scenario] = &[
     },
     Scenario {
         name: "a request that Runway refuses",
-        from: Some("http.after/submit"),
+        from: Some(Point::AfterRequest(Sent::Submit)),
         build: |builder| refuses(builder, 400),
         person: |person, studio, jobs| {
             // What was refused and forgotten is sent again, and refused again.
@@ -329,7 +330,7 @@ pub const REFUSALS: &[Scenario] = &[
     },
     Scenario {
         name: "a task that moderation ends",
-        from: Some("http.after/submit"),
+        from: Some(Point::AfterRequest(Sent::Submit)),
         build: |builder| task_fails(builder, "SAFETY.INPUT.TEXT"),
         person: |person, studio, jobs| {
             person.settle(studio, jobs);
@@ -346,14 +347,14 @@ pub const REFUSALS: &[Scenario] = &[
     },
     Scenario {
         name: "a task that fails and is repeated",
-        from: Some("http.after/submit"),
+        from: Some(Point::AfterRequest(Sent::Submit)),
         build: |builder| task_fails(builder, "INTERNAL.BAD_OUTPUT.CODE01"),
         tasks: 2,
         ..ONE
     },
     Scenario {
         name: "too many requests, then one that is taken",
-        from: Some("http.after/submit"),
+        from: Some(Point::AfterRequest(Sent::Submit)),
         build: |builder| refuses(builder, 429),
         ..ONE
     },
@@ -372,13 +373,13 @@ fn refusal(code: u16) -> Rule {
 pub const PERSONS: &[Scenario] = &[
     Scenario {
         name: "a doubt that is settled by adopting the task",
-        from: Some("http.after/submit"),
+        from: Some(Point::AfterRequest(Sent::Submit)),
         build: |builder| submits(builder, Action::ResetAfter),
         ..ONE
     },
     Scenario {
         name: "a doubt that is settled by sending again",
-        from: Some("commit.before/in doubt"),
+        from: Some(Point::BeforeCommit("in doubt")),
         build: |builder| submits(builder, Action::ResetAfter),
         person: |person, studio, jobs| {
             if !person.did && jobs.iter().any(|job| job.state() == "in_doubt") {
@@ -396,7 +397,7 @@ pub const PERSONS: &[Scenario] = &[
     },
     Scenario {
         name: "a doubt that is given up",
-        from: Some("commit.before/in doubt"),
+        from: Some(Point::BeforeCommit("in doubt")),
         build: |builder| submits(builder, Action::ResetAfter),
         person: |person, studio, jobs| {
             for job in jobs.iter().filter(|job| job.state() == "in_doubt") {
@@ -410,7 +411,7 @@ pub const PERSONS: &[Scenario] = &[
     },
     Scenario {
         name: "a task that is cancelled",
-        from: Some("commit.after/accepted"),
+        from: Some(Point::AfterCommit("accepted")),
         build: |builder| submits(builder, Action::Stuck),
         person: |person, studio, jobs| {
             person.settle(studio, jobs);
@@ -424,7 +425,7 @@ pub const PERSONS: &[Scenario] = &[
     },
     Scenario {
         name: "a failed job that is run again",
-        from: Some("commit.before/closed"),
+        from: Some(Point::BeforeCommit("closed")),
         build: |builder| refuses(builder, 400),
         person: |person, studio, jobs| {
             person.settle(studio, jobs);
@@ -436,7 +437,7 @@ pub const PERSONS: &[Scenario] = &[
     },
     Scenario {
         name: "a failed job whose files cannot be moved back at first",
-        from: Some("commit.before/retry asked"),
+        from: Some(Point::BeforeCommit("retry asked")),
         build: |builder| refuses(builder, 400),
         person: |person, studio, jobs| {
             person.settle(studio, jobs);
@@ -445,12 +446,12 @@ pub const PERSONS: &[Scenario] = &[
             }
         },
         // The renames before it are into `working` and into `failed`.
-        always: "files.rename.before#3=error",
+        always: Some((Point::BeforeRename, 3)),
         ..ONE
     },
     Scenario {
         name: "a job that the spending limit holds",
-        from: Some("commit.before/held"),
+        from: Some(Point::BeforeCommit("held")),
         build: |builder| {
             builder
                 .image_defaults()
