@@ -10,7 +10,7 @@ pub use crate::media::fuzzing::media;
 pub use crate::runway::fuzzing::api_answer;
 pub use crate::sidecar::fuzzing::sidecar;
 
-use crate::yaml::Place;
+use crate::diagnostic::Place;
 
 /// Whether an editor that shows these bytes has such a place: a character, or the end of a line.
 pub(crate) fn has_place(bytes: &[u8], place: Place) -> bool {

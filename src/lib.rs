@@ -23,6 +23,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod diagnostic;
 pub mod engine;
 pub mod failpoint;
 pub mod files;

@@ -1,12 +1,12 @@
 //! All problems of a request body at once, in words for the person who wrote it.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde_json::{Map, Value};
 
 use super::shape::{or, quote};
 use super::{Endpoint, Field, Model, SIDECAR_KEYS, Shape, nearest};
+use crate::diagnostic::Diagnostic;
 use crate::json::Step;
 
 /// What part of the text a problem is about.
@@ -24,24 +24,12 @@ pub enum On {
 /// Something in a body that the API would refuse.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Where.
+    /// Where in the body.
     pub path: Vec<Step>,
-    /// On which part of that place.
+    /// What part of that place it is about.
     pub on: On,
-    /// What is wrong, naming the field.
-    pub message: String,
-    /// What to do: the nearest known name, or what is allowed.
-    pub hint: Option<String>,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
-        match &self.hint {
-            Some(hint) => write!(f, " ({hint})"),
-            None => Ok(()),
-        }
-    }
+    /// The problem, whose place in a text is not known here.
+    pub diagnostic: Diagnostic,
 }
 
 /// A path as one writes it: `references[1].uri`.
@@ -63,19 +51,16 @@ pub fn dotted(path: &[Step]) -> String {
 
 /// Everything that is wrong with a request body, `model` included; empty when the
 /// API should take it. Media are taken as given: whether a path exists or a file is
-/// of the right kind is not looked at.
+/// of the right kind is not checked.
 pub fn check(endpoint: &Endpoint, model: &Model, body: &Map<String, Value>) -> Vec<Problem> {
-    let mut found = Found {
-        path: Vec::new(),
-        problems: Vec::new(),
-    };
-    found.object(&model.fields, body, &|key| {
-        unknown_field(endpoint, model, key)
+    let mut walk = Walk::default();
+    walk.object(&model.fields, body, &|key| {
+        describe_unknown_field(endpoint, model, key)
     });
-    found.problems
+    walk.problems
 }
 
-fn unknown_field(endpoint: &Endpoint, model: &Model, key: &str) -> (String, Option<String>) {
+fn describe_unknown_field(endpoint: &Endpoint, model: &Model, key: &str) -> Diagnostic {
     let with = match model.name.as_str() {
         "" => String::new(),
         name => format!(" with {name}"),
@@ -88,18 +73,18 @@ fn unknown_field(endpoint: &Endpoint, model: &Model, key: &str) -> (String, Opti
         .collect();
     let hint = if others.is_empty() {
         let known = model.fields.keys().map(String::as_str).chain(SIDECAR_KEYS);
-        meant(key, known, || list(model.fields.keys()))
+        suggest(key, known, || list(model.fields.keys()))
     } else {
         format!(
             "remove it, or use a model that takes it: {}",
             others.join(", ")
         )
     };
-    (message, Some(hint))
+    Diagnostic::new(message, hint)
 }
 
 /// "did you mean …?", or else what there is.
-fn meant<'a>(
+fn suggest<'a>(
     word: &str,
     known: impl Iterator<Item = &'a str>,
     otherwise: impl FnOnce() -> String,
@@ -134,12 +119,9 @@ pub(super) fn best_variant<'a>(variants: &'a [Shape], value: &Value) -> Option<&
 }
 
 fn problems_of(shape: &Shape, value: &Value) -> usize {
-    let mut found = Found {
-        path: Vec::new(),
-        problems: Vec::new(),
-    };
-    found.value(shape, value);
-    found.problems.len()
+    let mut walk = Walk::default();
+    walk.value(shape, value);
+    walk.problems.len()
 }
 
 /// Whether an object has all the literals that tell this variant apart, at least one.
@@ -155,20 +137,24 @@ fn has_literal_of(variant: &Shape, value: &Value) -> bool {
         && literals.all(|(name, text)| map.get(name).and_then(Value::as_str) == Some(text))
 }
 
-/// The walk through a body, and what it has found.
-struct Found {
+/// A walk through a body, and what it has found.
+#[derive(Default)]
+struct Walk {
     path: Vec<Step>,
     problems: Vec<Problem>,
 }
 
-impl Found {
-    fn report(&mut self, on: On, message: String, hint: Option<String>) {
+impl Walk {
+    fn report(&mut self, on: On, message: String, hint: String) {
+        self.report_here(on, Diagnostic::new(message, hint));
+    }
+
+    fn report_here(&mut self, on: On, diagnostic: Diagnostic) {
         let path = self.path.clone();
         self.problems.push(Problem {
             path,
             on,
-            message,
-            hint,
+            diagnostic,
         });
     }
 
@@ -186,17 +172,14 @@ impl Found {
         &mut self,
         fields: &BTreeMap<String, Field>,
         map: &Map<String, Value>,
-        unknown: &dyn Fn(&str) -> (String, Option<String>),
+        unknown: &dyn Fn(&str) -> Diagnostic,
     ) {
         for (key, value) in map {
-            self.within(Step::Key(key.clone()), |found| match fields.get(key) {
-                None => {
-                    let (message, hint) = unknown(key);
-                    found.report(On::Key, message, hint);
-                }
+            self.within(Step::Key(key.clone()), |walk| match fields.get(key) {
+                None => walk.report_here(On::Key, unknown(key)),
                 Some(field) => {
-                    found.belongs(field, map);
-                    found.value(&field.shape, value);
+                    walk.belongs(field, map);
+                    walk.value(&field.shape, value);
                 }
             });
         }
@@ -206,12 +189,12 @@ impl Found {
                 None => true,
             };
             if field.required && wanted && !map.contains_key(name) {
-                self.within(Step::Key(name.clone()), |found| {
-                    let message = format!("{} is missing", found.label());
-                    found.report(
+                self.within(Step::Key(name.clone()), |walk| {
+                    let message = format!("{} is missing", walk.label());
+                    walk.report(
                         On::Missing,
                         message,
-                        Some(format!("give {}", field.shape.describe())),
+                        format!("give {}", field.shape.describe()),
                     );
                 });
             }
@@ -225,7 +208,7 @@ impl Found {
             let message = format!("{} does not belong here", self.label());
             let values = or(when.values.iter().map(|v| quote(v)));
             let hint = format!("remove it, or set `{}` to {values}", when.field);
-            self.report(On::Key, message, Some(hint));
+            self.report(On::Key, message, hint);
         }
     }
 
@@ -269,11 +252,7 @@ impl Found {
             Shape::Media { .. } => match value {
                 Value::String(text) if text.trim().is_empty() => {
                     let message = format!("{} is empty", self.label());
-                    self.report(
-                        On::Value,
-                        message,
-                        Some(format!("give {}", shape.describe())),
-                    );
+                    self.report(On::Value, message, format!("give {}", shape.describe()));
                 }
                 Value::String(_) => {}
                 _ => self.wrong_type(shape, value),
@@ -289,14 +268,10 @@ impl Found {
                         let count = values.len();
                         let items = if count == 1 { "item" } else { "items" };
                         let message = format!("{} has {count} {items}", self.label());
-                        self.report(
-                            On::Value,
-                            message,
-                            Some(format!("give {}", shape.describe())),
-                        );
+                        self.report(On::Value, message, format!("give {}", shape.describe()));
                     }
                     for (index, item) in values.iter().enumerate() {
-                        self.within(Step::Index(index), |found| found.value(items, item));
+                        self.within(Step::Index(index), |walk| walk.value(items, item));
                     }
                 }
                 _ => self.wrong_type(shape, value),
@@ -304,7 +279,7 @@ impl Found {
             Shape::Map { values } => match value {
                 Value::Object(map) => {
                     for (key, item) in map {
-                        self.within(Step::Key(key.clone()), |found| found.value(values, item));
+                        self.within(Step::Key(key.clone()), |walk| walk.value(values, item));
                     }
                 }
                 _ => self.wrong_type(shape, value),
@@ -315,7 +290,7 @@ impl Found {
                     self.object(fields, map, &|key| {
                         let message = format!("`{key}` is not a field of {owner}");
                         let known = fields.keys().map(String::as_str);
-                        (message, Some(meant(key, known, || list(fields.keys()))))
+                        Diagnostic::new(message, suggest(key, known, || list(fields.keys())))
                     });
                 }
                 _ => self.wrong_type(shape, value),
@@ -352,7 +327,7 @@ impl Found {
                 "give at least {min} character{}",
                 if min == 1 { "" } else { "s" }
             );
-            self.report(On::Value, message, Some(hint));
+            self.report(On::Value, message, hint);
         }
         if let Some(max) = max_utf16
             && length > max
@@ -362,7 +337,7 @@ impl Found {
                 self.label(),
                 length - max,
             );
-            self.report(On::Value, message, Some(format!("shorten it to {max}")));
+            self.report(On::Value, message, format!("shorten it to {max}"));
         }
     }
 
@@ -423,12 +398,12 @@ impl Found {
                 min_length: None,
                 max_utf16: None,
             };
-            self.within(Step::Key(name.clone()), |found| match given {
-                Some(given) => found.value(&allowed, given),
+            self.within(Step::Key(name.clone()), |walk| match given {
+                Some(given) => walk.value(&allowed, given),
                 None => {
-                    let message = format!("{} is missing", found.label());
+                    let message = format!("{} is missing", walk.label());
                     let hint = format!("give {}", allowed.describe());
-                    found.report(On::Missing, message, Some(hint));
+                    walk.report(On::Missing, message, hint);
                 }
             });
             return true;
@@ -449,7 +424,7 @@ impl Found {
             Some(near) => format!("did you mean {}? {allowed}", quote(near)),
             None => allowed,
         };
-        self.report(On::Value, message, Some(hint));
+        self.report(On::Value, message, hint);
     }
 
     fn wrong_type(&mut self, shape: &Shape, value: &Value) {
@@ -482,7 +457,7 @@ impl Found {
                 format!("allowed: {}", shape.describe())
             }
         };
-        self.report(On::Value, message, Some(hint));
+        self.report(On::Value, message, hint);
     }
 }
 

@@ -3,8 +3,7 @@
 use serde_json::json;
 
 use super::{CommandError, Global, load, output};
-use crate::config::Config;
-use crate::daemon::find_key;
+use crate::config::{Config, find_key};
 use crate::runway::{CallError, Client, Organization};
 
 /// Shows them.

@@ -331,7 +331,7 @@ async fn perform(cli: Cli) -> Result<(), CommandError> {
 
 /// The configuration as the global options name it.
 fn load(global: &Global) -> Result<Config, ConfigError> {
-    crate::config::load(global.config.as_deref(), &daemon::environment)
+    crate::config::load(global.config.as_deref(), &crate::config::environment)
 }
 
 /// Logs go to stderr. `$TAXIWAY_LOG` takes tracing's filters, for whoever looks for a fault.

@@ -8,7 +8,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_tokio::Signals;
 
 use super::{CommandError, Global, load};
-use crate::daemon::{Daemon, Notifier, find_key};
+use crate::config::find_key;
+use crate::daemon::{Daemon, Notifier};
 
 /// How often the one-line status is renewed for a service manager, and how often things are looked at without one.
 const STATUS_EVERY: Duration = Duration::from_secs(1);

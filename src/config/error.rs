@@ -1,38 +1,17 @@
-//! What can be wrong with a configuration, and how people are told.
+//! Why a configuration cannot be used.
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::yaml::{Place, YamlProblem};
-
-/// One problem of a configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// Where it is in the file; nothing where it comes from the environment.
-    pub place: Option<Place>,
-    /// What is wrong.
-    pub what: String,
-    /// What the person can do now.
-    pub hint: String,
-}
-
-impl From<YamlProblem> for Problem {
-    fn from(problem: YamlProblem) -> Problem {
-        Problem {
-            place: Some(problem.place),
-            what: problem.what,
-            hint: problem.hint,
-        }
-    }
-}
+use crate::diagnostic::Diagnostic;
 
 /// Why there is no configuration. Shown to people as it is.
 #[derive(Debug)]
 pub enum ConfigError {
-    /// None was named, and none lies where they are looked for.
+    /// None was named, and there is none in the usual places.
     NotFound {
-        /// The places, in the order in which they were looked at.
+        /// The places, in the order in which they were checked.
         looked: Vec<PathBuf>,
     },
     /// The file cannot be read.
@@ -42,13 +21,8 @@ pub enum ConfigError {
         /// What the system said.
         source: io::Error,
     },
-    /// The file can be read, and must be mended.
-    Invalid {
-        /// The file.
-        file: PathBuf,
-        /// All problems, in the order of the text.
-        problems: Vec<Problem>,
-    },
+    /// The file can be read, and must be fixed: all problems, in the order of the text.
+    Invalid(Vec<Diagnostic>),
 }
 
 impl fmt::Display for ConfigError {
@@ -61,7 +35,7 @@ impl fmt::Display for ConfigError {
                     write!(f, "{joint} {}", path.display())?;
                 }
                 f.write_str(
-                    "\n  `taxiway init DIR` makes one; `--config FILE` or TAXIWAY_CONFIG names one that lies elsewhere",
+                    "\n  `taxiway init DIR` makes one; `--config FILE` or TAXIWAY_CONFIG names one that is elsewhere",
                 )
             }
             ConfigError::Unreadable { file, source } => {
@@ -80,16 +54,10 @@ impl fmt::Display for ConfigError {
                     file.display()
                 )
             }
-            ConfigError::Invalid { file, problems } => {
+            ConfigError::Invalid(problems) => {
                 for (index, problem) in problems.iter().enumerate() {
-                    if index > 0 {
-                        f.write_str("\n")?;
-                    }
-                    write!(f, "{}:", file.display())?;
-                    if let Some(place) = problem.place {
-                        write!(f, "{place}:")?;
-                    }
-                    write!(f, " {}\n  {}", problem.what, problem.hint)?;
+                    let joint = if index == 0 { "" } else { "\n" };
+                    write!(f, "{joint}{problem:#}")?;
                 }
                 Ok(())
             }
@@ -101,7 +69,7 @@ impl std::error::Error for ConfigError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             ConfigError::Unreadable { source, .. } => Some(source),
-            ConfigError::NotFound { .. } | ConfigError::Invalid { .. } => None,
+            ConfigError::NotFound { .. } | ConfigError::Invalid(_) => None,
         }
     }
 }

@@ -2,26 +2,22 @@
 
 use std::path::Path;
 
-use super::folders::{Claim, Meeting, Role, clash};
-use super::reader::{Reader, Section};
+use super::folders::{Claim, Folders, Meeting, Role, clash};
+use super::inbox::ReadInbox;
+use super::reader::Section;
 use super::surroundings::Surroundings;
-use super::{Configured, Folders, Inbox};
+use crate::diagnostic::Diagnostic;
 use crate::json::Step;
 
-/// An inbox as it was read.
-pub(super) struct Read {
-    pub inbox: Inbox,
-    /// The way to its mapping.
-    pub path: Vec<Step>,
-    /// Whether its name was given, and is not its folder's.
-    pub named: bool,
-    /// The folders that were given.
-    pub configured: Configured,
-}
+impl ReadInbox {
+    fn path_of(&self, key: &str) -> Vec<Step> {
+        let mut path = self.path.clone();
+        path.push(Step::Key(key.to_owned()));
+        path
+    }
 
-impl Read {
-    /// The way to the value that says where one of its folders lies.
-    fn place(&self, role: Role) -> Vec<Step> {
+    /// The path of the value that decides where one of its folders is.
+    fn path_of_folder(&self, role: Role) -> Vec<Step> {
         let configured = match role {
             Role::Inbox | Role::State => None,
             Role::Working => self.configured.working.as_ref(),
@@ -29,19 +25,12 @@ impl Read {
             Role::Originals => self.configured.originals.as_ref(),
             Role::Failed => self.configured.failed.as_ref(),
         };
-        let key = if configured.is_some() {
-            role.word()
-        } else {
-            "path"
-        };
-        let mut path = self.path.clone();
-        path.push(Step::Key(key.to_owned()));
-        path
+        self.path_of(configured.map_or("path", |_| role.as_str()))
     }
 }
 
-/// No two inboxes are called the same.
-pub(super) fn names(reader: &mut Reader<'_>, inboxes: &[Read]) {
+/// Reports inboxes of the same name.
+pub(super) fn check_names(root: &mut Section<'_, '_>, inboxes: &[ReadInbox]) {
     for (index, read) in inboxes.iter().enumerate() {
         let name = &read.inbox.name;
         let Some(first) = inboxes
@@ -51,24 +40,20 @@ pub(super) fn names(reader: &mut Reader<'_>, inboxes: &[Read]) {
         else {
             continue;
         };
-        let mut path = read.path.clone();
-        path.push(Step::Key(
-            if read.named { "name" } else { "path" }.to_owned(),
-        ));
-        reader.problem(
-            &path,
-            format!(
-                "two inboxes are called `{name}`: {} and {}",
-                first.inbox.path.display(),
-                read.inbox.path.display()
-            ),
-            "give one of them another `name`",
+        let message = format!(
+            "two inboxes are called `{name}`: {} and {}",
+            first.inbox.path.display(),
+            read.inbox.path.display()
+        );
+        root.report_at(
+            &read.path_of(if read.named { "name" } else { "path" }),
+            Diagnostic::new(message, "give one of them another `name`"),
         );
     }
 }
 
 /// What a folder is called in problems.
-fn describe(claim: &Claim, inboxes: &[Read]) -> String {
+fn describe(claim: &Claim, inboxes: &[ReadInbox]) -> String {
     let owner = claim
         .inbox
         .and_then(|index| inboxes.get(index))
@@ -76,29 +61,17 @@ fn describe(claim: &Claim, inboxes: &[Read]) -> String {
     let path = claim.path.display();
     match (claim.role, owner) {
         (Role::Inbox, Some(name)) => format!("the inbox `{name}` ({path})"),
-        (
-            Role::Working | Role::Outbox | Role::Originals | Role::Failed | Role::State,
-            Some(name),
-        ) => format!("`{}` of the inbox `{name}` ({path})", claim.role.word()),
-        (
-            Role::Inbox
-            | Role::Working
-            | Role::Outbox
-            | Role::Originals
-            | Role::Failed
-            | Role::State,
-            None,
-        ) => format!("`{}` ({path})", claim.role.word()),
+        (role, Some(name)) => format!("`{role}` of the inbox `{name}` ({path})"),
+        (role, None) => format!("`{role}` ({path})"),
     }
 }
 
-/// No folder gets into another's way, and each `working` folder is on its inbox's mount.
-pub(super) fn overlaps(
-    reader: &mut Reader<'_>,
-    root: &Section<'_>,
+/// Reports folders that get into each other's way, and `working` folders that are not on their inbox's mount.
+pub(super) fn check_folders(
+    root: &mut Section<'_, '_>,
     state_dir: &Path,
     file: &Path,
-    inboxes: &[Read],
+    inboxes: &[ReadInbox],
     surroundings: &Surroundings<'_>,
 ) {
     let mut claims: Vec<Claim> = Vec::new();
@@ -125,8 +98,8 @@ pub(super) fn overlaps(
     let mut pairs: Vec<(Option<usize>, Option<usize>)> = Vec::new();
     for (index, claim) in claims.iter().enumerate() {
         let place = match claim.inbox.and_then(|index| inboxes.get(index)) {
-            Some(read) => read.place(claim.role),
-            None if root.get("state_dir").is_some() => root.way("state_dir"),
+            Some(read) => read.path_of_folder(claim.role),
+            None if root.has("state_dir") => root.path_of("state_dir"),
             None => Vec::new(),
         };
         // One problem for each folder says enough, and one for two inboxes: when these meet, so do their folders.
@@ -142,55 +115,41 @@ pub(super) fn overlaps(
             let (a, b) = (describe(claim, inboxes), describe(other, inboxes));
             let what = match relation {
                 Meeting::Same => format!("{a} and {b} are the same folder"),
-                Meeting::Inside => format!("{a} lies inside {b}"),
-                Meeting::Around => format!("{b} lies inside {a}"),
+                Meeting::Inside => format!("{a} is inside {b}"),
+                Meeting::Around => format!("{b} is inside {a}"),
             };
-            reader.problem(&place, what, hint(claim.role, other.role));
-        }
-        if claim.role == Role::Inbox && file.parent() == Some(claim.resolved.as_path()) {
-            reader.problem(
+            root.report_at(
                 &place,
-                format!(
-                    "the configuration lies in {}, where it would be taken for a sidecar",
-                    describe(claim, inboxes)
-                ),
-                "move the configuration to another folder, or watch a subfolder",
+                Diagnostic::new(what, advise(claim.role, other.role)),
             );
         }
+        if claim.role == Role::Inbox && file.parent() == Some(claim.resolved.as_path()) {
+            let message = format!(
+                "the configuration is in {}, where it would be taken for a sidecar",
+                describe(claim, inboxes)
+            );
+            let hint = "move the configuration to another folder, or watch a subfolder";
+            root.report_at(&place, Diagnostic::new(message, hint));
+        }
     }
-    mounts(reader, inboxes, &claims, surroundings);
+    check_mounts(root, inboxes, &claims, surroundings);
 }
 
 /// What to do about two folders that meet.
-fn hint(first: Role, second: Role) -> &'static str {
-    match (first, second) {
-        (Role::Inbox, Role::Inbox) => {
-            "watch one folder only (subfolders are watched with it), or folders beside each other"
-        }
-        (Role::Working, Role::Working) => {
-            "give one of the inboxes a `working` of its own, or each inbox a parent folder of its own"
-        }
-        (
-            Role::Inbox
-            | Role::Working
-            | Role::Outbox
-            | Role::Originals
-            | Role::Failed
-            | Role::State,
-            Role::Inbox
-            | Role::Working
-            | Role::Outbox
-            | Role::Originals
-            | Role::Failed
-            | Role::State,
-        ) => "name another folder; inside another one, only below a name that begins with `_`",
+fn advise(first: Role, second: Role) -> &'static str {
+    if first == Role::Inbox && second == Role::Inbox {
+        "watch one folder only (subfolders are watched with it), or folders next to each other"
+    } else if first == Role::Working && second == Role::Working {
+        "give one of the inboxes a `working` of its own, or each inbox a parent folder of its own"
+    } else {
+        "name another folder; inside another one, only below a name that begins with `_`"
     }
 }
 
-/// Files come to `working` by a rename, which works within one mount only.
-fn mounts(
-    reader: &mut Reader<'_>,
-    inboxes: &[Read],
+/// Reports `working` folders on another mount: files come there by a rename, which works within one mount only.
+fn check_mounts(
+    root: &mut Section<'_, '_>,
+    inboxes: &[ReadInbox],
     claims: &[Claim],
     surroundings: &Surroundings<'_>,
 ) {
@@ -212,15 +171,16 @@ fn mounts(
         if let (Some(from), Some(to)) = (from, to)
             && from != to
         {
-            reader.problem(
-                &read.place(Role::Working),
-                format!(
-                    "{} is on another filesystem (mounted at {}) than its inbox (mounted at {})",
-                    describe(working, inboxes),
-                    to.display(),
-                    from.display()
-                ),
-                "name a folder on the inbox's filesystem, for example `_working` inside the inbox: files are taken by a rename",
+            let message = format!(
+                "{} is on another filesystem (mounted at {}) than its inbox (mounted at {})",
+                describe(working, inboxes),
+                to.display(),
+                from.display()
+            );
+            let hint = "name a folder on the inbox's filesystem, for example `_working` inside the inbox: files are taken by a rename";
+            root.report_at(
+                &read.path_of_folder(Role::Working),
+                Diagnostic::new(message, hint),
             );
         }
     }

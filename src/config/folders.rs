@@ -1,9 +1,10 @@
-//! Where an inbox's other folders lie, and whether folders get into each other's way.
+//! Where an inbox's other folders are, and whether folders get into each other's way.
 //!
-//! Where a file lies is what state it is in, so two states must not share a folder, and what is put into one folder
-//! must not turn up in another as a new input. Names that begin with `_` are never inputs: below such a name a folder
-//! may lie inside another one.
+//! A file's place is its state, so two states must not share a folder, and what is put into one folder must not turn up
+//! in another as a new input. Names that begin with `_` are never inputs: below such a name a folder may be inside
+//! another one.
 
+use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
 use super::surroundings::Surroundings;
@@ -37,8 +38,8 @@ pub struct Configured {
     pub failed: Option<PathBuf>,
 }
 
-/// The places of an inbox's folders: as configured, else beside the inbox, or inside it below names with `_` where the
-/// inbox is itself a mount point or nothing can be made beside it.
+/// The places of an inbox's folders: as configured, else next to the inbox, or inside it below names with `_` where the
+/// inbox is itself a mount point or nothing can be made next to it.
 pub fn place_folders(
     inbox: &Path,
     configured: Configured,
@@ -60,7 +61,7 @@ pub fn place_folders(
     }
 }
 
-/// Where people who see nothing but the folders find the state: beside the inbox, or in it where nothing lies beside it.
+/// Where `STATUS.html` is: next to the inbox, or in it where nothing can be made next to it.
 pub fn status_file(inbox: &Path, mount_point: bool, parent_writable: bool) -> PathBuf {
     let beside = inbox.parent().filter(|_| !mount_point && parent_writable);
     beside.unwrap_or(inbox).join(STATUS_FILE)
@@ -78,8 +79,8 @@ pub(super) enum Role {
 }
 
 impl Role {
-    /// The configuration's word for it.
-    pub(super) fn word(self) -> &'static str {
+    /// Its key in the configuration.
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Role::Inbox => "inbox",
             Role::Working => "working",
@@ -99,11 +100,17 @@ impl Role {
     }
 }
 
-/// A folder that somebody uses.
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A folder that is used.
 #[derive(Debug, Clone)]
 pub(super) struct Claim {
     pub role: Role,
-    /// The number of the inbox that it belongs to; none for the state directory.
+    /// The index of the inbox that it belongs to; `None` for the state directory.
     pub inbox: Option<usize>,
     /// As it is written.
     pub path: PathBuf,
@@ -127,14 +134,14 @@ impl Claim {
     }
 }
 
-/// How two folders meet.
+/// How two folders overlap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Meeting {
     /// They are one folder.
     Same,
-    /// The first lies inside the second.
+    /// The first is inside the second.
     Inside,
-    /// The second lies inside the first.
+    /// The second is inside the first.
     Around,
 }
 
@@ -148,22 +155,22 @@ fn is_hidden(path: &Path) -> bool {
     })
 }
 
-/// How two folders get into each other's way; nothing if they do not.
+/// How two folders get into each other's way; `None` if they do not.
 pub(super) fn clash(first: &Claim, second: &Claim) -> Option<Meeting> {
-    // Links may make one folder of two names, so that both forms count. The written one is looked at first, since its
-    // words are the person's own.
+    // Links may make one folder of two names, so that both forms count. The path as written comes first, since people
+    // know it.
     meet(first, second, &first.path, &second.path)
         .or_else(|| meet(first, second, &first.resolved, &second.resolved))
 }
 
-/// How two folders get into each other's way if they lie at these paths.
+/// How two folders get into each other's way if they are at these paths.
 fn meet(first: &Claim, second: &Claim, at_first: &Path, at_second: &Path) -> Option<Meeting> {
     let shared =
         first.role == second.role && first.inbox != second.inbox && first.role.may_be_shared();
     let may_nest = |inner: &Claim, outer: &Claim, hidden: bool| match outer.role {
-        // One scan must not do another's work.
+        // No file may be found by two scans.
         Role::Inbox => hidden && inner.role != Role::Inbox,
-        // Nobody looks into the state directory but for the journal's own files.
+        // Nothing is looked for in the state directory but the journal's own files.
         Role::State => true,
         Role::Working | Role::Outbox | Role::Originals | Role::Failed => hidden || shared,
     };

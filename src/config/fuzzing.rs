@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Config, ConfigError, Surroundings, difference, parse_duration, read, show_duration};
+use super::{Config, ConfigError, Surroundings, merge, parse_duration, read, show_duration};
 use crate::files::mounts::Mount;
 use crate::fuzzing::has_place;
 use crate::yaml::{self, Node};
@@ -26,20 +26,20 @@ pub fn configuration(bytes: &[u8]) {
     match (first, again) {
         (Ok(config), Ok(again)) => {
             assert_eq!(config, again, "the same text means two things");
-            assert!(difference(&config, &again).is_nothing());
+            assert!(merge(&config, again).1.is_empty());
             fits(&config);
         }
         (Err(error), Err(again)) => {
             let words = error.to_string();
             assert_eq!(words, again.to_string(), "the same text means two things");
             keeps_secrets(bytes, &words);
-            let ConfigError::Invalid { problems, .. } = error else {
+            let ConfigError::Invalid(problems) = error else {
                 panic!("{words}");
             };
             assert!(!problems.is_empty(), "wrong, and nobody says why");
             let mut more = false;
             for problem in &problems {
-                assert!(!problem.what.is_empty() && !problem.hint.is_empty());
+                assert!(!problem.message.is_empty() && !problem.hint.is_empty());
                 match problem.place {
                     Some(place) => assert!(has_place(bytes, place), "no such place: {words}"),
                     // Nothing comes from the environment here; only the sum of what is left out has no place.

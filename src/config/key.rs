@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{Env, Runway, variable};
+use super::load::Config;
+use super::runway::Runway;
+use super::surroundings::{Env, environment, variable};
 
-/// Larger than any key; a file that holds more is another file.
+/// Larger than any key; a larger file is some other file.
 const MAX_BYTES: u64 = 4096;
 
 /// A key that can be sent in a header, and where it was found. Its text is in no `Debug` output.
@@ -41,7 +43,7 @@ impl fmt::Display for KeySource {
     }
 }
 
-/// Why there is no key. No message holds any part of one.
+/// Why there is no key. No message contains any part of one.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// None of the places has one.
@@ -67,14 +69,14 @@ pub enum KeyError {
         /// Its permission bits.
         mode: u32,
     },
-    /// The place is there, and holds nothing.
-    #[error("the API key in {source} is empty\n  put the key there, or take the setting away", source = .from)]
+    /// The place is there, and empty.
+    #[error("the API key in {source} is empty\n  put the key there, or delete the setting", source = .from)]
     Empty {
         /// The place.
         from: KeySource,
     },
-    /// What is there cannot be sent.
-    #[error("what {source} holds is no API key: it has line ends, spaces or unusual characters in it\n  put the key alone there, as it was copied", source = .from)]
+    /// What is there cannot be sent as a key.
+    #[error("{source} does not contain an API key: there are line ends, spaces or unusual characters in it\n  put the key alone there, as it was copied", source = .from)]
     NotAKey {
         /// The place.
         from: KeySource,
@@ -84,7 +86,7 @@ pub enum KeyError {
 /// The shortest token of the status page, in bytes: one that cannot be guessed.
 const TOKEN_MIN: usize = 20;
 
-/// Why there is no token for the status page. No message holds any part of one.
+/// Why there is no token for the status page. No message contains any part of one.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     /// The file cannot be read.
@@ -103,8 +105,8 @@ pub enum TokenError {
         /// Its permission bits.
         mode: u32,
     },
-    /// What is there is no token.
-    #[error("what {file} holds is no token for the status page: it must be at least {TOKEN_MIN} letters and digits without spaces\n  make one with `openssl rand -hex 32`", file = .file.display())]
+    /// What is there is not a token.
+    #[error("{file} does not contain a token for the status page: it must be at least {TOKEN_MIN} letters and digits without spaces\n  make one with `openssl rand -hex 32`", file = .file.display())]
     NotAToken {
         /// The file.
         file: PathBuf,
@@ -115,12 +117,12 @@ pub enum TokenError {
 /// read.
 ///
 /// # Errors
-/// It cannot be read, others can read it, or it is none.
+/// It cannot be read, others can read it, or it is invalid.
 pub fn web_token(file: &Path, env: Env<'_>) -> Result<SecretString, TokenError> {
     let not_a_token = || TokenError::NotAToken {
         file: file.to_owned(),
     };
-    // Who may read there is systemd's business, and the mode alone does not tell it.
+    // systemd decides who may read there, which the mode alone does not show.
     let is_credential = variable(env, "CREDENTIALS_DIRECTORY")
         .is_some_and(|folder| file.parent() == Some(Path::new(&folder)));
     let mode = if is_credential {
@@ -133,26 +135,34 @@ pub fn web_token(file: &Path, env: Env<'_>) -> Result<SecretString, TokenError> 
         KeyError::Exposed { file, mode } => TokenError::Exposed { file, mode },
         KeyError::Missing | KeyError::Empty { .. } | KeyError::NotAKey { .. } => not_a_token(),
     })?;
-    let token = checked(&bytes, KeySource::File(file.to_owned())).map_err(|_| not_a_token())?;
+    let token = check(&bytes, KeySource::File(file.to_owned())).map_err(|_| not_a_token())?;
     if token.secret.expose_secret().len() < TOKEN_MIN {
         return Err(not_a_token());
     }
     Ok(token.secret)
 }
 
+/// The key as the configuration and the environment have it.
+///
+/// # Errors
+/// As [`api_key`].
+pub fn find_key(config: &Config) -> Result<ApiKey, KeyError> {
+    api_key(&config.runway, &environment)
+}
+
 /// Finds the API key: `runway.api_key_file`, `$CREDENTIALS_DIRECTORY/runway-api-key`, `RUNWAYML_API_SECRET`,
 /// `RUNWAY_API_KEY`. The first place that is there counts, even if what it holds is wrong.
 ///
 /// # Errors
-/// No key, or one that cannot be read, that others can read, or that is none.
+/// No key, or one that cannot be read, that others can read, or that is invalid.
 pub fn api_key(runway: &Runway, env: Env<'_>) -> Result<ApiKey, KeyError> {
     if let Some(file) = &runway.api_key_file {
-        return checked(&read(file, Mode::Private)?, KeySource::File(file.clone()));
+        return check(&read(file, Mode::Private)?, KeySource::File(file.clone()));
     }
     if let Some(folder) = variable(env, "CREDENTIALS_DIRECTORY") {
         let file = Path::new(&folder).join("runway-api-key");
         match read(&file, Mode::Any) {
-            Ok(text) => return checked(&text, KeySource::Credential(file)),
+            Ok(text) => return check(&text, KeySource::Credential(file)),
             // A service may have other credentials and take this one from elsewhere.
             Err(KeyError::Unreadable { source, .. })
                 if source.kind() == io::ErrorKind::NotFound => {}
@@ -161,18 +171,18 @@ pub fn api_key(runway: &Runway, env: Env<'_>) -> Result<ApiKey, KeyError> {
     }
     for name in ["RUNWAYML_API_SECRET", "RUNWAY_API_KEY"] {
         if let Some(value) = variable(env, name) {
-            return checked(value.as_encoded_bytes(), KeySource::Variable(name));
+            return check(value.as_encoded_bytes(), KeySource::Variable(name));
         }
     }
     Err(KeyError::Missing)
 }
 
-/// The text of a file that only its owner can read, without the white space around it: a secret that is no API key.
+/// A secret other than the API key: the text of a file that only its owner can read, without the white space around it.
 ///
 /// # Errors
-/// It cannot be read, others can read it, or it is no text.
+/// It cannot be read, others can read it, or it is not a text.
 pub fn secret_text(file: &Path) -> Result<String, KeyError> {
-    let key = checked(
+    let key = check(
         &read(file, Mode::Private)?,
         KeySource::File(file.to_owned()),
     )?;
@@ -194,7 +204,7 @@ fn read(file: &Path, mode: Mode) -> Result<Vec<u8>, KeyError> {
         source,
     };
     let opened = std::fs::File::open(file).map_err(unreadable)?;
-    // Of the file that is open, so that nobody can put another one in between.
+    // Of the open file, so that nobody can exchange it in between.
     let bits = opened.metadata().map_err(unreadable)?.permissions().mode() & 0o777;
     if mode == Mode::Private && bits & 0o077 != 0 {
         return Err(KeyError::Exposed {
@@ -211,7 +221,7 @@ fn read(file: &Path, mode: Mode) -> Result<Vec<u8>, KeyError> {
 }
 
 /// The key in what was read, without the white space around it.
-fn checked(bytes: &[u8], from: KeySource) -> Result<ApiKey, KeyError> {
+fn check(bytes: &[u8], from: KeySource) -> Result<ApiKey, KeyError> {
     let trimmed = bytes.trim_ascii();
     if trimmed.is_empty() {
         return Err(KeyError::Empty { from });

@@ -1,8 +1,10 @@
 //! What a new configuration changes while the daemon runs.
 
-use super::{Config, Limits, Runway, Web};
+use super::load::{Config, Limits};
+use super::runway::Runway;
+use super::web::Web;
 
-/// What differs between two configurations, in the configuration's own words.
+/// The differences between two configurations, by their keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reload {
     /// Keys whose change takes effect only when the daemon is started again; until then the old values hold.
@@ -11,7 +13,7 @@ pub struct Reload {
     pub applied: Vec<&'static str>,
     /// Names of inboxes that are new.
     pub added: Vec<String>,
-    /// Names of inboxes that are gone. Their jobs in progress go on to their end.
+    /// Names of inboxes that are gone. Their jobs in progress continue to their end.
     pub removed: Vec<String>,
     /// Names of inboxes that are still there and configured differently.
     pub changed: Vec<String>,
@@ -19,16 +21,31 @@ pub struct Reload {
 
 impl Reload {
     /// Whether the two configurations say the same.
-    pub fn is_nothing(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self == &Reload::default()
+    }
+
+    fn compare<T: PartialEq>(&mut self, key: &'static str, old: &T, new: &T) {
+        if old != new {
+            self.applied.push(key);
+        }
+    }
+
+    /// Notes a change that needs a restart, and keeps the old value until then.
+    fn keep<T: PartialEq + Clone>(&mut self, key: &'static str, old: &T, new: &mut T) {
+        if old != new {
+            self.needs_restart.push(key);
+            new.clone_from(old);
+        }
     }
 }
 
-/// What `new` changes. An inbox is the same one when it has the same name. The API key is no part of the
+/// Merges a new configuration into the one that the daemon runs with: the new one, but for the keys that need a restart,
+/// which keep their old values. An inbox is the same one when it has the same name. The API key is not part of the
 /// configuration: it is read again at every reload, whatever else has changed.
-pub fn difference(old: &Config, new: &Config) -> Reload {
+pub fn merge(old: &Config, mut new: Config) -> (Config, Reload) {
     let mut reload = Reload::default();
-    // Taken apart, so that a new field cannot be forgotten here.
+    // Destructured, so that a new field cannot be forgotten here.
     let Config {
         file: _,
         state_dir,
@@ -53,7 +70,6 @@ pub fn difference(old: &Config, new: &Config) -> Reload {
         spending,
         max_input_size,
     } = limits;
-
     let Web {
         listen,
         token_file,
@@ -61,49 +77,25 @@ pub fn difference(old: &Config, new: &Config) -> Reload {
     } = web;
 
     // Running tasks and stored jobs belong to these.
-    for (key, differs) in [
-        ("state_dir", *state_dir != new.state_dir),
-        ("journal", *journal != new.journal),
-        ("runway.base_url", *base_url != new.runway.base_url),
-        ("runway.api_version", *api_version != new.runway.api_version),
-        ("runway.catalogue", *catalogue != new.runway.catalogue),
-        ("web.listen", *listen != new.web.listen),
-        ("web.token_file", *token_file != new.web.token_file),
-        ("web.hosts", *hosts != new.web.hosts),
-    ] {
-        if differs {
-            reload.needs_restart.push(key);
-        }
-    }
-    for (key, differs) in [
-        (
-            "runway.api_key_file",
-            *api_key_file != new.runway.api_key_file,
-        ),
-        (
-            "runway.poll_interval",
-            *poll_interval != new.runway.poll_interval,
-        ),
-        (
-            "runway.max_in_flight",
-            *max_in_flight != new.runway.max_in_flight,
-        ),
-        ("runway.on_doubt", *on_doubt != new.runway.on_doubt),
-        (
-            "runway.allow_unknown_models",
-            *allow_unknown_models != new.runway.allow_unknown_models,
-        ),
-        ("notify", *notify != new.notify),
-        ("limits", *spending != new.limits.spending),
-        (
-            "limits.max_input_size",
-            *max_input_size != new.limits.max_input_size,
-        ),
-    ] {
-        if differs {
-            reload.applied.push(key);
-        }
-    }
+    reload.keep("state_dir", state_dir, &mut new.state_dir);
+    reload.keep("journal", journal, &mut new.journal);
+    let to = &mut new.runway;
+    reload.keep("runway.base_url", base_url, &mut to.base_url);
+    reload.keep("runway.api_version", api_version, &mut to.api_version);
+    reload.keep("runway.catalogue", catalogue, &mut to.catalogue);
+    reload.compare("runway.api_key_file", api_key_file, &to.api_key_file);
+    reload.compare("runway.poll_interval", poll_interval, &to.poll_interval);
+    reload.compare("runway.max_in_flight", max_in_flight, &to.max_in_flight);
+    reload.compare("runway.on_doubt", on_doubt, &to.on_doubt);
+    let unknown = &to.allow_unknown_models;
+    reload.compare("runway.allow_unknown_models", allow_unknown_models, unknown);
+    reload.compare("notify", notify, &new.notify);
+    reload.compare("limits", spending, &new.limits.spending);
+    let size = &new.limits.max_input_size;
+    reload.compare("limits.max_input_size", max_input_size, size);
+    reload.keep("web.listen", listen, &mut new.web.listen);
+    reload.keep("web.token_file", token_file, &mut new.web.token_file);
+    reload.keep("web.hosts", hosts, &mut new.web.hosts);
     for inbox in inboxes {
         match new.inboxes.iter().find(|other| other.name == inbox.name) {
             None => reload.removed.push(inbox.name.clone()),
@@ -116,5 +108,5 @@ pub fn difference(old: &Config, new: &Config) -> Reload {
             reload.added.push(inbox.name.clone());
         }
     }
-    reload
+    (new, reload)
 }

@@ -1,8 +1,8 @@
-//! What a configuration must know of the machine: where filesystems are mounted, where links lead, what can be written.
+//! What a configuration must know of the machine: its environment, mounts and links, and what can be written.
 //!
 //! Files are moved between an inbox and its `working` folder by renaming, and a rename works within one mount only. The
-//! kernel's table of mounts is asked before any folder is touched, since a share whose server is gone hangs whoever
-//! touches it. `/etc/fstab` counts, too: a share that is not mounted yet must not be taken for a plain folder.
+//! kernel's table of mounts is read before any folder is touched, since a call on a share whose server is gone does not
+//! return. `/etc/fstab` counts, too: a share that is not mounted yet must not be taken for a plain folder.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -10,11 +10,24 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::files::mounts::{self, Mount};
 
+/// The environment: gives the value of a variable.
+pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// The process's environment.
+pub fn environment(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
+/// The value of a variable. One that is empty counts as not set.
+pub(super) fn variable(env: Env<'_>, name: &str) -> Option<OsString> {
+    env(name).filter(|value| !value.is_empty())
+}
+
 /// What is known of the machine. Tests make up their own.
 pub struct Surroundings<'a> {
-    /// All mounts; empty where the system does not tell.
+    /// All mounts; empty where the system does not list them.
     pub mounts: Vec<Mount>,
-    /// Where a symbolic link leads; nothing if the path is none.
+    /// Where a symbolic link leads; `None` if the path is not one.
     pub read_link: &'a dyn Fn(&Path) -> Option<PathBuf>,
     /// Whether names can be made in a folder, or could be in the folder above it that exists.
     pub writable: &'a dyn Fn(&Path) -> bool,
@@ -23,20 +36,20 @@ pub struct Surroundings<'a> {
 impl Surroundings<'_> {
     /// The machine that this runs on, as it is now.
     pub fn of_this_machine() -> Surroundings<'static> {
-        // Neither file need be there (a container without `/etc/fstab`, a system without `/proc`): fewer mounts are known
-        // then, and the daemon's own probe of the folders says the rest at start.
+        // Either file may be missing (a container without `/etc/fstab`, a system without `/proc`): fewer mounts are known
+        // then, and the daemon's own probe of the folders finds the rest at start.
         let mut mounts = mounts::mounted().unwrap_or_default();
         mounts.extend(mounts::planned().into_iter().map(|planned| planned.mount));
         Surroundings {
             mounts,
-            // Whatever cannot be read as a link is taken as it stands; opening it tells what is wrong with it.
+            // What cannot be read as a link is taken as it is; opening it shows what is wrong with it.
             read_link: &|path| std::fs::read_link(path).ok(),
             writable: &writable,
         }
     }
 
     /// The path with its symbolic links followed as far as it exists, and `.` and `..` taken out. Links on remote
-    /// filesystems are not looked at.
+    /// filesystems are not followed.
     pub(super) fn resolve(&self, path: &Path) -> PathBuf {
         /// More links than this lead in a circle; the kernel has the same bound.
         const MAX_LINKS: usize = 40;
@@ -68,7 +81,7 @@ impl Surroundings<'_> {
         resolved
     }
 
-    /// The mount that a resolved path lies on.
+    /// The mount that a resolved path is on.
     pub(super) fn mount_of(&self, resolved: &Path) -> Option<&Mount> {
         mounts::mount_of(&self.mounts, resolved)
     }
@@ -82,8 +95,8 @@ impl Surroundings<'_> {
         self.mount_of(resolved).is_some_and(Mount::is_remote)
     }
 
-    /// Whether names can be made in the folder above a resolved path. On a remote filesystem this is taken for granted
-    /// rather than tried, since trying may hang; the daemon's probe at start tells.
+    /// Whether names can be made in the folder above a resolved path. On a remote filesystem this is assumed rather than
+    /// tried, since trying may hang; the daemon's probe at start finds out.
     pub(super) fn parent_writable(&self, resolved: &Path) -> bool {
         resolved
             .parent()

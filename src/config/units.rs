@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The longest duration that is taken, 365 days: more is a slip of the pen, and clocks would overflow.
+/// The longest duration that is accepted, 365 days: more is a typo, and clocks would overflow.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Units of time with their length in milliseconds, the longest first.
@@ -34,7 +34,7 @@ fn split(text: &str) -> Option<(u64, &str)> {
     Some((number.parse().ok()?, unit))
 }
 
-/// A duration; nothing if the text is none, or it is longer than 365 days.
+/// A duration; `None` if the text is not one, or it is longer than 365 days.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = split(text)?;
     let (_, milliseconds) = TIMES.iter().find(|(name, _)| *name == unit)?;
@@ -54,7 +54,7 @@ pub fn show_duration(duration: Duration) -> String {
         )
 }
 
-/// A size in bytes; nothing if the text is none. Upper and lower case mean the same.
+/// A size in bytes; `None` if the text is not one. Upper and lower case mean the same.
 pub fn parse_size(text: &str) -> Option<u64> {
     let (number, unit) = split(text)?;
     let unit = unit.to_ascii_lowercase();

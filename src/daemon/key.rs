@@ -1,26 +1,15 @@
 //! The API key while the daemon runs: where it comes from, whose account it is, and that a mended one is found.
 
-use std::ffi::OsString;
 use std::sync::Arc;
 
 use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
 
 use super::{Shared, StartError};
-use crate::config::{ApiKey, Config, KeyError, api_key};
+use crate::config::{ApiKey, Config, KeyError, find_key};
 use crate::engine::Engine;
 use crate::policy::retry::Trouble;
 use crate::runway::{Client, ClientError};
-
-/// The key as the configuration and the environment have it.
-pub fn find_key(config: &Config) -> Result<ApiKey, KeyError> {
-    api_key(&config.runway, &environment)
-}
-
-/// The process's environment.
-pub fn environment(name: &str) -> Option<OsString> {
-    std::env::var_os(name)
-}
 
 /// The client for a key, with a name for its account that does not hold the key.
 fn client(config: &Config, key: &ApiKey) -> Result<(Client, String), ClientError> {

@@ -5,7 +5,6 @@ mod key;
 mod pages;
 mod systemd;
 
-pub use key::{environment, find_key};
 pub use systemd::Notifier;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -16,7 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 use crate::catalogue::{Catalogue, CatalogueError};
-use crate::config::{ApiKey, Config, JournalKind, KeyError, Reload, difference};
+use crate::config::{ApiKey, Config, JournalKind, KeyError, Reload, merge};
 use crate::control::{Cached, Request, Spending, answer, serve, socket_path};
 use crate::engine::{self, Engine, Frozen, InboxSettings, Settings};
 use crate::files::RelPath;
@@ -394,15 +393,7 @@ impl Daemon {
                 inbox.place_on_mount();
             }
         }
-        let changes = difference(&config, &new);
-        // What needs a restart keeps its old value, so that the parts agree with each other.
-        let mut merged = new;
-        merged.state_dir = config.state_dir.clone();
-        merged.journal = config.journal;
-        merged.web = config.web.clone();
-        merged.runway.base_url = config.runway.base_url.clone();
-        merged.runway.api_version = config.runway.api_version.clone();
-        merged.runway.catalogue = config.runway.catalogue.clone();
+        let (mut merged, changes) = merge(&config, new);
         for inbox in &merged.inboxes {
             ignore(inbox)?;
         }

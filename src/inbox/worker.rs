@@ -26,8 +26,8 @@ use crate::inbox::look::tree::Tree;
 use crate::inbox::root::filesystem::{self, Identity};
 use crate::job::{Event, Job, JobId, State};
 use crate::ledger::LedgerError;
+use crate::sidecar::endpoint::Rules;
 use crate::sidecar::layers::Layer;
-use crate::sidecar::request::Rules;
 
 /// How often the root is looked at, and a sign of life given, where nothing happens.
 const LOOK_AT_ROOT: Duration = Duration::from_secs(5);

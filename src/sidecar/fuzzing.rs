@@ -6,11 +6,13 @@ use std::sync::OnceLock;
 use serde_json::{Map, Value, json};
 
 use crate::catalogue::{Catalogue, media_slots};
+use crate::diagnostic::Diagnostic;
 use crate::files::RelPath;
 use crate::fuzzing::has_place;
 use crate::media::Kind;
-use crate::sidecar::layers::{Finding, Layer, Merged};
-use crate::sidecar::request::{Draft, Outcome, Rules, Subject, plan};
+use crate::sidecar::endpoint::{Rules, Subject};
+use crate::sidecar::layers::{Layer, Merged};
+use crate::sidecar::request::{Draft, Outcome, plan};
 use crate::sidecar::text::{Parsed, parse_sidecar};
 use crate::yaml::to_yaml;
 
@@ -140,7 +142,7 @@ fn read(bytes: &[u8], label: &str) -> Option<Layer> {
                     panic!("a problem of the text without a place: {finding}");
                 };
                 assert!(has_place(bytes, place), "no such place: {finding}");
-                assert!(finding.hint.as_ref().is_some_and(|hint| !hint.is_empty()));
+                assert!(!finding.hint.is_empty());
             }
             None
         }
@@ -149,10 +151,10 @@ fn read(bytes: &[u8], label: &str) -> Option<Layer> {
 }
 
 /// A problem of what the keys mean has a place where something is written that is wrong; what is missing has none.
-fn check(findings: &[Finding], all: &[u8], sidecar: &[u8]) {
+fn check(findings: &[Diagnostic], all: &[u8], sidecar: &[u8]) {
     for finding in findings {
         assert!(!finding.message.is_empty());
-        let text = match finding.label.as_str() {
+        let text = match finding.source.as_str() {
             SIDECAR => sidecar,
             DEFAULTS => split(all).0.unwrap_or_default(),
             other => panic!("a problem of another file: {other}"),

@@ -2,15 +2,16 @@
 //! `_defaults.yaml` from the inbox down, the sidecar. Each key remembers where it came from, so that a problem can point
 //! at it.
 
-use std::fmt;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use crate::catalogue::On;
+use crate::diagnostic::{Diagnostic, Place};
 use crate::files::RelPath;
 use crate::json::Step;
-use crate::yaml::{Document, Place};
+use crate::yaml::Document;
 
 /// One source of keys.
 #[derive(Debug, Clone)]
@@ -39,49 +40,6 @@ impl Layer {
     }
 }
 
-/// Something wrong with a sidecar, its defaults or its media: what, where, and what to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// The file that it is in, or is about.
-    pub label: String,
-    /// The line and column, where there is one.
-    pub place: Option<Place>,
-    /// What is wrong.
-    pub message: String,
-    /// What the person can do.
-    pub hint: Option<String>,
-}
-
-impl Finding {
-    /// A finding about a whole file.
-    pub fn about(
-        label: impl Into<String>,
-        message: impl Into<String>,
-        hint: impl Into<String>,
-    ) -> Finding {
-        Finding {
-            label: label.into(),
-            place: None,
-            message: message.into(),
-            hint: Some(hint.into()),
-        }
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.label)?;
-        if let Some(place) = self.place {
-            write!(f, ":{place}")?;
-        }
-        write!(f, ": {}", self.message)?;
-        if let Some(hint) = &self.hint {
-            write!(f, "; {hint}")?;
-        }
-        Ok(())
-    }
-}
-
 /// All layers, merged: the strongest layer that has a key gives its whole value.
 #[derive(Debug, Clone)]
 pub struct Merged {
@@ -89,7 +47,7 @@ pub struct Merged {
     /// Whether the last layer is the sidecar. Keys of the others are defaults, for many jobs of different endpoints.
     has_sidecar: bool,
     keys: Map<String, Value>,
-    origins: std::collections::HashMap<String, usize>,
+    origins: HashMap<String, usize>,
 }
 
 impl Merged {
@@ -99,7 +57,7 @@ impl Merged {
         let mut layers = defaults;
         layers.extend(sidecar);
         let mut keys = Map::new();
-        let mut origins = std::collections::HashMap::new();
+        let mut origins = HashMap::new();
         for (index, layer) in layers.iter().enumerate() {
             for (key, value) in &layer.values {
                 keys.insert(key.clone(), value.clone());
@@ -150,21 +108,27 @@ impl Merged {
         &self.layers
     }
 
-    /// A finding about a key or what stands below it.
-    pub fn finding(&self, path: &[Step], on: On, message: String, hint: Option<String>) -> Finding {
+    /// A problem with a key or with a value below it.
+    pub fn problem(
+        &self,
+        path: &[Step],
+        on: On,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Diagnostic {
+        self.locate(path, on, Diagnostic::new(message, hint))
+    }
+
+    /// A problem with a key or with a value below it, at its place in the file where it is written.
+    pub fn locate(&self, path: &[Step], on: On, problem: Diagnostic) -> Diagnostic {
         let key = match path.first() {
             Some(Step::Key(key)) => key.as_str(),
             Some(Step::Index(_)) | None => "",
         };
         let layer = self.origin(key).or_else(|| self.strongest());
-        Finding {
-            label: layer.map_or_else(
-                || "the inbox's defaults".to_owned(),
-                |layer| layer.label.clone(),
-            ),
-            place: layer.and_then(|layer| layer.place(path, on)),
-            message,
-            hint,
-        }
+        let source = layer.map_or("the inbox's defaults", |layer| layer.label.as_str());
+        problem
+            .in_source(source)
+            .at(layer.and_then(|layer| layer.place(path, on)))
     }
 }

@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path};
 
+use crate::diagnostic::Diagnostic;
 use crate::files::RelPath;
 use crate::files::names::stem;
 use crate::sidecar::names::{Class, classify, nfc_key};
@@ -19,8 +20,9 @@ pub fn is_shared(file: &RelPath) -> bool {
 ///
 /// # Errors
 /// What is wrong with the text, and what to do.
-pub fn local_file(uri: &str, folder: &RelPath) -> Result<Option<RelPath>, (String, String)> {
+pub fn local_file(uri: &str, folder: &RelPath) -> Result<Option<RelPath>, Diagnostic> {
     const HINT: &str = "write a path below the inbox, relative to this file's folder, or an https:// or runway:// URI";
+    let wrong = |what: &str| Err(Diagnostic::new(format!("`{uri}` {what}"), HINT));
     let lower = uri.to_ascii_lowercase();
     if ["https://", "runway://", "data:"]
         .iter()
@@ -29,10 +31,7 @@ pub fn local_file(uri: &str, folder: &RelPath) -> Result<Option<RelPath>, (Strin
         return Ok(None);
     }
     if lower.contains("://") {
-        return Err((
-            format!("`{uri}` is no address that the API fetches"),
-            HINT.to_owned(),
-        ));
+        return wrong("is no address that the API fetches");
     }
     let mut parts: Vec<std::ffi::OsString> = folder
         .as_path()
@@ -45,18 +44,18 @@ pub fn local_file(uri: &str, folder: &RelPath) -> Result<Option<RelPath>, (Strin
             Component::CurDir => {}
             Component::ParentDir => {
                 if parts.pop().is_none() {
-                    return Err((format!("`{uri}` leads out of the inbox"), HINT.to_owned()));
+                    return wrong("leads out of the inbox");
                 }
             }
             Component::RootDir | Component::Prefix(_) => {
-                return Err((format!("`{uri}` is not below the inbox"), HINT.to_owned()));
+                return wrong("is not below the inbox");
             }
         }
     }
     let path: std::path::PathBuf = parts.iter().collect();
     match RelPath::new(&path) {
         Some(file) if !file.is_root() && !uri.contains('\0') => Ok(Some(file)),
-        _ => Err((format!("`{uri}` names no file"), HINT.to_owned())),
+        Some(_) | None => wrong("does not name a file"),
     }
 }
 

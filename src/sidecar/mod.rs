@@ -6,8 +6,10 @@ pub(crate) mod fuzzing;
 pub(crate) mod layers;
 pub(crate) mod local_path;
 pub(crate) mod names;
+pub(crate) mod own_keys;
 pub(crate) mod request;
 pub(crate) mod text;
 
-pub use layers::{Finding, Layer};
-pub use request::{Outcome, Rules, settles_endpoint};
+pub use endpoint::Rules;
+pub use layers::Layer;
+pub use request::{Outcome, settles_endpoint};

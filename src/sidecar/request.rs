@@ -6,31 +6,19 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use crate::catalogue::{self, Catalogue, Endpoint, Model, On, SIDECAR_KEYS, nearest};
+use crate::diagnostic::Diagnostic;
 use crate::files::RelPath;
 use crate::json::{Step, get_field};
 use crate::media::Kind;
-use crate::sidecar::endpoint::{Unsettled, resolve};
-use crate::sidecar::layers::{Finding, Layer, Merged};
+use crate::sidecar::endpoint::{Rules, Subject, Unsettled, resolve};
+use crate::sidecar::layers::{Layer, Merged};
 use crate::sidecar::local_path::{is_same, is_shared, local_file};
-
-/// Keys that are set aside for what does not exist yet.
-const RESERVED: [&str; 2] = ["count", "then"];
+use crate::sidecar::own_keys::{RESERVED, find_cut_short, read_own_keys};
 
 /// The most problems of a kind that are listed one by one: each place costs one more reading of the text.
 const MAX_LISTED: usize = 50;
 
-/// What a request is for.
-#[derive(Debug, Clone, Copy)]
-pub struct Subject<'a> {
-    /// The dropped medium: its path below the inbox and its kind.
-    pub main: Option<(&'a RelPath, Kind)>,
-    /// Whether the sidecar's name holds a medium's whole name (`cat.jpg.yaml`), so that it is for that one.
-    pub exact: bool,
-    /// Whether enough time has passed for the other half to have come.
-    pub waited: bool,
-}
-
-/// A request that is valid as far as it can be told without looking at its files.
+/// A request that is valid as far as can be known without its files.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Draft {
     /// The endpoint's name.
@@ -43,7 +31,7 @@ pub struct Draft {
     pub poll: String,
     /// The body, with media as people wrote them.
     pub body: Map<String, Value>,
-    /// Local files that stand in the body.
+    /// Local files that the body names.
     pub wanted: Vec<Wanted>,
     /// Whether the dropped medium is part of the request.
     pub uses_main: bool,
@@ -60,7 +48,7 @@ pub struct Draft {
 /// A local file that a request needs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Wanted {
-    /// Where in the body it stands.
+    /// Where in the body it is.
     pub slot: Vec<Step>,
     /// The file, below the inbox.
     pub file: RelPath,
@@ -70,7 +58,7 @@ pub struct Wanted {
     pub shared: bool,
 }
 
-/// What became of a sidecar or a lone medium.
+/// What a sidecar or a lone medium leads to.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// A request.
@@ -78,45 +66,36 @@ pub enum Outcome {
     /// A medium is missing that may still come.
     NeedsMedia(String),
     /// It is wrong, with every problem.
-    Wrong(Vec<Finding>),
-}
-
-/// What the planner needs to know besides the files.
-#[derive(Debug, Clone, Copy)]
-pub struct Rules<'a> {
-    /// Endpoints, models and parameters.
-    pub catalogue: &'a Catalogue,
-    /// Whether models that the catalogue does not know are let through.
-    pub allow_unknown_models: bool,
+    Wrong(Vec<Diagnostic>),
 }
 
 /// Makes the request, or says what is missing or wrong.
 pub fn plan(rules: Rules<'_>, merged: &Merged, subject: Subject<'_>) -> Outcome {
-    let mut findings = cut_short(merged);
-    let own = own_keys(merged, &mut findings);
+    let mut problems = find_cut_short(merged);
+    let own = read_own_keys(merged, &mut problems);
     let (target, model) = match resolve(rules, merged, subject) {
         Ok(found) => found,
-        Err(Unsettled::NeedsMedia(why)) if findings.is_empty() => return Outcome::NeedsMedia(why),
-        Err(Unsettled::NeedsMedia(_)) => return Outcome::Wrong(findings),
-        Err(Unsettled::Wrong(finding)) => {
-            findings.push(*finding);
-            findings.extend(further(rules, merged, subject));
-            return Outcome::Wrong(findings);
+        Err(Unsettled::NeedsMedia(why)) if problems.is_empty() => return Outcome::NeedsMedia(why),
+        Err(Unsettled::NeedsMedia(_)) => return Outcome::Wrong(problems),
+        Err(Unsettled::Wrong(problem)) => {
+            problems.push(*problem);
+            problems.extend(check_further(rules, merged, subject));
+            return Outcome::Wrong(problems);
         }
     };
     let endpoint = target.endpoint;
-    let mut body = fill(rules.catalogue, endpoint, &model, merged, &mut findings);
+    let mut body = fill(rules.catalogue, endpoint, &model, merged, &mut problems);
     let uses_main = match place_main(endpoint, &model, merged, subject, &mut body) {
         Ok(uses_main) => uses_main,
-        Err(finding) => {
-            findings.push(*finding);
-            return Outcome::Wrong(findings);
+        Err(problem) => {
+            problems.push(*problem);
+            return Outcome::Wrong(problems);
         }
     };
     if subject.main.is_none()
-        && let Some(field) = missing_media(&model, &body)
+        && let Some(field) = find_missing_media(&model, &body)
     {
-        return if findings.is_empty() {
+        return if problems.is_empty() {
             Outcome::NeedsMedia(format!(
                 "for media: {} needs {field}{}",
                 target.name,
@@ -127,13 +106,13 @@ pub fn plan(rules: Rules<'_>, merged: &Merged, subject: Subject<'_>) -> Outcome 
                 }
             ))
         } else {
-            Outcome::Wrong(findings)
+            Outcome::Wrong(problems)
         };
     }
-    findings.extend(checked(endpoint, &model, merged, &body));
-    let wanted = wanted(&model, merged, subject, &body, &mut findings);
-    if !findings.is_empty() {
-        return Outcome::Wrong(findings);
+    problems.extend(check_body(endpoint, &model, merged, &body));
+    let wanted = collect_wanted(&model, merged, subject, &body, &mut problems);
+    if !problems.is_empty() {
+        return Outcome::Wrong(problems);
     }
     let mut warnings = Vec::new();
     if let Some(dropped) = &model.dropped {
@@ -181,11 +160,11 @@ pub fn settles_endpoint(catalogue: &Catalogue, plan_of: &crate::job::Plan) -> bo
 }
 
 /// What else is wrong where the endpoint or the model is: the rest is checked as if the nearest known name had been written,
-/// so that people are told everything at once.
-fn further(rules: Rules<'_>, merged: &Merged, subject: Subject<'_>) -> Vec<Finding> {
-    let mut findings = Vec::new();
+/// so that all problems are reported at once.
+fn check_further(rules: Rules<'_>, merged: &Merged, subject: Subject<'_>) -> Vec<Diagnostic> {
+    let mut problems = Vec::new();
     let mut guess = merged.clone();
-    if let Some(near) = nearest_name(merged, "endpoint", |name| {
+    if let Some(near) = find_nearest(merged, "endpoint", |name| {
         rules
             .catalogue
             .endpoint(name)
@@ -194,7 +173,7 @@ fn further(rules: Rules<'_>, merged: &Merged, subject: Subject<'_>) -> Vec<Findi
     }) {
         guess.replace("endpoint", near);
     }
-    if let Some(near) = nearest_name(merged, "model", |name| {
+    if let Some(near) = find_nearest(merged, "model", |name| {
         rules
             .catalogue
             .endpoints_with_model(name)
@@ -206,19 +185,19 @@ fn further(rules: Rules<'_>, merged: &Merged, subject: Subject<'_>) -> Vec<Findi
     match resolve(rules, &guess, subject) {
         Ok((target, model)) => {
             let endpoint = target.endpoint;
-            let mut body = fill(rules.catalogue, endpoint, &model, &guess, &mut findings);
+            let mut body = fill(rules.catalogue, endpoint, &model, &guess, &mut problems);
             match place_main(endpoint, &model, &guess, subject, &mut body) {
-                Ok(_) => findings.extend(checked(endpoint, &model, &guess, &body)),
-                Err(finding) => findings.push(*finding),
+                Ok(_) => problems.extend(check_body(endpoint, &model, &guess, &body)),
+                Err(problem) => problems.push(*problem),
             }
         }
-        Err(_) => unknown_everywhere(rules.catalogue, merged, &mut findings),
+        Err(_) => report_unknown(rules.catalogue, merged, &mut problems),
     }
-    findings
+    problems
 }
 
 /// The known name that a key's value probably meant, where `look` finds that it is unknown.
-fn nearest_name(
+fn find_nearest(
     merged: &Merged,
     key: &str,
     look: impl Fn(&str) -> Option<Option<String>>,
@@ -226,142 +205,38 @@ fn nearest_name(
     look(merged.get(key)?.as_str()?)?
 }
 
-/// All problems of a body, each where it was written.
-fn checked(
+/// All problems of a body, each at the place where it was written.
+fn check_body(
     endpoint: &Endpoint,
     model: &Model,
     merged: &Merged,
     body: &Map<String, Value>,
-) -> Vec<Finding> {
-    let mut findings = Vec::new();
+) -> Vec<Diagnostic> {
+    let mut problems = Vec::new();
     for problem in catalogue::check(endpoint, model, body) {
-        note(merged, &mut findings, || {
+        report(merged, &mut problems, || {
             let path = as_written(endpoint, merged, &problem.path);
-            merged.finding(&path, problem.on, problem.message, problem.hint)
+            merged.locate(&path, problem.on, problem.diagnostic)
         });
     }
-    findings
+    problems
 }
 
-/// Adds a finding unless there are very many already; where they begin to be too many, says so once.
-fn note(merged: &Merged, findings: &mut Vec<Finding>, finding: impl FnOnce() -> Finding) {
-    match findings.len().cmp(&MAX_LISTED) {
-        Ordering::Less => findings.push(finding()),
-        Ordering::Equal => findings.push(merged.finding(
+/// Adds a problem unless there are very many already; says so once where there begin to be too many.
+fn report(merged: &Merged, problems: &mut Vec<Diagnostic>, problem: impl FnOnce() -> Diagnostic) {
+    match problems.len().cmp(&MAX_LISTED) {
+        Ordering::Less => problems.push(problem()),
+        Ordering::Equal => problems.push(merged.problem(
             &[],
             On::Missing,
-            "there are more problems than are listed".to_owned(),
-            Some("mend those that are, then look again".to_owned()),
+            "there are more problems than are listed",
+            "fix those that are, then check again",
         )),
         Ordering::Greater => {}
     }
 }
 
-/// The sidecar's own keys.
-#[derive(Default)]
-struct Own {
-    priority: i64,
-    max_credits: Option<f64>,
-    output: Option<String>,
-}
-
-fn own_keys(merged: &Merged, findings: &mut Vec<Finding>) -> Own {
-    let mut own = Own::default();
-    let mut wrong = |key: &str, message: String, hint: &str| {
-        let path = [Step::Key(key.to_owned())];
-        findings.push(merged.finding(&path, On::Value, message, Some(hint.to_owned())));
-    };
-    for key in RESERVED {
-        if merged.get(key).is_some() {
-            wrong(
-                key,
-                format!("`{key}` is reserved for a later version"),
-                "take it out; one sidecar is one request for now",
-            );
-        }
-    }
-    match merged.get("priority") {
-        None => {}
-        Some(value) => match value.as_i64() {
-            Some(priority) => own.priority = priority,
-            None => wrong(
-                "priority",
-                format!("`priority` is {value}, not a whole number"),
-                "write a whole number; larger goes first, 0 is the default",
-            ),
-        },
-    }
-    match merged.get("max_credits") {
-        None => {}
-        Some(value) => match value.as_f64().filter(|credits| *credits >= 0.0) {
-            Some(credits) => own.max_credits = Some(credits),
-            None => wrong(
-                "max_credits",
-                format!("`max_credits` is {value}, not a number of credits"),
-                "write a number of 0 or more",
-            ),
-        },
-    }
-    match merged.get("output") {
-        None => {}
-        Some(value) => match value.as_str() {
-            Some(name) if usable_name(name) => own.output = Some(name.to_owned()),
-            _ => wrong(
-                "output",
-                format!("`output` is {value}, which cannot be a file's name"),
-                "write a name without extension, slashes or line breaks, not beginning with a dot",
-            ),
-        },
-    }
-    own
-}
-
-/// Whether a name can be given to an output.
-fn usable_name(name: &str) -> bool {
-    !name.trim().is_empty()
-        && name.len() <= 200
-        && !name.starts_with('.')
-        && !name
-            .chars()
-            .any(|c| c == '/' || c == '\0' || c.is_control())
-}
-
-/// Prompts that YAML cut short at a `#`, without a word.
-fn cut_short(merged: &Merged) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for layer in merged.layers() {
-        let Some((document, _)) = &layer.document else {
-            continue;
-        };
-        for cut in document.cut_short(&is_prose) {
-            findings.push(Finding {
-                label: layer.label.clone(),
-                place: Some(cut.place),
-                message: format!(
-                    "YAML reads `{}` as a comment, so it would be left out without a word",
-                    cut.lost.trim()
-                ),
-                hint: Some("put the text in quotes, or write it below `|`".to_owned()),
-            });
-        }
-    }
-    findings
-}
-
-/// Whether a value is text for people or models, in which a `#` may well be meant.
-fn is_prose(path: &[Step]) -> bool {
-    let key = path.iter().rev().find_map(|step| match step {
-        Step::Key(key) => Some(key.to_ascii_lowercase()),
-        Step::Index(_) => None,
-    });
-    key.is_some_and(|key| {
-        ["prompt", "text", "concept", "description", "script"]
-            .iter()
-            .any(|word| key.contains(word))
-    })
-}
-
-fn missing_media<'m>(model: &'m Model, body: &Map<String, Value>) -> Option<&'m str> {
+fn find_missing_media<'m>(model: &'m Model, body: &Map<String, Value>) -> Option<&'m str> {
     model
         .fields
         .iter()
@@ -372,13 +247,13 @@ fn missing_media<'m>(model: &'m Model, body: &Map<String, Value>) -> Option<&'m 
 }
 
 /// Fills the body from the merged keys. Defaults that this endpoint does not know are left out, since they are meant for
-/// jobs of many endpoints; a key that nobody knows is a mistake wherever it stands.
+/// jobs of many endpoints; a key that no endpoint knows is a mistake wherever it is.
 fn fill(
     catalogue: &Catalogue,
     endpoint: &Endpoint,
     model: &Model,
     merged: &Merged,
-    findings: &mut Vec<Finding>,
+    problems: &mut Vec<Diagnostic>,
 ) -> Map<String, Value> {
     let mut body = Map::new();
     if endpoint.takes_model() {
@@ -395,45 +270,47 @@ fn fill(
         if known_here || (merged.in_sidecar(key) && key != "model") {
             // Unknown keys of the sidecar go in as well: the check names them, with the nearest known one.
             body.insert(key.clone(), value.clone());
-        } else if !known_anywhere(catalogue, key) {
-            note(merged, findings, || unknown_key(catalogue, merged, key));
+        } else if !is_known_anywhere(catalogue, key) {
+            report(merged, problems, || {
+                describe_unknown_key(catalogue, merged, key)
+            });
         }
     }
     if merged.in_sidecar("model") && !endpoint.takes_model() {
-        findings.push(merged.finding(
+        problems.push(merged.problem(
             &[Step::Key("model".to_owned())],
             On::Key,
             format!("{} takes no `model`", endpoint.spelling()),
-            Some("take it out".to_owned()),
+            "take it out",
         ));
     }
     if let Some(prompt) = merged.get("prompt") {
         let path = [Step::Key("prompt".to_owned())];
         match &endpoint.prompt {
             Some(field) if get_field(&body, field).is_some() => {
-                // The stronger layer's word counts; both in one layer is a mistake.
+                // The stronger layer counts; both in one layer is a mistake.
                 let top = field.split('.').next().unwrap_or(field);
                 if merged.in_sidecar("prompt") && merged.in_sidecar(top) {
-                    findings.push(merged.finding(
+                    problems.push(merged.problem(
                         &path,
                         On::Key,
                         format!("`prompt` and `{field}` are the same field"),
-                        Some("keep one of them".to_owned()),
+                        "keep one of them",
                     ));
                 } else if merged.in_sidecar("prompt")
                     && !catalogue::put_field(model, &mut body, field, prompt.clone())
                 {
-                    findings.push(merged.finding(
+                    problems.push(merged.problem(
                         &path,
                         On::Key,
                         format!("`prompt` cannot be put into `{field}`"),
-                        None,
+                        format!("take `prompt` or `{top}` out"),
                     ));
                 }
             }
             Some(field) if catalogue::put_field(model, &mut body, field, prompt.clone()) => {}
             Some(_) | None if merged.in_sidecar("prompt") => {
-                findings.push(no_prompt(endpoint, model, merged, &path));
+                problems.push(describe_no_prompt(endpoint, model, merged, &path));
             }
             Some(_) | None => {}
         }
@@ -441,8 +318,13 @@ fn fill(
     body
 }
 
-fn no_prompt(endpoint: &Endpoint, model: &Model, merged: &Merged, path: &[Step]) -> Finding {
-    merged.finding(
+fn describe_no_prompt(
+    endpoint: &Endpoint,
+    model: &Model,
+    merged: &Merged,
+    path: &[Step],
+) -> Diagnostic {
+    merged.problem(
         path,
         On::Key,
         format!(
@@ -454,11 +336,11 @@ fn no_prompt(endpoint: &Endpoint, model: &Model, merged: &Merged, path: &[Step])
                 format!(" with {}", model.name)
             }
         ),
-        Some("take it out".to_owned()),
+        "take it out",
     )
 }
 
-fn known_anywhere(catalogue: &Catalogue, key: &str) -> bool {
+fn is_known_anywhere(catalogue: &Catalogue, key: &str) -> bool {
     SIDECAR_KEYS.contains(&key)
         || RESERVED.contains(&key)
         || catalogue.endpoints().any(|endpoint| {
@@ -468,7 +350,7 @@ fn known_anywhere(catalogue: &Catalogue, key: &str) -> bool {
         })
 }
 
-fn unknown_key(catalogue: &Catalogue, merged: &Merged, key: &str) -> Finding {
+fn describe_unknown_key(catalogue: &Catalogue, merged: &Merged, key: &str) -> Diagnostic {
     // Models share most of their fields.
     let fields: BTreeSet<&String> = catalogue
         .endpoints()
@@ -479,31 +361,33 @@ fn unknown_key(catalogue: &Catalogue, merged: &Merged, key: &str) -> Finding {
         .copied()
         .chain(fields.into_iter().map(String::as_str));
     let hint = nearest(key, known).map(|near| format!("did you mean `{near}`?"));
-    merged.finding(
+    merged.problem(
         &[Step::Key(key.to_owned())],
         On::Key,
         format!("unknown key `{key}`"),
-        hint.or_else(|| Some("no endpoint knows it; take it out".to_owned())),
+        hint.unwrap_or_else(|| "no endpoint knows it; take it out".to_owned()),
     )
 }
 
-/// Keys that nobody knows, for when the endpoint could not be settled and so the full check could not run.
-fn unknown_everywhere(catalogue: &Catalogue, merged: &Merged, findings: &mut Vec<Finding>) {
+/// Reports keys that no endpoint knows, for when the endpoint is not known and so the full check cannot run.
+fn report_unknown(catalogue: &Catalogue, merged: &Merged, problems: &mut Vec<Diagnostic>) {
     for (key, _) in merged.iter() {
-        if !known_anywhere(catalogue, key) {
-            note(merged, findings, || unknown_key(catalogue, merged, key));
+        if !is_known_anywhere(catalogue, key) {
+            report(merged, problems, || {
+                describe_unknown_key(catalogue, merged, key)
+            });
         }
     }
 }
 
-/// Puts the dropped medium where the endpoint takes it, unless the body names it already. Answers whether it is used.
+/// Puts the dropped medium where the endpoint takes it, unless the body names it already. Returns whether it is used.
 fn place_main(
     endpoint: &Endpoint,
     model: &Model,
     merged: &Merged,
     subject: Subject<'_>,
     body: &mut Map<String, Value>,
-) -> Result<bool, Box<Finding>> {
+) -> Result<bool, Box<Diagnostic>> {
     let Some((main, kind)) = subject.main else {
         return Ok(false);
     };
@@ -519,16 +403,16 @@ fn place_main(
         if !subject.exact && merged.strongest().is_some() && !model.needs_media() {
             return Ok(false);
         }
-        return Err(Box::new(merged.finding(
+        return Err(Box::new(merged.problem(
             &[],
             On::Missing,
             format!(
                 "{} takes no {kind}, but {name} was dropped with it",
                 endpoint.spelling()
             ),
-            Some(format!(
+            format!(
                 "these take {kind}: write `endpoint`, and a `model` of it, or drop another file"
-            )),
+            ),
         )));
     };
     let top = field.split('.').next().unwrap_or(field);
@@ -539,7 +423,7 @@ fn place_main(
         (Some(Value::Array(there)), Some(Value::Array(new))) => {
             Some(Value::Array(there.iter().cloned().chain(new).collect()))
         }
-        // What only the defaults name gives way to the file that was dropped.
+        // The dropped file replaces what only the defaults name.
         (Some(_), Some(value)) if !merged.in_sidecar(top) => Some(value),
         (_, _) => None,
     };
@@ -548,13 +432,11 @@ fn place_main(
     {
         return Ok(true);
     }
-    Err(Box::new(merged.finding(
+    Err(Box::new(merged.problem(
         &[Step::Key(top.to_owned())],
         On::Value,
         format!("`{field}` is written here, and {name} was dropped for it, too"),
-        Some(format!(
-            "take `{field}` out, write {name} there, or drop {name} elsewhere"
-        )),
+        format!("take `{field}` out, write {name} there, or drop {name} elsewhere"),
     )))
 }
 
@@ -566,7 +448,7 @@ fn slot_layer<'a>(endpoint: &Endpoint, merged: &'a Merged, path: &[Step]) -> Opt
     }
 }
 
-/// A path in the body as people wrote it: the prompt's field may stand as `prompt`.
+/// A path in the body as people wrote it: the prompt's field may be written as `prompt`.
 fn as_written(endpoint: &Endpoint, merged: &Merged, path: &[Step]) -> Vec<Step> {
     let dotted: Vec<&str> = path
         .iter()
@@ -585,12 +467,12 @@ fn as_written(endpoint: &Endpoint, merged: &Merged, path: &[Step]) -> Vec<Step> 
 }
 
 /// The local files that the body names.
-fn wanted(
+fn collect_wanted(
     model: &Model,
     merged: &Merged,
     subject: Subject<'_>,
     body: &Map<String, Value>,
-    findings: &mut Vec<Finding>,
+    problems: &mut Vec<Diagnostic>,
 ) -> Vec<Wanted> {
     let home = subject
         .main
@@ -621,8 +503,8 @@ fn wanted(
                 file,
                 kinds: slot.kinds,
             }),
-            Err((message, hint)) => note(merged, findings, || {
-                merged.finding(&slot.path, On::Value, message, Some(hint))
+            Err(wrong) => report(merged, problems, || {
+                merged.locate(&slot.path, On::Value, wrong)
             }),
         }
     }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use crate::diagnostic::Diagnostic;
 use crate::files::open_plain;
-use crate::sidecar::layers::Finding;
-use crate::yaml::{self, Document, ProblemKind, to_json};
+use crate::yaml::{self, Document, to_json};
 
 /// A sidecar as it was read.
 #[derive(Debug, Clone)]
@@ -23,7 +23,7 @@ pub enum Parsed {
     /// Nothing in it, or nothing yet.
     Empty,
     /// Not a sidecar, and why.
-    Wrong(Vec<Finding>),
+    Wrong(Vec<Diagnostic>),
 }
 
 /// Reads a sidecar or a file of defaults. At most one byte more than is allowed is read.
@@ -42,39 +42,29 @@ pub(crate) fn read_text(path: &Path) -> io::Result<Vec<u8>> {
 
 /// Reads the text of a sidecar.
 pub fn parse_sidecar(bytes: &[u8], label: &str) -> Parsed {
-    match yaml::parse_bytes(bytes) {
-        Ok(document) => match to_json(document.root()) {
-            Value::Object(values) => Parsed::Mapping {
-                document: Arc::new(document),
-                values,
-            },
-            _ => Parsed::Wrong(vec![Finding {
-                label: label.to_owned(),
-                place: document.place_of_value(&[]),
-                message: format!(
-                    "a sidecar is a list of `key: value` lines, and this is {}",
-                    document.root().describe()
-                ),
-                hint: Some("write, for instance, `prompt: Slow dolly in`".to_owned()),
-            }]),
-        },
-        Err(problems)
-            if problems
-                .iter()
-                .any(|problem| problem.kind == ProblemKind::Empty) =>
-        {
-            Parsed::Empty
+    let document = match yaml::parse_bytes(bytes) {
+        Ok(document) => document,
+        Err(problems) => {
+            let in_file = |problem: Diagnostic| problem.in_source(label);
+            return Parsed::Wrong(problems.into_iter().map(in_file).collect());
         }
-        Err(problems) => Parsed::Wrong(
-            problems
-                .into_iter()
-                .map(|problem| Finding {
-                    label: label.to_owned(),
-                    place: Some(problem.place),
-                    message: problem.what,
-                    hint: Some(problem.hint),
-                })
-                .collect(),
-        ),
+    };
+    match to_json(document.root()) {
+        Value::Null => Parsed::Empty,
+        Value::Object(values) => Parsed::Mapping {
+            document: Arc::new(document),
+            values,
+        },
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            let message = format!(
+                "a sidecar is a list of `key: value` lines, and this is {}",
+                document.root().describe()
+            );
+            Parsed::Wrong(vec![
+                Diagnostic::new(message, "write, for instance, `prompt: Slow dolly in`")
+                    .in_source(label)
+                    .at(document.place_of_value(&[])),
+            ])
+        }
     }
 }

@@ -130,7 +130,7 @@ fn issue(problem: &Problem) -> Issue {
             On::Value => "invalid_value",
             On::Missing => "invalid_type",
         },
-        message: problem.message.clone(),
+        message: problem.diagnostic.message.clone(),
         path: steps(&problem.path),
     }
 }

@@ -38,8 +38,8 @@ use tokio::sync::Semaphore;
 
 use self::guard::{Refusal, Rules, Token};
 use self::line::{Door, Peer};
-use crate::config::{TokenError, Web, web_token};
-use crate::daemon::{Shared, environment};
+use crate::config::{TokenError, Web, environment, web_token};
+use crate::daemon::Shared;
 use crate::journal::JournalError;
 
 /// The longest body of a request, in bytes.

@@ -1,17 +1,18 @@
-//! Text that YAML takes for a comment without a word.
+//! Text that YAML silently takes for a comment.
 //!
 //! In `prompt: a cat #cinematic` the value is `a cat`, and `prompt: #cinematic cat` has no value at all. Both are
 //! legal, and neither is what the person meant, who pays for a generation without the word. The YAML crate drops
 //! comments, so they are looked for in the text, from the place where the value begins to the place where it ends.
 
+use super::document::Document;
+use super::node::Node;
+use crate::diagnostic::Place;
 use crate::json::Step;
 
-use super::{Document, Node, Place};
-
-/// A text that goes on in what YAML takes for a comment.
+/// A text that continues in what YAML takes for a comment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CutShort {
-    /// The way to the value.
+    /// The path of the value.
     pub path: Vec<Step>,
     /// Where the lost part begins: the place of its `#`.
     pub place: Place,
@@ -19,27 +20,27 @@ pub struct CutShort {
     pub lost: String,
 }
 
-/// The most texts that are looked at, since each costs two more readings. A sidecar has a handful.
-const MAX_LOOKS: usize = 200;
+/// The most texts that are checked, since each costs two more readings. A sidecar has a handful.
+const MAX_CHECKS: usize = 200;
 
-/// The most findings that are reported; whoever has more has understood after these.
+/// The most findings that are reported; more would not help.
 const MAX_FINDINGS: usize = 20;
 
 impl Document {
     /// Values that YAML cuts short, in the order of the text.
     ///
-    /// `is_text` tells for which paths a value is text that people write freely; a comment after a number or a ratio
-    /// is a comment. Looked at are texts without quotes, and values that are not there because the comment begins
-    /// right after the key. Reported are: whatever follows ` #` on the last line of the text; and a `#` with a letter
-    /// or digit right behind it, like a hashtag, between the key and its text, or alone on the next line and indented
-    /// like a part of the text. Text in quotes or blocks (`|`, `>`) is never reported. At most 20 are.
+    /// `is_text` says for which paths a value is text that people write freely; a comment after a number or a ratio
+    /// is a comment. Only texts without quotes are checked, and values that are missing because the comment begins
+    /// right after the key. Reported are: whatever follows ` #` on the last line of the text; and a `#` directly
+    /// followed by a letter or digit, like a hashtag, between the key and its text, or alone on the next line and
+    /// indented like a part of the text. Text in quotes or blocks (`|`, `>`) is never reported. At most 20 are.
     pub fn cut_short(&self, is_text: &dyn Fn(&[Step]) -> bool) -> Vec<CutShort> {
         let mut search = Search {
             document: self,
             is_text,
             path: Vec::new(),
             next: 0,
-            looks: 0,
+            checks: 0,
             found: Vec::new(),
         };
         if self.text.contains('#') {
@@ -56,7 +57,7 @@ struct Search<'a> {
     path: Vec<Step>,
     /// The number of the key or value that comes next; see [`super::read`].
     next: usize,
-    looks: usize,
+    checks: usize,
     found: Vec<CutShort>,
 }
 
@@ -65,8 +66,8 @@ impl Search<'_> {
         let ordinal = self.next;
         self.next += 1;
         match node {
-            Node::Null => self.look(ordinal, ""),
-            Node::Str(value) => self.look(ordinal, value),
+            Node::Null => self.check(ordinal, ""),
+            Node::Str(value) => self.check(ordinal, value),
             Node::Bool(_) | Node::Int(_) | Node::UInt(_) | Node::Float(_) => {}
             Node::Seq(items) => {
                 for (index, item) in items.iter().enumerate() {
@@ -86,20 +87,20 @@ impl Search<'_> {
         }
     }
 
-    /// Looks at one text, or at a value that is not there.
-    fn look(&mut self, ordinal: usize, value: &str) {
+    /// Checks one text, or a value that is missing.
+    fn check(&mut self, ordinal: usize, value: &str) {
         if self.found.len() >= MAX_FINDINGS
-            || self.looks >= MAX_LOOKS
+            || self.checks >= MAX_CHECKS
             || !(self.is_text)(&self.path)
         {
             return;
         }
-        self.looks += 1;
+        self.checks += 1;
         let text = self.document.text.as_str();
         let Some(at) = self.document.offset(ordinal) else {
             return;
         };
-        let Some((begin, end)) = extent(text, at, value) else {
+        let Some((begin, end)) = find_extent(text, at, value) else {
             return;
         };
         // A key is read just before its value.
@@ -111,11 +112,11 @@ impl Search<'_> {
             Some(Step::Index(_)) | None => None,
         };
         let lost = key
-            .and_then(|(key, name)| before(text, key + name.len(), begin))
-            .or_else(|| after(text, end))
-            .or_else(|| key.and_then(|(key, _)| below(text, key, end)));
+            .and_then(|(key, name)| find_before(text, key + name.len(), begin))
+            .or_else(|| find_after(text, end))
+            .or_else(|| key.and_then(|(key, _)| find_below(text, key, end)));
         let Some(at) = lost else { return };
-        let lost = line(text, at).trim_end().to_owned();
+        let lost = rest_of_line(text, at).trim_end().to_owned();
         let finding = CutShort {
             path: self.path.clone(),
             place: Place::of(text, at),
@@ -129,18 +130,18 @@ impl Search<'_> {
 }
 
 /// The rest of the line from a byte on, without its end.
-fn line(text: &str, at: usize) -> &str {
+fn rest_of_line(text: &str, at: usize) -> &str {
     let rest = text.get(at..).unwrap_or("");
     rest.split(['\n', '\r']).next().unwrap_or("")
 }
 
-/// Where an unquoted text begins and ends, in bytes; nothing if it is quoted, a block, or a written-out null.
+/// Where an unquoted text begins and ends, in bytes; `None` if it is quoted, a block, or a written-out null.
 ///
 /// YAML folds the white space of an unquoted text and changes nothing else, so the text ends where all its other
 /// characters have been seen.
-fn extent(text: &str, at: usize, value: &str) -> Option<(usize, usize)> {
+fn find_extent(text: &str, at: usize, value: &str) -> Option<(usize, usize)> {
     let mut begin = at;
-    // An anchor or a standard tag may stand before the value.
+    // An anchor or a standard tag may precede the value.
     while text.get(begin..)?.starts_with(['&', '!']) {
         let rest = text.get(begin..)?;
         let property = rest.find(char::is_whitespace).unwrap_or(rest.len());
@@ -169,14 +170,14 @@ fn extent(text: &str, at: usize, value: &str) -> Option<(usize, usize)> {
             None | Some(' ' | '\t' | '\n' | '\r' | ',' | '}' | ']')
         )
     {
-        // `~`, `null` or an empty text in quotes: somebody wrote that on purpose.
+        // `~`, `null` or an empty text in quotes is written on purpose.
         return None;
     }
     Some((begin, end))
 }
 
 /// Whether a comment looks like a word of the text: `#cinematic`, and not `# the prompt`.
-fn hashtag(comment: &str) -> bool {
+fn is_hashtag(comment: &str) -> bool {
     comment
         .strip_prefix('#')
         .and_then(|rest| rest.chars().next())
@@ -184,7 +185,7 @@ fn hashtag(comment: &str) -> bool {
 }
 
 /// A hashtag between a key and its text.
-fn before(text: &str, from: usize, to: usize) -> Option<usize> {
+fn find_before(text: &str, from: usize, to: usize) -> Option<usize> {
     let between = text.get(from..to)?;
     between
         .match_indices('#')
@@ -192,21 +193,21 @@ fn before(text: &str, from: usize, to: usize) -> Option<usize> {
         .find(|at| {
             text.get(..*at)
                 .is_some_and(|head| head.ends_with([' ', '\t']))
-                && hashtag(line(text, *at))
+                && is_hashtag(rest_of_line(text, *at))
         })
 }
 
 /// A comment on the line where a text ends.
-fn after(text: &str, end: usize) -> Option<usize> {
-    let rest = line(text, end);
+fn find_after(text: &str, end: usize) -> Option<usize> {
+    let rest = rest_of_line(text, end);
     let comment = rest.trim_start_matches([' ', '\t']);
     (comment.starts_with('#') && comment.len() < rest.len())
         .then(|| end + rest.len() - comment.len())
 }
 
 /// A hashtag alone on the next line that is not blank, indented more than the key.
-fn below(text: &str, key: usize, end: usize) -> Option<usize> {
-    if !line(text, end).trim().is_empty() {
+fn find_below(text: &str, key: usize, end: usize) -> Option<usize> {
+    if !rest_of_line(text, end).trim().is_empty() {
         return None;
     }
     let rest = text.get(end..)?;
@@ -214,6 +215,6 @@ fn below(text: &str, key: usize, end: usize) -> Option<usize> {
     let at = end + rest.len() - comment.len();
     (Place::of(text, at).column > Place::of(text, key).column
         && Place::of(text, at).line > Place::of(text, end).line
-        && hashtag(comment))
+        && is_hashtag(comment))
     .then_some(at)
 }

@@ -11,26 +11,14 @@ use serde::Deserializer as _;
 use serde::de::{self, DeserializeSeed, IgnoredAny, VariantAccess as _, Visitor};
 use serde_yaml::Deserializer;
 
-use super::{MAX_BYTES, MAX_NODES, Node, Place, YamlProblem, words};
+use super::node::Node;
+use super::problems::{self, Finding, MAX_BYTES, MAX_NODES};
+use crate::diagnostic::{Diagnostic, Place};
 
 /// The most problems that are listed one by one, since each place costs one more reading.
 const MAX_LISTED: usize = 50;
 
-/// Something that leaves the text readable but must not stand in it.
-pub(super) enum Finding {
-    /// The key stands in this mapping already.
-    DuplicateKey(String),
-    /// A key that is no text; what it is.
-    KeyNotText(&'static str),
-    /// `<<`.
-    MergeKey,
-    /// A tag of one's own, without its exclamation mark.
-    Tag(String),
-    /// A number that JSON cannot hold; why.
-    Number(&'static str),
-}
-
-/// Why a reading was broken off by this module rather than by the YAML crate.
+/// Why a reading was stopped by this module rather than by the YAML crate.
 #[derive(Clone, Copy)]
 enum Stop {
     /// The key or value that was looked for is reached.
@@ -44,7 +32,7 @@ enum Stop {
 struct Walk {
     /// The number that the next key or value gets.
     next: usize,
-    /// Break off at this number.
+    /// Stop at this number.
     target: Option<usize>,
     /// Bytes of text taken so far, aliases followed.
     bytes: usize,
@@ -71,7 +59,7 @@ impl Reader<'_> {
         }
         match walk.stopped {
             None => Ok(ordinal),
-            Some(Stop::Found | Stop::TooMuch) => Err(E::custom("reading was broken off")),
+            Some(Stop::Found | Stop::TooMuch) => Err(E::custom("reading was stopped")),
         }
     }
 
@@ -81,7 +69,7 @@ impl Reader<'_> {
         walk.bytes = walk.bytes.saturating_add(text.len());
         if walk.bytes > 2 * MAX_BYTES {
             walk.stopped = Some(Stop::TooMuch);
-            return Err(E::custom("reading was broken off"));
+            return Err(E::custom("reading was stopped"));
         }
         Ok(text.to_owned())
     }
@@ -291,7 +279,7 @@ impl<'de> Visitor<'de> for KeyReader<'_> {
 ///
 /// # Errors
 /// All problems, in the order of the text.
-pub(super) fn read(text: &str) -> Result<Node, Vec<YamlProblem>> {
+pub(super) fn read(text: &str) -> Result<Node, Vec<Diagnostic>> {
     let mut documents = Deserializer::from_str(text);
     let Some(first) = documents.next() else {
         return Ok(Node::Null);
@@ -301,46 +289,45 @@ pub(super) fn read(text: &str) -> Result<Node, Vec<YamlProblem>> {
     let walk = walk.into_inner();
     let root = match (outcome, walk.stopped) {
         (Ok(root), _) => root,
-        (Err(_), Some(Stop::Found | Stop::TooMuch)) => return Err(vec![words::too_many_values()]),
+        (Err(_), Some(Stop::Found | Stop::TooMuch)) => {
+            return Err(vec![problems::too_many_values()]);
+        }
         (Err(error), None) => {
             let at = error
                 .location()
-                .map_or(0, |location| within(text, &location));
-            return Err(vec![words::syntax(text, at, &error.to_string())]);
+                .map_or(0, |location| byte_of(text, &location));
+            return Err(vec![problems::syntax(text, at, &error.to_string())]);
         }
     };
-    let mut problems: Vec<YamlProblem> = walk
+    let mut found: Vec<Diagnostic> = walk
         .findings
         .iter()
         .take(MAX_LISTED)
         .map(|(ordinal, finding)| {
-            words::finding(text, offset(text, *ordinal).unwrap_or(0), finding)
+            problems::finding(text, find_offset(text, *ordinal).unwrap_or(0), finding)
         })
         .collect();
-    if let Some((ordinal, finding)) = walk.findings.get(MAX_LISTED) {
-        let place = Place::of(text, offset(text, *ordinal).unwrap_or(0));
-        problems.push(words::and_more(
-            place,
-            finding.kind(),
-            walk.findings.len() - MAX_LISTED,
-        ));
+    if let Some((ordinal, _)) = walk.findings.get(MAX_LISTED) {
+        let place = Place::of(text, find_offset(text, *ordinal).unwrap_or(0));
+        let more = walk.findings.len() - MAX_LISTED;
+        found.push(problems::and_more(place, more));
     }
     if let Some(second) = documents.next() {
-        problems.push(words::second_document(
+        found.push(problems::second_document(
             text,
-            start(text, second).unwrap_or(text.len()),
+            find_start(text, second).unwrap_or(text.len()),
         ));
     }
-    if problems.is_empty() {
+    if found.is_empty() {
         Ok(root)
     } else {
-        problems.sort_by_key(|problem| problem.place);
-        Err(problems)
+        found.sort_by_key(|problem| problem.place);
+        Err(found)
     }
 }
 
-/// The byte where the `ordinal`-th key or value of a text's first document begins; nothing if it has fewer.
-pub(super) fn offset(text: &str, ordinal: usize) -> Option<usize> {
+/// The byte where the `ordinal`-th key or value of a text's first document begins; `None` if it has fewer.
+pub(super) fn find_offset(text: &str, ordinal: usize) -> Option<usize> {
     let document = Deserializer::from_str(text).next()?;
     let walk = RefCell::new(Walk {
         target: Some(ordinal),
@@ -348,23 +335,23 @@ pub(super) fn offset(text: &str, ordinal: usize) -> Option<usize> {
     });
     let error = document.deserialize_any(Reader { walk: &walk }).err()?;
     match walk.into_inner().stopped {
-        Some(Stop::Found) => Some(within(text, &error.location()?)),
+        Some(Stop::Found) => Some(byte_of(text, &error.location()?)),
         Some(Stop::TooMuch) | None => None,
     }
 }
 
 /// The byte where a document's first value begins.
-fn start(text: &str, document: Deserializer<'_>) -> Option<usize> {
+fn find_start(text: &str, document: Deserializer<'_>) -> Option<usize> {
     let walk = RefCell::new(Walk {
         target: Some(0),
         ..Walk::default()
     });
     let error = document.deserialize_any(Reader { walk: &walk }).err()?;
-    Some(within(text, &error.location()?))
+    Some(byte_of(text, &error.location()?))
 }
 
-/// The byte of a location. The location's own line and column are not used, since YAML counts lines otherwise than
+/// The byte of a location. The location's own line and column are not used, since YAML counts lines differently from
 /// editors.
-fn within(text: &str, location: &serde_yaml::Location) -> usize {
+fn byte_of(text: &str, location: &serde_yaml::Location) -> usize {
     text.floor_char_boundary(location.index())
 }

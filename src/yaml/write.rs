@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use super::Node;
+use super::node::Node;
 
 /// The same value as JSON, keys in the order of the text. A number that JSON cannot hold does not occur in a
-/// [`Document`](super::Document); in a tree made otherwise it becomes null.
+/// [`Document`](super::Document); in any other tree it becomes null.
 pub fn to_json(node: &Node) -> Value {
     match node {
         Node::Null => Value::Null,
@@ -35,7 +35,7 @@ pub struct WriteError {
 /// as a block.
 ///
 /// # Errors
-/// When the YAML crate refuses, which it has no reason to for JSON.
+/// The YAML crate refuses, which it has no reason to for JSON.
 pub fn to_yaml(value: &Value) -> Result<String, WriteError> {
     serde_yaml::to_string(value).map_err(|error| WriteError {
         reason: error.to_string(),

@@ -980,7 +980,7 @@ fn folders_that_overlap_are_refused() {
     let start = "state_dir: state\nrunway: { base_url: \"{url}\" }\ninboxes:\n";
     refused(
         &format!("{start}  - path: a/inbox\n  - path: a/inbox/deeper\n"),
-        &["taxiway.yaml:5:11", "lies inside", "watch one folder only"],
+        &["taxiway.yaml:5:11", "is inside", "watch one folder only"],
     );
     refused(
         &format!("{start}  - path: a/inbox\n    name: one\n  - path: a/inbox\n    name: two\n"),
@@ -991,13 +991,13 @@ fn folders_that_overlap_are_refused() {
         &[
             "taxiway.yaml:5:13",
             "`outbox` of the inbox",
-            "lies inside",
+            "is inside",
             "begins with `_`",
         ],
     );
     refused(
         &format!("{start}  - path: out/inbox\n    outbox: out\n"),
-        &["taxiway.yaml:5:13", "lies inside"],
+        &["taxiway.yaml:5:13", "is inside"],
     );
     refused(
         &format!("{start}  - path: inbox\n    failed: both\n    originals: both\n"),
@@ -1018,7 +1018,7 @@ fn an_outbox_that_is_a_link_into_the_inbox_is_refused() {
     studio.spawn();
     let status = studio.wait_end(Duration::from_secs(10));
     assert_eq!(status.code(), Some(3), "{}", studio.log());
-    assert!(studio.log().contains("lies inside"), "{}", studio.log());
+    assert!(studio.log().contains("is inside"), "{}", studio.log());
 }
 
 #[test(needs = [OTHER_DISK])]

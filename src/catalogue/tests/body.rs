@@ -9,7 +9,10 @@ fn problems(endpoint: &str, model: &str, body: Value) -> Vec<String> {
     let (endpoint, model) = at(endpoint, model);
     check(endpoint, model, &map(body))
         .iter()
-        .map(|p| format!("{:?} {}: {p}", p.on, dotted(&p.path)))
+        .map(|p| {
+            let (message, hint) = (&p.diagnostic.message, &p.diagnostic.hint);
+            format!("{:?} {}: {message} ({hint})", p.on, dotted(&p.path))
+        })
         .collect()
 }
 

@@ -30,13 +30,13 @@ fn overlapping_folders_are_refused_and_both_are_named() {
         "inboxes:\n- path: /srv/a\n- { path: /srv/a/b }\n",
         3,
         11,
-        &["`b` (/srv/a/b) lies inside", "`a` (/srv/a)"],
+        &["`b` (/srv/a/b) is inside", "`a` (/srv/a)"],
     );
     one(
         "inboxes:\n- path: /srv/a/b\n- { path: /srv/a }\n",
         3,
         11,
-        &["the inbox `b`", "lies inside the inbox `a`"],
+        &["the inbox `b`", "is inside the inbox `a`"],
     );
     one(
         "inboxes:\n- path: /srv/in\n  outbox: /srv/in/out\n",
@@ -54,13 +54,13 @@ fn overlapping_folders_are_refused_and_both_are_named() {
         "inboxes:\n- path: /srv/in\n  outbox: /link/in/out\n",
         3,
         11,
-        &["(/link/in/out) lies inside the inbox"],
+        &["(/link/in/out) is inside the inbox"],
     );
     one(
         "inboxes:\n- path: /srv/x/in\n  failed: /srv/x\n",
         3,
         11,
-        &["the inbox `in`", "lies inside `failed`"],
+        &["the inbox `in`", "is inside `failed`"],
     );
     one(
         "inboxes:\n- path: /srv/in\n  outbox: /o\n  failed: /o\n",
@@ -72,13 +72,13 @@ fn overlapping_folders_are_refused_and_both_are_named() {
         "state_dir: /srv/in/state\ninboxes:\n- path: /srv/in\n",
         1,
         12,
-        &["`state_dir`", "lies inside the inbox"],
+        &["`state_dir`", "is inside the inbox"],
     );
     one(
         "inboxes:\n- path: /etc/taxiway\n  name: e\n  working: /w/w\n  outbox: /w/o\n  originals: /w/r\n  failed: /w/f\nstate_dir: /s\n",
         2,
         9,
-        &["the configuration lies in"],
+        &["the configuration is in"],
     );
 }
 

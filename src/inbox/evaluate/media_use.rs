@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::catalogue::{On, estimate};
+use crate::diagnostic::Diagnostic;
 use crate::files::open_beneath;
 use crate::files::{RelPath, shown};
 use crate::inbox::evaluate::rules::Evaluator;
@@ -14,7 +15,7 @@ use crate::job::{FileRef, MediaUse, Plan, Role};
 use crate::json::Step;
 use crate::media::{self, Kind, Probe, Wholeness};
 use crate::runway::route;
-use crate::sidecar::layers::{Finding, Merged};
+use crate::sidecar::layers::Merged;
 use crate::sidecar::local_path::{is_shared, names_on_disk, respelled};
 use crate::sidecar::request::{Draft, Wanted};
 
@@ -23,7 +24,7 @@ pub(crate) enum Unready {
     /// Something is missing or unfinished: what, and when to look again.
     Wait(String, Instant),
     /// Something is wrong.
-    Wrong(Vec<Finding>),
+    Wrong(Vec<Diagnostic>),
 }
 
 /// The check of the media that requests name.
@@ -145,10 +146,10 @@ impl MediaCheck<'_, '_> {
         probe: &Probe,
         wanted: &Wanted,
         merged: &Merged,
-    ) -> Result<(Kind, String), Box<Finding>> {
+    ) -> Result<(Kind, String), Box<Diagnostic>> {
         let name = shown(wanted.file.name());
         let refuse = |message: String, hint: String| {
-            Err(Box::new(Finding::about(
+            Err(Box::new(Diagnostic::of_file(
                 wanted.file.to_string(),
                 message,
                 hint,
@@ -183,11 +184,11 @@ impl MediaCheck<'_, '_> {
                 takes.join(" or ")
             );
             let hint = "name another file or another endpoint".to_owned();
-            return Err(Box::new(merged.finding(
+            return Err(Box::new(merged.problem(
                 &wanted.slot,
                 On::Value,
                 message,
-                Some(hint),
+                hint,
             )));
         }
         if probe.bytes > self.evaluator.max_input {
@@ -208,7 +209,7 @@ impl MediaCheck<'_, '_> {
 }
 
 /// The problem with a request that would cost more than `max_credits`, or whose price is unknown.
-fn check_max_credits(draft: &Draft, estimated: Option<f64>, merged: &Merged) -> Option<Finding> {
+fn check_max_credits(draft: &Draft, estimated: Option<f64>, merged: &Merged) -> Option<Diagnostic> {
     let limit = draft.max_credits?;
     let message = match estimated {
         Some(credits) if credits > limit => {
@@ -221,7 +222,7 @@ fn check_max_credits(draft: &Draft, estimated: Option<f64>, merged: &Merged) -> 
     };
     let hint = "raise it or remove it, or choose a cheaper request".to_owned();
     let path = [Step::Key("max_credits".to_owned())];
-    Some(merged.finding(&path, On::Value, message, Some(hint)))
+    Some(merged.problem(&path, On::Value, message, hint))
 }
 
 /// Probes a file that many jobs refer to. It is not scanned, so it is opened here; no link on the way to it is followed.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Map;
 
+use crate::diagnostic::Diagnostic;
 use crate::files::names::stem;
 use crate::files::{RelPath, shown};
 use crate::inbox::evaluate::media_use::{MediaCheck, Unready};
@@ -25,9 +26,10 @@ use crate::inbox::look::tree::Tree;
 use crate::inbox::pace::LOOK_AGAIN;
 use crate::job::Role;
 use crate::media::{Kind, Probe};
-use crate::sidecar::layers::{Finding, Layer, Merged};
+use crate::sidecar::endpoint::Subject;
+use crate::sidecar::layers::{Layer, Merged};
 use crate::sidecar::names::{Class, classify, marked_by, nfc_key};
-use crate::sidecar::request::{Outcome, Subject, plan};
+use crate::sidecar::request::{Outcome, plan};
 use crate::sidecar::text::Parsed;
 
 /// A sidecar or a lone medium on its way to a request.
@@ -276,7 +278,7 @@ impl Pass<'_, '_> {
         }
         let list: Vec<_> = media.iter().map(|name| shown(name)).collect();
         let name = shown(sidecar.name());
-        let finding = Finding::about(
+        let finding = Diagnostic::of_file(
             sidecar.to_string(),
             format!("it could be for any of {}", list.join(", ")),
             format!(
@@ -414,7 +416,7 @@ impl Pass<'_, '_> {
             // Next to its medium an empty sidecar means: use the defaults. Alone it means nothing.
             Parsed::Empty if main.is_some() => layer(Map::new(), None),
             Parsed::Empty => {
-                let finding = Finding::about(
+                let finding = Diagnostic::of_file(
                     sidecar.to_string(),
                     "it is empty",
                     "write at least `endpoint`, `model` and `prompt`, or drop it next to its medium",
@@ -430,7 +432,7 @@ impl Pass<'_, '_> {
     ///
     /// Without its medium it waits: if it went to `failed/` alone, the medium would come later and be sent with only the
     /// defaults, which is not what its owner meant.
-    fn hold_or_refuse(&mut self, subjects: &Subjects<'_>, findings: Vec<Finding>) {
+    fn hold_or_refuse(&mut self, subjects: &Subjects<'_>, findings: Vec<Diagnostic>) {
         let (Some(sidecar), Some(input)) = (subjects.sidecar, subjects.input()) else {
             return;
         };
@@ -451,7 +453,7 @@ impl Pass<'_, '_> {
         }
     }
 
-    fn refuse(&mut self, subjects: &Subjects<'_>, findings: Vec<Finding>) {
+    fn refuse(&mut self, subjects: &Subjects<'_>, findings: Vec<Diagnostic>) {
         let Some(input) = subjects.input() else {
             return;
         };
@@ -541,17 +543,17 @@ impl Pass<'_, '_> {
     }
 
     /// Refuses what is wrong, unless only the defaults are wrong.
-    fn blame(&mut self, subjects: &Subjects<'_>, findings: Vec<Finding>, merged: &Merged) {
+    fn blame(&mut self, subjects: &Subjects<'_>, findings: Vec<Diagnostic>, merged: &Merged) {
         let Some(input) = subjects.input() else {
             return;
         };
         // Problems of the defaults alone are not the fault of these files, which wait until the defaults are fixed.
-        let from_defaults = |finding: &Finding| {
-            !subjects.has(&finding.label)
+        let from_defaults = |finding: &Diagnostic| {
+            !subjects.has(&finding.source)
                 && merged
                     .layers()
                     .iter()
-                    .any(|layer| layer.label == finding.label)
+                    .any(|layer| layer.label == finding.source)
         };
         if !findings.is_empty() && findings.iter().all(from_defaults) {
             return self.wait_again(input, describe_defaults_to_fix(&findings));

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use crate::config::Inbox;
 use crate::files::RelPath;
 use crate::job::{Failure, Plan, Role};
+use crate::sidecar::endpoint::Rules;
 use crate::sidecar::layers::Layer;
-use crate::sidecar::request::Rules;
 
 /// The rules of one inbox.
 #[derive(Debug, Clone, Copy)]

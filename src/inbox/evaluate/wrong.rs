@@ -1,13 +1,13 @@
 //! How problems of an input become a job's failure or a reason to wait.
 
+use crate::diagnostic::Diagnostic;
 use crate::job::{Failure, FailureKind};
-use crate::sidecar::layers::Finding;
 
 /// The failure of an input that is wrong before anything was sent. Its problems are listed in the order of the text.
-pub(crate) fn build_failure(what: &str, mut findings: Vec<Finding>) -> Failure {
+pub(crate) fn build_failure(what: &str, mut findings: Vec<Diagnostic>) -> Failure {
     findings.sort_by_key(|finding| {
         let place = finding.place.map(|place| (place.line, place.column));
-        (finding.label.clone(), place)
+        (finding.source.clone(), place)
     });
     Failure {
         kind: FailureKind::Input,
@@ -22,7 +22,7 @@ pub(crate) fn build_failure(what: &str, mut findings: Vec<Finding>) -> Failure {
 }
 
 /// Why files wait for defaults that have to be fixed.
-pub(crate) fn describe_defaults_to_fix(problems: &[Finding]) -> String {
+pub(crate) fn describe_defaults_to_fix(problems: &[Diagnostic]) -> String {
     let first = problems
         .first()
         .map(ToString::to_string)

@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::diagnostic::Diagnostic;
 use crate::files::{RelPath, Stamp, stamp};
 use crate::inbox::pace::TEXT_SETTLE;
-use crate::sidecar::layers::{Finding, Layer};
+use crate::sidecar::layers::Layer;
 use crate::sidecar::text::{Parsed, parse_file};
 
 /// The name of the file with defaults for a folder and everything below it.
@@ -74,7 +75,7 @@ pub(crate) enum Unusable {
         look_again: Instant,
     },
     /// They have to be fixed: all their problems.
-    Wrong(Vec<Finding>),
+    Wrong(Vec<Diagnostic>),
 }
 
 impl Defaults {
@@ -171,11 +172,12 @@ impl Defaults {
         folder: &RelPath,
         settle: Duration,
         now: Instant,
-    ) -> Result<&DefaultsFile, Box<Finding>> {
+    ) -> Result<&DefaultsFile, Box<Diagnostic>> {
         let file = folder.join(OsStr::new(DEFAULTS));
         let path = self.root.join(file.as_path());
-        let wrong =
-            |message: String, hint: &str| Box::new(Finding::about(file.to_string(), message, hint));
+        let wrong = |message: String, hint: &str| {
+            Box::new(Diagnostic::of_file(file.to_string(), message, hint))
+        };
         // Only a file that does not exist means that there are no defaults: to ignore a limit that somebody wrote would cost credits.
         let version = match stamp(&path) {
             Ok(Some(version)) => Some(version),
