@@ -334,12 +334,16 @@ fn attributes(item: &syn::Item) -> &[syn::Attribute] {
     }
 }
 
-/// Whether a function is nothing but one `match`.
+/// Whether a function is nothing but one `match`, or `Some` of one.
 fn is_flat_table(block: &syn::Block) -> bool {
-    matches!(
-        block.stmts.last(),
-        Some(syn::Stmt::Expr(syn::Expr::Match(_), None))
-    ) && block.stmts.len() <= 2
+    let Some(syn::Stmt::Expr(last, None)) = block.stmts.last() else {
+        return false;
+    };
+    let last = match last {
+        syn::Expr::Call(call) => call.args.last().unwrap_or(last),
+        _ => last,
+    };
+    matches!(last, syn::Expr::Match(_)) && block.stmts.len() <= 2
 }
 
 impl<'ast> Visit<'ast> for Reader {

@@ -369,7 +369,7 @@ impl Engine {
                         if let Event::Accepted { task, .. } = &event {
                             tracing::error!(job = %id, task, "Runway accepted this task, and the journal cannot hold it yet");
                         }
-                        tracing::error!(job = %id, event = event.word(), %error, "trying again until it can be written");
+                        tracing::error!(job = %id, event = event.as_str(), %error, "trying again until it can be written");
                     }
                     self.note_trouble(id, error.to_string());
                     let pause = self.retry_in(Trouble::Journal, attempt, None);
@@ -398,7 +398,7 @@ impl Engine {
                     if let Event::Accepted { task, .. } = &event {
                         tracing::error!(job = %id, task, %error, "Runway accepted this task, and the job does not wait for it any more");
                     }
-                    tracing::debug!(job = %id, event = event.word(), %error, "came too late");
+                    tracing::debug!(job = %id, event = event.as_str(), %error, "came too late");
                     return None;
                 }
                 Err(LedgerError::Stopped) => return None,

@@ -5,6 +5,7 @@
 //! keeps the answer, and it does so only after the journal has made it durable. Recovery after a crash reads jobs as they
 //! were last made durable and goes on through the same function.
 
+mod event;
 mod id;
 mod input;
 mod plan;
@@ -14,6 +15,7 @@ mod state;
 mod state_name;
 mod transition;
 
+pub use event::Event;
 pub use id::{InvalidJobId, JobId};
 pub use input::{Folder, InputFile, Role, Spot, working_inside};
 pub use plan::{FileRef, MediaUse, Plan};
@@ -22,7 +24,7 @@ pub use state::{
     Task, Verdict,
 };
 pub use state_name::{StateName, UnknownState};
-pub use transition::{Event, Illegal, transition};
+pub use transition::{Illegal, transition};
 
 use crate::files::RelPath;
 use jiff::Timestamp;

@@ -40,9 +40,9 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// What happened, in a word.
-    pub fn word(&self) -> &'static str {
-        self.event.as_ref().map_or("insert", Event::word)
+    /// The name of its commit in `TAXIWAY_FAILPOINT`.
+    pub(crate) fn point(&self) -> &'static str {
+        self.event.as_ref().map_or("insert", Event::point)
     }
 }
 

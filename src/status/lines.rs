@@ -242,7 +242,7 @@ pub fn details(job: &Job, history: &[(Timestamp, Event)]) -> Value {
         "doubt": doubt,
         "history": history
             .iter()
-            .map(|(at, event)| json!({"at": at.to_string(), "event": event.word()}))
+            .map(|(at, event)| json!({"at": at.to_string(), "event": event.as_str()}))
             .collect::<Vec<_>>(),
     })
 }

@@ -110,8 +110,8 @@ impl SqliteJournal {
                 self.write_notice(&mut transaction, notice).await?;
             }
         }
-        let words: Vec<&str> = entries.iter().map(Entry::word).collect();
-        commit(transaction, &words).await.map_err(self.store())
+        let points: Vec<&str> = entries.iter().map(Entry::point).collect();
+        commit(transaction, &points).await.map_err(self.store())
     }
 
     pub(super) async fn write_notice(

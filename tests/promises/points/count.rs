@@ -42,11 +42,11 @@ const UNTRIED: [(Point, &str); 5] = [
         "nothing in the program lifts a hold that way",
     ),
     (
-        Point::BeforeCommit("not taken"),
+        Point::BeforeCommit("not_taken"),
         "only where a file is exchanged in the moment of a crash, which `histories` and `inbox::take` try",
     ),
     (
-        Point::AfterCommit("not taken"),
+        Point::AfterCommit("not_taken"),
         "only where a file is exchanged in the moment of a crash, which `histories` and `inbox::take` try",
     ),
     (
@@ -232,7 +232,7 @@ fn a_step_without_a_point_is_found() {
 
 /// All points that there are.
 fn all_points() -> Vec<Point> {
-    let commits = Event::WORDS
+    let commits = Event::POINTS
         .iter()
         .copied()
         .chain(["insert", "upload", "migration"]);

@@ -379,7 +379,7 @@ pub const PERSONS: &[Scenario] = &[
     },
     Scenario {
         name: "a doubt that is settled by sending again",
-        from: Some(Point::BeforeCommit("in doubt")),
+        from: Some(Point::BeforeCommit("doubtful")),
         build: |builder| submits(builder, Action::ResetAfter),
         person: |person, studio, jobs| {
             if !person.did && jobs.iter().any(|job| job.state() == "in_doubt") {
@@ -397,7 +397,7 @@ pub const PERSONS: &[Scenario] = &[
     },
     Scenario {
         name: "a doubt that is given up",
-        from: Some(Point::BeforeCommit("in doubt")),
+        from: Some(Point::BeforeCommit("doubtful")),
         build: |builder| submits(builder, Action::ResetAfter),
         person: |person, studio, jobs| {
             for job in jobs.iter().filter(|job| job.state() == "in_doubt") {
@@ -437,7 +437,7 @@ pub const PERSONS: &[Scenario] = &[
     },
     Scenario {
         name: "a failed job whose files cannot be moved back at first",
-        from: Some(Point::BeforeCommit("retry asked")),
+        from: Some(Point::BeforeCommit("retry_asked")),
         build: |builder| refuses(builder, 400),
         person: |person, studio, jobs| {
             person.settle(studio, jobs);
