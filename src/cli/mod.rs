@@ -16,7 +16,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::catalogue::{Catalogue, sidecar_schema};
 use crate::config::{Config, ConfigError};
@@ -278,31 +280,31 @@ async fn perform(cli: Cli) -> Result<(), CommandError> {
     let global = cli.global;
     match cli.command {
         Command::Run { accept_folders } => {
-            log(&global, "info");
+            log(&global, LevelFilter::INFO);
             run::run(&global, accept_folders).await
         }
         Command::Demo { dir } => {
-            log(&global, "error");
+            log(&global, LevelFilter::ERROR);
             demo::run(&global, dir.as_deref()).await
         }
         Command::Init { dir } => init::run(&dir),
         Command::Check { paths, online } => {
-            log(&global, "warn");
+            log(&global, LevelFilter::WARN);
             check::run(&global, &paths, online).await
         }
         Command::Status { job, watch } => {
-            log(&global, "warn");
+            log(&global, LevelFilter::WARN);
             status::run(&global, job.as_deref(), watch).await
         }
         Command::Cancel { job } => act::cancel(&global, &job).await,
         Command::Retry { job } => act::retry(&global, &job).await,
         Command::Resolve { job, way } => act::resolve(&global, &job, way.way()).await,
         Command::Credits => {
-            log(&global, "warn");
+            log(&global, LevelFilter::WARN);
             credits::run(&global).await
         }
         Command::Spend { days } => {
-            log(&global, "warn");
+            log(&global, LevelFilter::WARN);
             spend::run(&global, days).await
         }
         Command::Schema => {
@@ -318,7 +320,7 @@ async fn perform(cli: Cli) -> Result<(), CommandError> {
             task_seconds,
             dir,
         } => {
-            log(&global, "info");
+            log(&global, LevelFilter::INFO);
             simulate::run(listen, task_seconds, dir).await
         }
         Command::Completions { shell } => {
@@ -334,13 +336,24 @@ fn load(global: &Global) -> Result<Config, ConfigError> {
     crate::config::load(global.config.as_deref(), &crate::config::environment)
 }
 
-/// Logs go to stderr. `$TAXIWAY_LOG` takes tracing's filters, for whoever looks for a fault.
-fn log(global: &Global, level: &str) {
-    let level = if global.verbose { "debug" } else { level };
-    let filter = EnvFilter::try_from_env("TAXIWAY_LOG")
-        .unwrap_or_else(|_| EnvFilter::new(format!("warn,taxiway={level}")));
+/// Sends logs to stderr. `$TAXIWAY_LOG` sets levels, also per module: `warn,taxiway::engine=trace`.
+fn log(global: &Global, level: LevelFilter) {
+    let level = if global.verbose {
+        LevelFilter::DEBUG
+    } else {
+        level
+    };
+    let targets = std::env::var("TAXIWAY_LOG")
+        .ok()
+        .and_then(|levels| levels.parse::<Targets>().ok())
+        .unwrap_or_else(|| {
+            Targets::new()
+                .with_default(LevelFilter::WARN)
+                .with_target("taxiway", level)
+        });
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        // `targets` decides.
+        .with_max_level(LevelFilter::TRACE)
         .with_writer(std::io::stderr)
         .with_target(false)
         // A log that cannot be written (its disk is full, its reader has gone) would be said on stderr, which cannot be
@@ -349,9 +362,9 @@ fn log(global: &Global, level: &str) {
         .with_ansi(output::colours(&std::io::stderr()));
     // systemd's journal adds the time itself.
     let set = if std::env::var_os("JOURNAL_STREAM").is_some() {
-        builder.without_time().try_init()
+        builder.without_time().finish().with(targets).try_init()
     } else {
-        builder.try_init()
+        builder.finish().with(targets).try_init()
     };
     if let Err(error) = set {
         eprintln!("taxiway: no log: {error}");
