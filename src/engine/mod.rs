@@ -4,14 +4,14 @@
 mod dispatch;
 pub(crate) mod doubt_note;
 mod evidence;
+mod limiter;
 mod poller;
-mod room;
 pub(crate) mod stages;
 
 pub use dispatch::run as dispatch;
 pub use evidence::used_before;
+pub use limiter::{HANGS_AFTER, Place, Room, SENDING_HANGS_AFTER};
 pub use poller::{due as poll_due, is_of_another_account, run as poll};
-pub use room::{HANGS_AFTER, Place, Room, SENDING_HANGS_AFTER};
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
