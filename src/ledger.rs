@@ -88,7 +88,7 @@ impl Announce {
             .clone()
     }
 
-    fn told_something(&self) {
+    fn notify_waiters(&self) {
         self.told.send_modify(|told| *told = told.wrapping_add(1));
     }
 }
@@ -139,7 +139,7 @@ impl Ledger {
             .rules
             .write()
             .unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
-        self.told_something();
+        self.notify_waiters();
     }
 
     /// Wakes whoever waits for something to tell. Ask for it before asking the journal.
@@ -148,8 +148,13 @@ impl Ledger {
     }
 
     /// There is something new to tell, or somebody else to tell it.
-    pub fn told_something(&self) {
-        self.announce.told_something();
+    pub fn notify_waiters(&self) {
+        self.announce.notify_waiters();
+    }
+
+    /// Waits until the task that writes has ended, which it does not do while the daemon runs.
+    pub(crate) async fn closed(&self) {
+        self.changes.closed().await;
     }
 
     /// The store behind it, for questions about jobs that have ended.
@@ -158,7 +163,7 @@ impl Ledger {
     }
 
     /// What is counted while the daemon runs.
-    pub fn metrics(&self) -> &Metrics {
+    pub(crate) fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
@@ -259,10 +264,10 @@ async fn work(
         };
         if committed.is_ok() {
             for entry in &batch.entries {
-                metrics.saw(entry);
+                metrics.record(entry);
             }
             if batch.entries.iter().any(|entry| !entry.notices.is_empty()) {
-                announce.told_something();
+                announce.notify_waiters();
             }
             // Before the jobs are told of: whoever sees one that runs finds what it costs in here.
             let mut spent = spent.lock().unwrap_or_else(PoisonError::into_inner);

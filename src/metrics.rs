@@ -1,35 +1,34 @@
-//! What is counted while the daemon runs: one place for all of it.
+//! Counters of what happens while the daemon runs.
 //!
-//! Counters begin at nothing with every start, as whoever collects them expects; what the journal knows (jobs, spending) is
-//! asked of it and not counted here. The ledger tells of every change that is durable, the engine and the stages of what they
-//! asked of Runway and moved.
+//! They begin at zero with every start, as Prometheus expects. What the journal knows (jobs, spending) is not counted here. The
+//! ledger records every durable change, and the engine what it asked of Runway and transferred.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 
 use crate::job::{Event, Job, JobId, State};
 use crate::journal::Entry;
 use crate::runway::{CallError, DownloadError, Submission, UploadError};
 
 /// Upper bounds of the histogram of times in the queue, in seconds.
-pub const QUEUE_BOUNDS: [f64; 8] = [1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0];
+pub(crate) const QUEUE_BOUNDS: [f64; 8] = [1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0];
 /// Upper bounds of the histogram of tasks' times, in seconds.
-pub const TASK_BOUNDS: [f64; 8] = [5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0];
-/// Models that are told apart; further ones share a name, so that mistyped models do not fill the memory.
+pub(crate) const TASK_BOUNDS: [f64; 8] = [5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0];
+/// How many models have histograms of their own. Further ones share one, so that mistyped models do not fill the memory.
 const MODELS: usize = 100;
-/// What models beyond these, and none, are called.
+/// The name for further models, and for jobs without one.
 const OTHER: &str = "other";
 
-/// A histogram with eight bounds, and what lies beyond the last.
+/// A histogram with eight upper bounds.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Histogram {
-    /// How many lay at or below each bound, and not below the one before; the last: beyond all.
-    pub counts: [u64; 9],
-    /// The sum of all, in seconds.
-    pub sum: f64,
+pub(crate) struct Histogram {
+    /// How many values are at or below each bound and above the one before. The last counts those above all bounds.
+    pub(crate) counts: [u64; 9],
+    /// The sum of all values, in seconds.
+    pub(crate) sum: f64,
 }
 
 impl Histogram {
@@ -46,35 +45,35 @@ impl Histogram {
     }
 }
 
-/// What was counted up to some moment.
+/// What was counted so far.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Figures {
-    /// Questions about tasks.
-    pub polls: u64,
+pub(crate) struct Figures {
+    /// Polls of tasks.
+    pub(crate) polls: u64,
     /// Bytes of uploads that Runway has.
-    pub uploaded: u64,
+    pub(crate) uploaded: u64,
     /// Bytes of outputs that were fetched.
-    pub downloaded: u64,
-    /// What went wrong with Runway, by what was asked and how it failed.
-    pub errors: BTreeMap<(&'static str, &'static str), u64>,
-    /// Seconds that jobs stood in the queue before they went on, by model.
-    pub queue: BTreeMap<String, Histogram>,
+    pub(crate) downloaded: u64,
+    /// Errors with Runway, by what was asked and how it failed.
+    pub(crate) errors: BTreeMap<(&'static str, &'static str), u64>,
+    /// Seconds that jobs waited in the queue, by model.
+    pub(crate) queue: BTreeMap<String, Histogram>,
     /// Seconds from a task's acceptance to its success, by model.
-    pub tasks: BTreeMap<String, Histogram>,
-    /// Jobs that ended, by inbox and the contract's word.
-    pub ended: BTreeMap<(String, &'static str), u64>,
+    pub(crate) tasks: BTreeMap<String, Histogram>,
+    /// Jobs that ended, by inbox and state.
+    pub(crate) ended: BTreeMap<(String, &'static str), u64>,
     /// Credits that started tasks were expected to cost, by inbox.
-    pub estimated: BTreeMap<String, f64>,
+    pub(crate) estimated: BTreeMap<String, f64>,
     /// Credits that Runway charged, by inbox.
-    pub charged: BTreeMap<String, f64>,
-    /// Tasks that were started at a price nobody knows, by inbox.
-    pub unknown: BTreeMap<String, u64>,
+    pub(crate) charged: BTreeMap<String, f64>,
+    /// Tasks that were started at an unknown price, by inbox.
+    pub(crate) unknown: BTreeMap<String, u64>,
 }
 
 impl Figures {
-    /// Counts what has not happened in an inbox yet as nothing. Prometheus sees no increase in a series that begins with the
-    /// first job, and an alert on what does not happen needs a series in which it does not.
-    pub fn begin_at_nothing<'a>(&mut self, inboxes: impl IntoIterator<Item = &'a str>) {
+    /// Adds a zero for what has not happened in an inbox yet. Prometheus sees no increase in a series that begins with the first
+    /// job, and an alert on something that does not happen needs a series at zero.
+    pub(crate) fn begin_at_zero<'a>(&mut self, inboxes: impl IntoIterator<Item = &'a str>) {
         for inbox in inboxes {
             for state in ["done", "failed", "cancelled"] {
                 self.ended.entry((inbox.to_owned(), state)).or_default();
@@ -84,166 +83,183 @@ impl Figures {
             self.unknown.entry(inbox.to_owned()).or_default();
         }
     }
+
+    fn add_estimate(&mut self, job: &Job) {
+        match job.charges.last().and_then(|charge| charge.estimated) {
+            Some(credits) => *self.estimated.entry(job.inbox.clone()).or_default() += credits,
+            None => {
+                let tasks = self.unknown.entry(job.inbox.clone()).or_default();
+                *tasks = tasks.saturating_add(1);
+            }
+        }
+    }
+
+    fn add_charge(&mut self, job: &Job, charged: Option<f64>) {
+        if let Some(credits) = charged {
+            *self.charged.entry(job.inbox.clone()).or_default() += credits;
+        }
+    }
 }
 
 #[derive(Debug, Default)]
-struct Seen {
-    /// Since when jobs stand in the queue.
+struct Counted {
+    /// Since when jobs wait in the queue.
     queued: HashMap<JobId, Timestamp>,
     figures: Figures,
 }
 
-/// The counters.
 #[derive(Debug, Default)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     polls: AtomicU64,
     uploaded: AtomicU64,
     downloaded: AtomicU64,
-    seen: Mutex<Seen>,
+    counted: Mutex<Counted>,
 }
 
 impl Metrics {
-    /// Counters at nothing, with the jobs that were open before the start.
-    pub fn new(open: &[Job]) -> Metrics {
+    /// Makes counters at zero, given the jobs that were open before the start.
+    pub(crate) fn new(open: &[Job]) -> Metrics {
         let metrics = Metrics::default();
         let queued = open.iter().filter(|job| is_queued(job));
-        metrics.lock().queued = queued.map(|job| (job.id.clone(), job.updated_at)).collect();
+        metrics.counted.lock().queued =
+            queued.map(|job| (job.id.clone(), job.updated_at)).collect();
         metrics
     }
 
-    fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A change is durable.
-    pub fn saw(&self, entry: &Entry) {
+    /// Counts a change that is durable.
+    pub(crate) fn record(&self, entry: &Entry) {
         let job = &entry.job;
-        let mut seen = self.lock();
+        let mut counted = self.counted.lock();
         if is_queued(job) {
-            seen.queued.entry(job.id.clone()).or_insert(job.updated_at);
-        } else if let Some(since) = seen.queued.remove(&job.id)
+            counted
+                .queued
+                .entry(job.id.clone())
+                .or_insert(job.updated_at);
+        } else if let Some(since) = counted.queued.remove(&job.id)
             && matches!(job.state, State::Uploading)
         {
-            let waited = seconds(since, job.updated_at);
-            of_model(&mut seen.figures.queue, job).add(&QUEUE_BOUNDS, waited);
+            let waited = seconds_between(since, job.updated_at);
+            histogram_of(&mut counted.figures.queue, job).add(&QUEUE_BOUNDS, waited);
         }
         let Some(event) = &entry.event else {
             return;
         };
-        let figures = &mut seen.figures;
+        let figures = &mut counted.figures;
         match event {
-            Event::Accepted { .. } => {
-                match job.charges.last().and_then(|charge| charge.estimated) {
-                    Some(credits) => {
-                        *figures.estimated.entry(job.inbox.clone()).or_default() += credits
-                    }
-                    None => {
-                        let tasks = figures.unknown.entry(job.inbox.clone()).or_default();
-                        *tasks = tasks.saturating_add(1);
-                    }
+            Event::Accepted { .. } => figures.add_estimate(job),
+            Event::Succeeded { charged } => {
+                figures.add_charge(job, *charged);
+                if let State::Downloading { task } = &job.state {
+                    let took = seconds_between(task.accepted_at, job.updated_at);
+                    histogram_of(&mut figures.tasks, job).add(&TASK_BOUNDS, took);
                 }
             }
-            Event::Succeeded { charged }
-            | Event::TaskRetry { charged, .. }
+            Event::TaskRetry { charged, .. }
             | Event::Fails { charged, .. }
-            | Event::Cancelled { charged, .. } => {
-                if let Some(credits) = charged {
-                    *figures.charged.entry(job.inbox.clone()).or_default() += credits;
-                }
+            | Event::Cancelled { charged, .. } => figures.add_charge(job, *charged),
+            Event::Closed { .. } => {
+                let state = (job.inbox.clone(), job.state_name().as_str());
+                let jobs = figures.ended.entry(state).or_default();
+                *jobs = jobs.saturating_add(1);
             }
-            _ => {}
-        }
-        if let (Event::Succeeded { .. }, State::Downloading { task }) = (event, &job.state) {
-            let took = seconds(task.accepted_at, job.updated_at);
-            of_model(&mut figures.tasks, job).add(&TASK_BOUNDS, took);
-        }
-        if let Event::Closed { .. } = event {
-            let jobs = figures
-                .ended
-                .entry((job.inbox.clone(), job.state_name().as_str()))
-                .or_default();
-            *jobs = jobs.saturating_add(1);
+            Event::Moved { .. }
+            | Event::NotTaken { .. }
+            | Event::Held { .. }
+            | Event::Started
+            | Event::Requeued { .. }
+            | Event::Intent { .. }
+            | Event::Adopted { .. }
+            | Event::Doubtful { .. }
+            | Event::Counted { .. }
+            | Event::Fetched { .. }
+            | Event::Refetch
+            | Event::Named { .. }
+            | Event::Delivered
+            | Event::CancelAsked
+            | Event::MovesChosen { .. }
+            | Event::Abandoned { .. }
+            | Event::Resubmitted { .. }
+            | Event::RetryAsked
+            | Event::RetryDropped
+            | Event::Retried { .. } => {}
         }
     }
 
-    /// A task is asked about.
-    pub fn polled(&self) {
+    pub(crate) fn count_poll(&self) {
         self.polls.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Runway has the bytes of an upload.
-    pub fn uploaded(&self, bytes: u64) {
+    pub(crate) fn count_upload(&self, bytes: u64) {
         self.uploaded.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// An output was fetched.
-    pub fn downloaded(&self, bytes: u64) {
+    pub(crate) fn count_download(&self, bytes: u64) {
         self.downloaded.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Something that was asked of Runway went wrong.
-    fn failed(&self, what: &'static str, how: &'static str) {
-        let mut seen = self.lock();
-        let times = seen.figures.errors.entry((what, how)).or_default();
+    fn count_failure(&self, what: &'static str, how: &'static str) {
+        let mut counted = self.counted.lock();
+        let times = counted.figures.errors.entry((what, how)).or_default();
         *times = times.saturating_add(1);
     }
 
-    /// A call that costs nothing failed.
-    pub fn call_failed(&self, what: &'static str, error: &CallError) {
-        self.failed(what, word(error));
+    /// Counts a failed call that costs nothing.
+    pub(crate) fn count_call_failure(&self, what: &'static str, error: &CallError) {
+        self.count_failure(what, name_of(error));
     }
 
-    /// A request that starts a task was answered.
-    pub fn submitted(&self, outcome: &Submission) {
+    /// Counts a request that starts a task, unless it was accepted.
+    pub(crate) fn count_submission(&self, outcome: &Submission) {
         match outcome {
             Submission::Accepted { .. } => {}
-            Submission::NotSent(_) => self.failed("submit", "network"),
+            Submission::NotSent(_) => self.count_failure("submit", "network"),
             Submission::Refused(refusal) => match refusal.status {
-                401 => self.failed("submit", "key"),
-                429 => self.failed("submit", "quota"),
-                _ => self.failed("submit", "refused"),
+                401 => self.count_failure("submit", "key"),
+                429 => self.count_failure("submit", "quota"),
+                _ => self.count_failure("submit", "refused"),
             },
-            Submission::Unknown(_) => self.failed("submit", "doubt"),
+            Submission::Unknown(_) => self.count_failure("submit", "doubt"),
         }
     }
 
-    /// An upload did not get through.
-    pub fn upload_failed(&self, error: &UploadError) {
+    pub(crate) fn count_upload_failure(&self, error: &UploadError) {
         match error {
-            UploadError::Call(error) => self.call_failed("upload", error),
-            UploadError::Changed { .. } | UploadError::Read(_) => self.failed("upload", "file"),
-            UploadError::Insecure { .. } => self.failed("upload", "refused"),
-            _ => self.failed("upload", "network"),
+            UploadError::Call(error) => self.count_call_failure("upload", error),
+            UploadError::Changed { .. } | UploadError::Read(_) => {
+                self.count_failure("upload", "file")
+            }
+            UploadError::Insecure { .. } => self.count_failure("upload", "refused"),
+            UploadError::Transient { .. }
+            | UploadError::Refused { .. }
+            | UploadError::Unsendable { .. } => self.count_failure("upload", "network"),
         }
     }
 
-    /// A download did not get through.
-    pub fn download_failed(&self, error: &DownloadError) {
+    pub(crate) fn count_download_failure(&self, error: &DownloadError) {
         match error {
-            DownloadError::Expired { .. } => self.failed("download", "expired"),
+            DownloadError::Expired { .. } => self.count_failure("download", "expired"),
             DownloadError::Truncated { .. } | DownloadError::Transient { .. } => {
-                self.failed("download", "network");
+                self.count_failure("download", "network");
             }
             DownloadError::Refused { .. } | DownloadError::Insecure { .. } => {
-                self.failed("download", "refused");
+                self.count_failure("download", "refused");
             }
-            // Our own disk's trouble.
+            // A problem of our own disk.
             DownloadError::Disk(_) => {}
         }
     }
 
-    /// What was counted until now.
-    pub fn figures(&self) -> Figures {
+    pub(crate) fn figures(&self) -> Figures {
         Figures {
             polls: self.polls.load(Ordering::Relaxed),
             uploaded: self.uploaded.load(Ordering::Relaxed),
             downloaded: self.downloaded.load(Ordering::Relaxed),
-            ..self.lock().figures.clone()
+            ..self.counted.lock().figures.clone()
         }
     }
 }
 
-fn word(error: &CallError) -> &'static str {
+fn name_of(error: &CallError) -> &'static str {
     match error {
         CallError::Transient { .. } => "network",
         CallError::BadKey { .. } => "key",
@@ -257,11 +273,11 @@ fn is_queued(job: &Job) -> bool {
     matches!(job.state, State::Queued { .. })
 }
 
-fn seconds(from: Timestamp, to: Timestamp) -> f64 {
+fn seconds_between(from: Timestamp, to: Timestamp) -> f64 {
     to.duration_since(from).as_secs_f64()
 }
 
-fn of_model<'a>(all: &'a mut BTreeMap<String, Histogram>, job: &Job) -> &'a mut Histogram {
+fn histogram_of<'a>(all: &'a mut BTreeMap<String, Histogram>, job: &Job) -> &'a mut Histogram {
     let model = job.model().unwrap_or(OTHER);
     let name = if all.contains_key(model) || all.len() < MODELS {
         model
@@ -291,9 +307,9 @@ mod tests {
     fn what_went_wrong_is_counted_by_kind() {
         let metrics = Metrics::default();
         let error = CallError::NotFound { at: String::new() };
-        metrics.call_failed("poll", &error);
-        metrics.call_failed("poll", &error);
-        metrics.polled();
+        metrics.count_call_failure("poll", &error);
+        metrics.count_call_failure("poll", &error);
+        metrics.count_poll();
         let figures = metrics.figures();
         assert_eq!(figures.errors[&("poll", "not_found")], 2);
         assert_eq!(figures.polls, 1);

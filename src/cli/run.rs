@@ -31,6 +31,7 @@ pub async fn run(global: &Global, accept_folders: bool) -> Result<(), CommandErr
         true => STATUS_EVERY,
         false => LOOK_EVERY,
     });
+    let mut failed = None;
     let watchdog = Notifier::watchdog_interval();
     let mut alive = tokio::time::interval(watchdog.unwrap_or(Duration::from_secs(3600)));
     loop {
@@ -48,6 +49,10 @@ pub async fn run(global: &Global, accept_folders: bool) -> Result<(), CommandErr
                 tell_of_hangs(&mut hanging, daemon.hanging());
             }
             _ = alive.tick() => if watchdog.is_some() { notifier.alive() },
+            name = daemon.fails() => {
+                failed = Some(name);
+                break;
+            }
             signal = signals.next() => match signal {
                 Some(SIGHUP) => {
                     notifier.reloading();
@@ -73,7 +78,12 @@ pub async fn run(global: &Global, accept_folders: bool) -> Result<(), CommandErr
             late.join(", ")
         );
     }
-    Ok(())
+    match failed {
+        None => Ok(()),
+        Some(name) => Err(CommandError::Failed(format!(
+            "{name} ended unexpectedly: see the log, and start taxiway again"
+        ))),
+    }
 }
 
 /// Logs which inboxes hang in their folders since the last time, and which do not any more: their threads cannot say so.

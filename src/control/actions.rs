@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::queries;
 use crate::daemon::Shared;
-use crate::engine::no_inbox;
+use crate::engine::explain_unconfigured;
 use crate::folders::Places;
 use crate::folders::mounted::{bare, is_mounted};
 use crate::folders::{NotPutBack, put_back};
@@ -189,20 +189,23 @@ pub(crate) fn values<T: Serialize>(lines: &[T]) -> Result<Vec<Value>, String> {
 
 pub(crate) fn line(shared: &Shared, job: &Job) -> Line {
     let engine = &shared.engine;
-    let outbox = engine.inbox(job).map(|inbox| inbox.places.outbox);
+    let outbox = engine
+        .settings
+        .inbox_of(job)
+        .map(|inbox| inbox.places.outbox);
     let mut line = Line::of(job, outbox.as_deref());
     // What keeps the queue standing is said of each job that stands.
     if matches!(job.state, State::Queued { hold: None }) {
-        let lane = crate::engine::Engine::lane(job);
-        if let Some(why) = engine.why_frozen(&job.inbox) {
+        let lane = crate::engine::lane_of(job);
+        if let Some(why) = engine.inboxes.why_frozen(&job.inbox) {
             line.state = "waiting".to_owned();
             line.reason = Some(format!("for its inbox, which cannot be used now: {why}"));
-        } else if let Some(closed) = engine.gates().closed(&lane, Instant::now()) {
+        } else if let Some(closed) = engine.account.gates().closed(&lane, Instant::now()) {
             line.state = "waiting".to_owned();
-            line.reason = Some(closed.words().to_owned());
+            line.reason = Some(closed.as_str().to_owned());
         }
     }
-    if let Some(trouble) = engine.trouble(&job.id) {
+    if let Some(trouble) = engine.in_flight.trouble(&job.id) {
         line.reason = Some(match line.reason.take() {
             Some(reason) => format!("{reason}; {trouble}"),
             None => trouble,
@@ -341,11 +344,11 @@ async fn retry(shared: &Arc<Shared>, job: Job) -> Result<Vec<Value>, String> {
             job.state_name()
         ));
     }
-    let Some(inbox) = shared.engine.inbox(&job) else {
-        return Err(no_inbox(&job.inbox));
+    let Some(inbox) = shared.engine.settings.inbox_of(&job) else {
+        return Err(explain_unconfigured(&job.inbox));
     };
     let places = inbox.places;
-    let away = match shared.engine.why_frozen(&job.inbox) {
+    let away = match shared.engine.inboxes.why_frozen(&job.inbox) {
         Some(why) => Some(why),
         None => bare(shared.engine.ledger.journal().as_ref(), &places.inbox)
             .await
@@ -369,10 +372,11 @@ async fn retry(shared: &Arc<Shared>, job: Job) -> Result<Vec<Value>, String> {
             return Err(error.to_string());
         }
     };
+    let name = format!("moving the files of job {} back", job.id);
     let going_back = shared
         .engine
         .tasks
-        .spawn(go_back(shared.clone(), job.clone(), places));
+        .spawn(name, go_back(shared.clone(), job.clone(), places));
     match tokio::time::timeout(ANSWER_WITHIN, going_back).await {
         Ok(Ok(outcome)) => outcome.and_then(|()| back_in_the_inbox(&job)),
         Ok(Err(error)) => Err(format!("moving the files back ended early: {error}")),
@@ -438,7 +442,9 @@ fn with_handle<T>(
 ) -> Result<T, String> {
     let handles = shared.inboxes();
     let handle = handles.iter().find(|handle| handle.serves(&job.inbox));
-    handle.map(act).ok_or_else(|| no_inbox(&job.inbox))
+    handle
+        .map(act)
+        .ok_or_else(|| explain_unconfigured(&job.inbox))
 }
 
 async fn resolve(shared: &Arc<Shared>, job: &Job, way: Way) -> Result<Vec<Value>, String> {
@@ -514,13 +520,13 @@ async fn adopted(
     Ok(Event::Adopted {
         task: id.as_str().to_owned(),
         intent_at,
-        account: Some(shared.engine.account()),
+        account: Some(shared.engine.account.name()),
     })
 }
 
 /// A task is believed only if Runway knows it, and no other job of ours has it.
 async fn known_task(shared: &Arc<Shared>, job: &Job, id: &TaskId) -> Result<(), String> {
-    let Some(client) = shared.engine.client() else {
+    let Some(client) = shared.engine.account.client() else {
         return Err("without an API key Runway cannot be asked whether the task exists".to_owned());
     };
     let poll = job

@@ -245,13 +245,17 @@ impl StateWords<'_> {
             return job.state_name();
         }
         let engine = self.engine;
-        let lane = Engine::lane(job);
+        let lane = crate::engine::lane_of(job);
         let stands = *self
             .closed
             .entry((job.inbox.clone(), lane.clone()))
             .or_insert_with(|| {
-                engine.is_frozen(&job.inbox)
-                    || engine.gates().closed(&lane, Instant::now()).is_some()
+                engine.inboxes.is_frozen(&job.inbox)
+                    || engine
+                        .account
+                        .gates()
+                        .closed(&lane, Instant::now())
+                        .is_some()
             });
         if stands {
             StateName::Waiting
@@ -354,7 +358,7 @@ pub(crate) async fn summary(shared: &Shared) -> Result<Value, String> {
     }
     let engine = &shared.engine;
     let (stopped, held) = {
-        let gates = engine.gates();
+        let gates = engine.account.gates();
         let now = Instant::now();
         let word = |closed: &Closed| match closed {
             Closed::Key(_) => "key",
@@ -365,15 +369,15 @@ pub(crate) async fn summary(shared: &Shared) -> Result<Value, String> {
         let held: Vec<Value> = gates
             .closed_lanes(now)
             .map(|(lane, closed)| {
-                json!({"model": lane, "kind": word(closed), "why": closed.words()})
+                json!({"model": lane, "kind": word(closed), "why": closed.as_str()})
             })
             .collect();
         let stopped = gates
             .stopped(now)
-            .map(|closed| json!({"kind": word(closed), "why": closed.words()}));
+            .map(|closed| json!({"kind": word(closed), "why": closed.as_str()}));
         (stopped, held)
     };
-    let organization = engine.organization_at().map(|(at, organization)| {
+    let organization = engine.account.organization().map(|(at, organization)| {
         let models: BTreeMap<&String, Value> = organization
             .models
             .iter()
@@ -394,7 +398,7 @@ pub(crate) async fn summary(shared: &Shared) -> Result<Value, String> {
         })
     });
     let spending = spending(shared).await.map_err(|error| error.to_string())?;
-    let settings = engine.settings();
+    let settings = engine.settings.load();
     let by_inbox: BTreeMap<&String, Value> = settings
         .inboxes
         .iter()

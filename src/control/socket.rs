@@ -48,30 +48,37 @@ pub(crate) fn serve(shared: Arc<Shared>, socket: &Path) -> io::Result<()> {
     let listener = UnixListener::bind(&path)?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
     let engine = shared.engine.clone();
-    engine.tasks.spawn(async move {
-        loop {
-            let stream = tokio::select! {
-                () = shared.engine.stop.cancelled() => return,
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => stream,
-                    Err(error) => {
-                        tracing::warn!(%error, "the control socket has trouble");
-                        if !shared.engine.pause(Duration::from_secs(1)).await {
-                            return;
-                        }
-                        continue;
-                    }
-                },
-            };
-            let shared = shared.clone();
-            tokio::spawn(async move {
-                if let Err(error) = converse(&shared, stream).await {
-                    tracing::debug!(%error, "a conversation on the control socket ended early");
-                }
-            });
-        }
-    });
+    let listener = Arc::new(listener);
+    engine
+        .tasks
+        .spawn_restarting("the control socket", move || {
+            accept(shared.clone(), listener.clone())
+        });
     Ok(())
+}
+
+async fn accept(shared: Arc<Shared>, listener: Arc<UnixListener>) {
+    loop {
+        let stream = tokio::select! {
+            () = shared.engine.stop.cancelled() => return,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "the control socket has trouble");
+                    if !shared.engine.pause(Duration::from_secs(1)).await {
+                        return;
+                    }
+                    continue;
+                }
+            },
+        };
+        let shared = shared.clone();
+        tokio::spawn(async move {
+            if let Err(error) = converse(&shared, stream).await {
+                tracing::debug!(%error, "a conversation on the control socket ended early");
+            }
+        });
+    }
 }
 
 async fn converse(shared: &Arc<Shared>, stream: UnixStream) -> io::Result<()> {

@@ -61,7 +61,7 @@ pub(super) fn names(settings: &Settings, config: &Config, inbox: &Inbox) -> Vec<
 
 /// Says what becomes of the open jobs of inboxes that are not configured.
 pub(super) fn tell(engine: &Engine, config: &Config) {
-    let settings = engine.settings();
+    let settings = engine.settings.load();
     let mut jobs: HashMap<String, usize> = HashMap::new();
     for job in engine.ledger.jobs() {
         *jobs.entry(job.inbox.clone()).or_default() += 1;
@@ -92,7 +92,7 @@ pub(super) fn check_return(
     before: &Config,
     new: &Config,
 ) -> Result<(), StartError> {
-    let (known, jobs) = (engine.settings(), engine.ledger.jobs());
+    let (known, jobs) = (engine.settings.load(), engine.ledger.jobs());
     for inbox in &new.inboxes {
         if before.inboxes.iter().any(|old| old.name == inbox.name) {
             continue;

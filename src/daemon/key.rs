@@ -41,10 +41,12 @@ pub(super) fn set(
     key: Result<ApiKey, KeyError>,
 ) -> Result<(), StartError> {
     match key {
-        Ok(key) => engine.set_client(Ok(client(config, &key)?)),
+        Ok(key) => engine.account.set_client(Ok(client(config, &key)?)),
         Err(error) => {
             tracing::error!("{error}\n  Nothing is lost: all work waits");
-            engine.set_client(Err(format!("for an API key: {error}")));
+            engine
+                .account
+                .set_client(Err(format!("for an API key: {error}")));
         }
     }
     Ok(())
@@ -55,10 +57,10 @@ pub(super) fn set(
 pub(super) async fn watch(shared: Arc<Shared>) {
     let engine = shared.engine.clone();
     while engine
-        .pause(engine.retry_in(Trouble::BadKey, 1, None))
+        .pause(engine.settings.choose_pause(Trouble::BadKey, 1, None))
         .await
     {
-        if !engine.gates().want_a_key() {
+        if !engine.account.gates().wait_for_key() {
             continue;
         }
         let config = shared.config().clone();
@@ -68,9 +70,9 @@ pub(super) async fn watch(shared: Arc<Shared>) {
             continue;
         };
         match client(&config, &found) {
-            Ok((client, account)) if account != engine.account() => {
+            Ok((client, account)) if account != engine.account.name() => {
                 tracing::info!("there is another API key: submitting goes on with it");
-                engine.set_client(Ok((client, account)));
+                engine.account.set_client(Ok((client, account)));
             }
             Ok(_) => {}
             Err(error) => tracing::debug!(%error, "the key is of no use"),

@@ -25,7 +25,7 @@ use crate::inbox::{self, Ignore, InboxHandle, Setup};
 use crate::job::State;
 use crate::journal::{AlreadyRunning, Count, Journal, JournalError, SqliteJournal, StateLock};
 use crate::ledger::Ledger;
-use crate::notify::{self, SecretError, Teller};
+use crate::notify::{self, Receivers, SecretError};
 use crate::runway::ClientError;
 use crate::sidecar::Layer;
 use crate::status::notice::Rules;
@@ -124,7 +124,7 @@ pub(crate) struct Shared {
     pub(crate) counted: Cached<Vec<Count>>,
     /// What was spent, as far as that was added up.
     pub(crate) spending: Cached<Spending>,
-    teller: Arc<Mutex<Arc<Teller>>>,
+    receivers: Arc<Mutex<Arc<Receivers>>>,
     /// Inboxes that are mount points whose filesystem was not mounted at the start.
     on_mounts: HashSet<PathBuf>,
 }
@@ -236,8 +236,8 @@ impl Daemon {
             let known = former::settings(remembered);
             settings.inboxes.insert(name.clone(), known);
         }
-        let teller = Arc::new(Mutex::new(Arc::new(Teller::default())));
-        set_teller(&ledger, &teller, &config, &settings)?;
+        let receivers = Arc::new(Mutex::new(Arc::new(Receivers::default())));
+        set_receivers(&ledger, &receivers, &config, &settings)?;
         let (engine, queue) = Engine::new(ledger, catalogue, settings);
         key::set(&engine, &config, key)?;
         former::tell(&engine, &config);
@@ -245,7 +245,15 @@ impl Daemon {
         for inbox in &config.inboxes {
             inboxes.push(spawn_inbox(&engine, &config, inbox, None)?);
         }
-        engine.tasks.spawn(engine::poll(engine.clone(), queue));
+        let poller = engine::poller::run(engine.clone(), queue);
+        engine.tasks.spawn_vital("the poller", poller);
+        let watched = engine.clone();
+        engine.tasks.spawn_vital("the ledger", async move {
+            tokio::select! {
+                () = watched.ledger.closed() => {}
+                () = watched.stop.cancelled() => {}
+            }
+        });
         let socket = socket_path(&config.state_dir);
         let shared = Arc::new(Shared {
             engine: engine.clone(),
@@ -253,11 +261,11 @@ impl Daemon {
             config: Mutex::new(config),
             counted: Cached::default(),
             spending: Cached::default(),
-            teller: teller.clone(),
+            receivers: receivers.clone(),
             on_mounts,
         });
         let inboxes = Arc::downgrade(&shared);
-        engine.set_frozen_check(Box::new(move |name| {
+        engine.inboxes.set_check(Box::new(move |name| {
             let shared = inboxes.upgrade()?;
             let inboxes = shared.inboxes();
             match inboxes.iter().find(|inbox| inbox.serves(name)) {
@@ -265,27 +273,46 @@ impl Daemon {
                 None => Some(Frozen::NotConfigured),
             }
         }));
-        engine.tasks.spawn(begin(shared.clone()));
-        engine.tasks.spawn(key::watch(shared.clone()));
-        engine.tasks.spawn(pages::run(shared.clone()));
-        engine.tasks.spawn(notify::run(engine.clone(), move || {
-            teller
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone()
-        }));
-        let (names, low) = (shared.clone(), shared.clone());
-        engine.tasks.spawn(notify::watch_health(
-            engine.clone(),
-            move || {
-                names
-                    .inboxes()
-                    .iter()
-                    .map(|inbox| inbox.name.clone())
-                    .collect()
-            },
-            move || low.config().notify.low_balance,
-        ));
+        engine
+            .tasks
+            .spawn_vital("the dispatcher", begin(shared.clone()));
+        let keys = shared.clone();
+        engine
+            .tasks
+            .spawn_restarting("the watch over the API key", move || {
+                key::watch(keys.clone())
+            });
+        let paged = shared.clone();
+        engine
+            .tasks
+            .spawn_restarting("writing STATUS.html", move || pages::run(paged.clone()));
+        let notified = engine.clone();
+        engine.tasks.spawn_restarting("notifying", move || {
+            let receivers = receivers.clone();
+            notify::run(notified.clone(), move || {
+                receivers
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .clone()
+            })
+        });
+        let watched = shared.clone();
+        engine
+            .tasks
+            .spawn_restarting("the watch over folders and the balance", move || {
+                let (names, low) = (watched.clone(), watched.clone());
+                notify::watch_health(
+                    watched.engine.clone(),
+                    move || {
+                        names
+                            .inboxes()
+                            .iter()
+                            .map(|inbox| inbox.name.clone())
+                            .collect()
+                    },
+                    move || low.config().notify.low_balance,
+                )
+            });
         serve(shared.clone(), &socket).map_err(|source| StartError::Io {
             what: format!("the control socket {} cannot be made", socket.display()),
             source,
@@ -363,10 +390,10 @@ impl Daemon {
         if !frozen.is_empty() {
             text.push_str(&format!(", frozen: {}", frozen.join(", ")));
         }
-        if let Some(closed) = self.engine.gates().stopped(Instant::now()) {
+        if let Some(closed) = self.engine.account.gates().stopped(Instant::now()) {
             // One line: systemd's status has no more.
             let words = closed
-                .words()
+                .as_str()
                 .split_whitespace()
                 .collect::<Vec<_>>()
                 .join(" ");
@@ -399,12 +426,17 @@ impl Daemon {
         }
         keep_folders(&config, &mut merged, &self.engine, &self.shared.inboxes())?;
         former::check_return(&self.engine, &config, &merged)?;
-        let settings = self.engine.with_known(settings(&merged));
-        set_teller(&self.engine.ledger, &self.shared.teller, &merged, &settings)?;
+        let settings = settings(&merged).with_known(&self.engine.settings.load());
+        set_receivers(
+            &self.engine.ledger,
+            &self.shared.receivers,
+            &merged,
+            &settings,
+        )?;
         key::set(&self.engine, &merged, key)?;
-        self.engine.set_settings(settings);
+        self.engine.settings.replace(settings);
         former::tell(&self.engine, &merged);
-        let settings = self.engine.settings();
+        let settings = self.engine.settings.load();
         let mut handles = self.shared.inboxes();
         let everywhere = config.limits.max_input_size != merged.limits.max_input_size
             || config.runway.allow_unknown_models != merged.runway.allow_unknown_models;
@@ -446,28 +478,20 @@ impl Daemon {
         Ok(changes)
     }
 
+    /// Waits until a task without which nothing can work has ended unexpectedly, and answers with its name.
+    pub async fn fails(&self) -> &'static str {
+        self.engine.stop.cancelled().await;
+        self.engine.tasks.failed().unwrap_or("the daemon")
+    }
+
     /// Stops everything within [`STOP_WITHIN`]. Answers with the names of what was not over by then.
     pub async fn stop(self) -> Vec<String> {
         let deadline = tokio::time::Instant::now() + STOP_WITHIN;
         self.engine.stop.cancel();
-        self.engine.tasks.close();
         for inbox in self.shared.inboxes().iter() {
             inbox.stop();
         }
-        let mut late = Vec::new();
-        if tokio::time::timeout_at(deadline, self.engine.tasks.wait())
-            .await
-            .is_err()
-        {
-            for job in self.engine.ledger.jobs() {
-                if matches!(job.state, State::Submitting { .. }) {
-                    late.push(format!("the submission of job {} ({})", job.id, job.input));
-                }
-            }
-            if late.is_empty() {
-                late.push(format!("{} tasks", self.engine.tasks.len()));
-            }
-        }
+        let mut late = self.engine.tasks.finish(deadline).await;
         loop {
             let over = self.shared.inboxes().iter().all(InboxHandle::is_over);
             if over || tokio::time::Instant::now() >= deadline {
@@ -500,7 +524,7 @@ async fn begin(shared: Arc<Shared>) {
             return;
         }
     }
-    engine::dispatch(engine).await;
+    engine::dispatch::run(engine).await;
 }
 
 /// Keeps the folders of inboxes whose jobs are in progress, and of those that cannot be used now: where their files lie is what
@@ -572,17 +596,17 @@ async fn place_on_mounts(
     Ok(found)
 }
 
-/// Has people told as a configuration says.
-fn set_teller(
+/// Sends notices as a configuration says.
+fn set_receivers(
     ledger: &Ledger,
-    teller: &Mutex<Arc<Teller>>,
+    receivers: &Mutex<Arc<Receivers>>,
     config: &Config,
     settings: &Settings,
 ) -> Result<(), StartError> {
     let notify = &config.notify;
     let webhook = notify.webhook.as_ref();
     let webhook = webhook.map(|(url, file)| (url, file.as_path()));
-    let new = Teller::new(&notify.command, webhook)?;
+    let new = Receivers::new(&notify.command, webhook)?;
     let inboxes = settings.inboxes.iter();
     ledger.set_rules(Rules {
         kinds: notify.on.clone(),
@@ -591,7 +615,7 @@ fn set_teller(
             .map(|(name, inbox)| (name.clone(), inbox.places.outbox.clone()))
             .collect(),
     });
-    *teller.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+    *receivers.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
     Ok(())
 }
 
@@ -610,7 +634,7 @@ fn spawn_inbox(
 ) -> Result<InboxHandle, StartError> {
     let setup = Setup {
         name: inbox.name.clone(),
-        formerly: former::names(&engine.settings(), config, inbox),
+        formerly: former::names(&engine.settings.load(), config, inbox),
         places: places(inbox),
         inbox: Arc::new(inbox.clone()),
         max_input: config.limits.max_input_size,

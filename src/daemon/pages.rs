@@ -150,9 +150,10 @@ async fn gather(
     }
     let stopped = shared
         .engine
+        .account
         .gates()
         .stopped(Instant::now())
-        .map(|closed| closed.words().to_owned());
+        .map(|closed| closed.as_str().to_owned());
     let mut jobs = shared.engine.ledger.jobs();
     jobs.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
     let mut pages: BTreeMap<PathBuf, Page> = BTreeMap::new();
@@ -284,7 +285,11 @@ async fn add_ended(
             at,
         }),
         State::Done { outputs, .. } if inbox.done.len() < SHOWN => {
-            let outbox = shared.engine.inbox(job).map(|inbox| inbox.places.outbox);
+            let outbox = shared
+                .engine
+                .settings
+                .inbox_of(job)
+                .map(|inbox| inbox.places.outbox);
             let links = outputs.iter().map(|output| Link {
                 name: output.to_string(),
                 way: outbox
@@ -317,7 +322,7 @@ async fn picture_of(shared: &Arc<Shared>, job: &Job, pictures: &mut Pictures) ->
     if let Some(known) = pictures.get(&job.id) {
         return known.clone();
     }
-    let places = shared.engine.inbox(job)?.places;
+    let places = shared.engine.settings.inbox_of(job)?.places;
     let media = |role| job.files.iter().find(|file| file.role == role);
     let at = media(Role::Main)
         .or_else(|| media(Role::Reference))?

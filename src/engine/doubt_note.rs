@@ -1,25 +1,26 @@
-//! What stands beside an input while its job is not at its end, for people who only see the folder.
+//! The note next to the input of a job in doubt, for people who only see the folder.
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+
+use tokio::task::JoinError;
 
 use crate::engine::Engine;
 use crate::files::write_over;
 use crate::folders::note::{append_job, note_path};
 use crate::job::{Job, JobId, State};
 
-/// How the note begins that names a task which the journal could not hold.
+/// How a note begins that names a task which the journal could not hold.
 const ACCEPTED: &str = "Runway accepted this job as task ";
 
-/// Says beside the input what is known of a job in doubt. A note there that names the task knows more.
-pub async fn write_doubt(engine: &Arc<Engine>, job: &Arc<Job>) {
-    let (Some(path), State::InDoubt { doubt }) = (note_of(engine, job), &job.state) else {
+/// Writes what is known about a job in doubt. A note that names the task knows more, and stays.
+pub(super) async fn write_doubt(engine: &Engine, job: &Job) {
+    let (Some(path), State::InDoubt { doubt }) = (find_place(engine, job), &job.state) else {
         return;
     };
     let mut text = format!(
-        "It is not known whether Runway took this job on: {}\n\n\
-         The request went out after {:.0}. If Runway took it, it may have cost credits, so it is not sent again by itself. {}\n\n\
+        "It is not known whether Runway accepted this job: {}\n\n\
+         The request went out after {:.0}. If Runway accepted it, it may have cost credits, so it is not sent again automatically. {}\n\n\
          What to do: look in Runway's portal for a task of that time. Then run one of\n",
         doubt.why,
         doubt.intent_at,
@@ -29,24 +30,23 @@ pub async fn write_doubt(engine: &Arc<Engine>, job: &Arc<Job>) {
         text.push_str(&format!("  {command}\n      ({when})\n"));
     }
     append_job(&mut text, job);
-    // What a doubt says changes while it lasts, and one text after the other is written.
-    let turn = engine.turn(job.id.as_str());
-    let _turn = turn.lock().await;
+    // What is known changes while the doubt lasts, and the texts are written one after the other.
+    let _lock = engine.locks.lock_for(job.id.as_str()).await;
     let writing = move || match std::fs::read(&path) {
         Ok(there) if there == text.as_bytes() || there.starts_with(ACCEPTED.as_bytes()) => Ok(()),
         Ok(_) | Err(_) => write_over(&path, text.as_bytes()),
     };
     let written = engine.with_files(job, writing).await;
-    tell(&job.id, written);
+    report(&job.id, written);
 }
 
-/// Says beside the input which task Runway accepted, where the daemon ends before the journal could hold it. The next start
-/// knows only that a request was under way.
-pub async fn write_task(engine: &Engine, id: &JobId, task: &str) {
+/// Writes which task Runway accepted, where the daemon ends before the journal can hold it. The next start only knows that a
+/// request was under way.
+pub(super) async fn write_task(engine: &Engine, id: &JobId, task: &str) {
     let Some(job) = engine.ledger.get(id) else {
         return;
     };
-    let Some(path) = note_of(engine, &job) else {
+    let Some(path) = find_place(engine, &job) else {
         return;
     };
     let text = format!(
@@ -57,24 +57,21 @@ pub async fn write_task(engine: &Engine, id: &JobId, task: &str) {
     );
     let writing = move || write_over(&path, text.as_bytes());
     let written = engine.with_files(&job, writing).await;
-    tell(id, written);
+    report(id, written);
 }
 
-/// Where a note about a job lies, beside its input.
-fn note_of(engine: &Engine, job: &Job) -> Option<PathBuf> {
-    let places = engine.inbox(job)?.places;
+/// Where the note about a job belongs.
+fn find_place(engine: &Engine, job: &Job) -> Option<PathBuf> {
+    let places = engine.settings.inbox_of(job)?.places;
     let input = job.files.iter().find(|file| file.dropped == job.input)?;
     Some(note_path(&places.path(input.at.as_ref()?)))
 }
 
-fn tell(id: &JobId, written: Result<io::Result<()>, tokio::task::JoinError>) {
-    match written {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            tracing::warn!(job = %id, %error, "the note about the doubt cannot be written")
-        }
-        Err(error) => {
-            tracing::warn!(job = %id, %error, "the note about the doubt was not written")
-        }
-    }
+fn report(id: &JobId, written: Result<io::Result<()>, JoinError>) {
+    let error = match written {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error,
+        Err(error) => error.into(),
+    };
+    tracing::warn!(job = %id, %error, "the note about the doubt cannot be written");
 }

@@ -209,7 +209,7 @@ pub trait Journal: Send + Sync {
     fn forget_notice<'a>(&'a self, id: &'a str, target: Target) -> Answer<'a, ()>;
 
     /// A notice was told in vain for the n-th time, and is due again later.
-    fn put_notice_off<'a>(
+    fn postpone_notice<'a>(
         &'a self,
         id: &'a str,
         target: Target,

@@ -1,6 +1,7 @@
-//! What no event of a job tells of: folders that cannot be used, and a balance that runs low.
+//! Notices that come from no event of a job: folders that cannot be used, and a low balance.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,13 +10,13 @@ use serde_json::json;
 use crate::engine::Engine;
 use crate::status::notice::Kind;
 
-/// How often it is looked at.
+/// How often folders and balance are checked.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Looks until the engine stops. `inboxes` answers with the names of all inboxes, and `low` with the balance that counts as low.
-/// Each change is told once; a restart tells again what is still so.
-pub async fn watch(
-    engine: std::sync::Arc<Engine>,
+/// Checks until the engine stops. `inboxes` answers with the names of all inboxes, and `low` with the balance that counts as low.
+/// Each change gives one notice. After a restart, what is still wrong gives another.
+pub(crate) async fn watch(
+    engine: Arc<Engine>,
     inboxes: impl Fn() -> Vec<String>,
     low: impl Fn() -> Option<f64>,
 ) {
@@ -23,14 +24,14 @@ pub async fn watch(
     let mut was_low = false;
     while engine.pause(EVERY).await {
         for inbox in inboxes() {
-            match engine.why_frozen(&inbox) {
+            match engine.inboxes.why_frozen(&inbox) {
                 None => {
                     frozen.remove(&inbox);
                 }
                 Some(why) => {
                     if !frozen.contains(&inbox) {
                         let data = json!({ "inbox": inbox, "reason": why });
-                        if tell(&engine, Kind::Frozen, &data).await {
+                        if add_notices(&engine, Kind::Frozen, &data).await {
                             frozen.insert(inbox);
                         }
                     }
@@ -38,12 +39,13 @@ pub async fn watch(
             }
         }
         let balance = engine
-            .organization_at()
+            .account
+            .organization()
             .map(|(_, organization)| organization.credit_balance);
         if let (Some(balance), Some(low)) = (balance, low()) {
             let is_low = balance < low;
             let data = json!({ "balance": balance, "low_balance": low });
-            if is_low && !was_low && tell(&engine, Kind::LowBalance, &data).await {
+            if is_low && !was_low && add_notices(&engine, Kind::LowBalance, &data).await {
                 tracing::warn!(
                     balance,
                     "the balance is below {low} credits: buy more before the queue has to wait"
@@ -55,16 +57,16 @@ pub async fn watch(
     }
 }
 
-/// Writes down that people are to be told. Answers whether that could be done; if not, it is tried again at the next look.
-async fn tell(engine: &Engine, kind: Kind, data: &serde_json::Value) -> bool {
+/// Journals the notices of a change. Answers whether that worked; if not, the next check tries again.
+async fn add_notices(engine: &Engine, kind: Kind, data: &serde_json::Value) -> bool {
     let notices = engine.ledger.rules().of(kind, Timestamp::now(), data);
     if notices.is_empty() {
         return true;
     }
     let written = engine.ledger.journal().add_notices(&notices).await;
     if let Err(error) = &written {
-        tracing::debug!(%error, "{} cannot be told of yet", kind.word());
+        tracing::debug!(%error, "the notice {} cannot be written yet", kind.word());
     }
-    engine.ledger.told_something();
+    engine.ledger.notify_waiters();
     written.is_ok()
 }

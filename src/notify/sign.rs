@@ -1,4 +1,4 @@
-//! The signature of a webhook, after the Standard Webhooks specification, version 1.0.0, "Signature scheme", symmetric: `v1,` and
+//! The signature of a webhook, by the Standard Webhooks specification, version 1.0.0, "Signature scheme", symmetric: `v1,` and
 //! the base64 of HMAC-SHA256 over `id.timestamp.body`.
 
 use base64::Engine as _;
@@ -10,12 +10,12 @@ const PREFIX: &str = "whsec_";
 /// The specification asks for 24 to 64 bytes.
 const LENGTHS: std::ops::RangeInclusive<usize> = 24..=64;
 
-/// A secret that signs. Its bytes are in no `Debug` output.
+/// A secret that signs. It has no `Debug`, so its bytes cannot be logged.
 pub struct Secret(hmac::Key);
 
 impl Secret {
-    /// The secret of a text as it is handed out: `whsec_` and base64. `None` if it is none.
-    pub fn of(text: &str) -> Option<Secret> {
+    /// Parses a secret as it is handed out: `whsec_` and base64.
+    pub fn parse(text: &str) -> Option<Secret> {
         let coded = text.trim().strip_prefix(PREFIX)?;
         let bytes = STANDARD.decode(coded).ok()?;
         LENGTHS
@@ -24,7 +24,7 @@ impl Secret {
     }
 }
 
-/// The header `webhook-signature` of a message; `timestamp` is in seconds since 1970.
+/// Computes the header `webhook-signature` of a message. `timestamp` is in seconds since 1970.
 pub fn sign(secret: &Secret, id: &str, timestamp: i64, body: &str) -> String {
     let signed = format!("{id}.{timestamp}.{body}");
     let tag = hmac::sign(&secret.0, signed.as_bytes());
@@ -38,7 +38,7 @@ mod tests {
     #[test]
     fn the_signature_is_the_one_that_the_reference_libraries_make() {
         // The example that the libraries of Standard Webhooks test themselves with.
-        let secret = Secret::of("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        let secret = Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
         let signature = sign(
             &secret,
             "msg_p5jXN8AQM9LWM0D4loKWxJek",
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_secret_is_told_from_one() {
+    fn a_malformed_secret_is_refused() {
         for text in [
             "",
             "whsec_",
@@ -57,7 +57,7 @@ mod tests {
             "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
             "whsec_c2hvcnQ=",
         ] {
-            assert!(Secret::of(text).is_none(), "{text}");
+            assert!(Secret::parse(text).is_none(), "{text}");
         }
     }
 }

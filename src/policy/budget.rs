@@ -1,8 +1,8 @@
 //! Spending against the configuration's limits: over a day and a month, of all inboxes together and of each. Pure.
 //!
-//! What has been spent comes from the journal, so that limits hold across restarts; what is in flight and not in the journal's
-//! sums yet is counted on top of it. A price that is not known is never taken for nothing: such jobs are let through one at a
-//! time while a limit is not reached, so that at most one of them can go over it.
+//! What has been spent comes from the journal, so that limits hold across restarts. Jobs in flight that are not in the journal's
+//! sums yet are added. An unknown price never counts as zero: such jobs are let through one at a time while a limit is not
+//! reached, so that at most one of them can exceed it.
 
 use std::collections::HashMap;
 
@@ -23,13 +23,13 @@ pub struct SpendLimits {
 }
 
 impl SpendLimits {
-    /// Whether there is none.
+    /// Whether nothing is limited.
     pub fn is_none(&self) -> bool {
         self.per_day.is_none() && self.per_month.is_none()
     }
 }
 
-/// What was spent, in credits, over the two times.
+/// What was spent, in credits.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Spent {
     /// In the last 24 hours.
@@ -58,8 +58,8 @@ impl Scope {
         }
     }
 
-    /// The limit that leaves no room: its key, its value, and over how long.
-    fn in_the_way(&self, price: Option<f64>) -> Option<(&'static str, f64, &'static str)> {
+    /// Finds the limit that leaves no room: its key, its value, and its period.
+    fn find_limit(&self, price: Option<f64>) -> Option<(&'static str, f64, &'static str)> {
         let over = |limit: f64, spent: f64| match price {
             Some(credits) => spent + credits > limit,
             None => spent >= limit || self.unknown,
@@ -94,7 +94,8 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// A budget with what was spent so far, by inbox. An inbox that is not in `limits` any more counts towards the whole.
+    /// Makes a budget from the limits and from what was spent so far, by inbox. An inbox that is no longer in `limits` counts towards the
+    /// whole.
     pub fn new(
         overall: SpendLimits,
         limits: &HashMap<String, SpendLimits>,
@@ -122,7 +123,7 @@ impl Budget {
         budget
     }
 
-    /// Counts a job that is in flight and not in the sums; its price is in credits.
+    /// Counts a job in flight that is not in the sums. Its price is in credits.
     pub fn count(&mut self, inbox: &str, price: Option<f64>) {
         self.overall.count(price);
         if let Some(scope) = self.inboxes.get_mut(inbox) {
@@ -130,12 +131,12 @@ impl Budget {
         }
     }
 
-    /// Whether a job fits; then it counts.
+    /// Counts a job if it fits.
     ///
     /// # Errors
-    /// Which limit leaves no room for it, in words that stay the same while it does.
+    /// Which limit leaves no room for it. The text stays the same while it does, so it names no changing sums.
     pub fn admit(&mut self, inbox: &str, price: Option<f64>) -> Result<(), String> {
-        if let Some((key, limit, time)) = self.overall.in_the_way(price) {
+        if let Some((key, limit, time)) = self.overall.find_limit(price) {
             return Err(format!(
                 "`limits.{key}` is {limit} credits, and the last {time} leave no room for it"
             ));
@@ -143,7 +144,7 @@ impl Budget {
         let own = self
             .inboxes
             .get(inbox)
-            .and_then(|own| own.in_the_way(price));
+            .and_then(|own| own.find_limit(price));
         if let Some((key, limit, time)) = own {
             return Err(format!(
                 "`limits.{key}` of inbox '{inbox}' is {limit} credits, and the last {time} leave no room for it"

@@ -1,7 +1,7 @@
-//! What keeps requests from leaving: a bad key, missing credits, no network, a model's quota.
+//! Gates that stop submissions: a bad key, missing credits, no network, a model's quota.
 //!
-//! A gate is closed for everything or for one lane, and opens by time. While it is closed the queue stands still, and it
-//! is said once, not for each job.
+//! A gate is closed for everything or for one lane, and opens after a time. While it is closed the queue waits, and the log
+//! says so once, not for each job.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -20,8 +20,8 @@ pub enum Closed {
 }
 
 impl Closed {
-    /// For people.
-    pub fn words(&self) -> &str {
+    /// The reason, for people.
+    pub fn as_str(&self) -> &str {
         match self {
             Closed::Key(why) | Closed::Credits(why) | Closed::Trouble(why) | Closed::Quota(why) => {
                 why
@@ -37,28 +37,27 @@ struct Bar {
     times: u32,
 }
 
-/// The gates.
 #[derive(Debug, Default)]
-pub struct Gates {
+pub(crate) struct Gates {
     all: Option<Bar>,
     lanes: HashMap<String, Bar>,
 }
 
 impl Gates {
-    /// Closes the gate of everything. Answers whether that is news. `pause` says how long, given how many times in a row
-    /// it was closed.
+    /// Closes the gate for everything. Answers whether it was open or closed for another reason. `pause` computes for how long,
+    /// from how many times in a row it was closed.
     pub fn close_all(
         &mut self,
         why: Closed,
         now: Instant,
         pause: impl Fn(u32) -> Duration,
     ) -> bool {
-        let (bar, news) = shut(self.all.as_ref(), why, now, pause);
+        let (bar, is_new) = shut(self.all.as_ref(), why, now, pause);
         self.all = Some(bar);
-        news
+        is_new
     }
 
-    /// Closes the gate of one lane; the same otherwise.
+    /// Closes the gate for one lane, otherwise like [`Gates::close_all`].
     pub fn close_lane(
         &mut self,
         lane: &str,
@@ -66,18 +65,18 @@ impl Gates {
         now: Instant,
         pause: impl Fn(u32) -> Duration,
     ) -> bool {
-        let (bar, news) = shut(self.lanes.get(lane), why, now, pause);
+        let (bar, is_new) = shut(self.lanes.get(lane), why, now, pause);
         self.lanes.insert(lane.to_owned(), bar);
-        news
+        is_new
     }
 
-    /// A request got through: what stood in the way is over. Answers whether something did.
-    pub fn passed(&mut self, lane: &str) -> bool {
+    /// Opens what is closed for a lane, since a request was accepted. Answers whether anything was closed.
+    pub fn open_after_success(&mut self, lane: &str) -> bool {
         let one = self.lanes.remove(lane).is_some();
         self.all.take().is_some() || one
     }
 
-    /// Opens the gate of everything, to try again at once.
+    /// Opens all gates, to try again at once.
     pub fn open_all(&mut self) {
         self.all = None;
         self.lanes.clear();
@@ -92,8 +91,8 @@ impl Gates {
             .map(|bar| &bar.why)
     }
 
-    /// Why nothing is submitted, for people. A bad key and missing credits stand in the way until something has got through: what
-    /// is tried in between does not mean that they are mended.
+    /// Why nothing is submitted, for people. A bad key and missing credits count until a request has been accepted: an attempt in
+    /// between does not mean that they are fixed.
     pub fn stopped(&self, now: Instant) -> Option<&Closed> {
         self.all
             .as_ref()
@@ -109,8 +108,8 @@ impl Gates {
             .map(|(lane, bar)| (lane.as_str(), &bar.why))
     }
 
-    /// Whether the key is what stands in the way of everything, also between two tries with it.
-    pub fn want_a_key(&self) -> bool {
+    /// Whether everything waits for a valid key, also between two attempts.
+    pub fn wait_for_key(&self) -> bool {
         let why = self.all.as_ref().map(|bar| &bar.why);
         matches!(why, Some(Closed::Key(_)))
     }
@@ -134,7 +133,7 @@ fn shut(
 ) -> (Bar, bool) {
     let same =
         before.filter(|bar| std::mem::discriminant(&bar.why) == std::mem::discriminant(&why));
-    // Requests that were under way when the gate closed come back with the same answer: they count once.
+    // Requests that were under way when the gate closed get the same answer: they count once.
     let still = same.filter(|bar| bar.until > now);
     let times = match (same, still) {
         (_, Some(bar)) => bar.times,
@@ -157,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_gate_is_news_once_and_opens_by_time() {
+    fn a_closed_gate_is_reported_once_and_opens_after_a_time() {
         let mut gates = Gates::default();
         let now = Instant::now();
         let bad = || Closed::Key("bad key".into());
@@ -165,22 +164,22 @@ mod tests {
         assert!(!gates.close_all(bad(), now, second));
         assert!(gates.closed("m", now).is_some());
         assert!(gates.closed("m", now + second(1)).is_none());
-        // Closed again after it had opened: twice as long, and no news.
+        // Closed again after it had opened: twice as long, and not reported.
         assert!(!gates.close_all(bad(), now + second(2), second));
         assert!(gates.closed("m", now + second(3)).is_some());
-        assert!(gates.passed("m"));
+        assert!(gates.open_after_success("m"));
         assert!(gates.closed("m", now + second(3)).is_none());
     }
 
     #[test]
-    fn a_bad_key_is_told_of_between_two_tries_with_it_and_trouble_is_not() {
+    fn a_bad_key_is_shown_between_two_attempts_and_a_network_problem_is_not() {
         let mut gates = Gates::default();
         let now = Instant::now();
         gates.close_all(Closed::Key("bad key".into()), now, second);
         let later = now + second(2);
         assert!(gates.closed("m", later).is_none());
         assert!(gates.stopped(later).is_some());
-        gates.passed("m");
+        gates.open_after_success("m");
         assert!(gates.stopped(later).is_none());
         gates.close_all(Closed::Trouble("no network".into()), now, second);
         assert!(gates.stopped(now).is_some() && gates.stopped(later).is_none());

@@ -1,15 +1,15 @@
 //! What each failure leads to: the one table. Pure.
 //!
-//! Everything that can go wrong on the way of a job is a [`Trouble`], and [`Trouble::policy`] says what follows: whether
-//! the job fails, waits for a person or is tried again; what waits with it; how often, and after which pause. The same
-//! table stands in `docs/RETRIES.md`, which a test compares with this one.
+//! Everything that can go wrong with a job is a [`Trouble`], and [`Trouble::policy`] says what follows: whether the job fails,
+//! waits for a person or is tried again; what waits with it; how often, and after which pause. The same table is in
+//! `docs/RETRIES.md`, and a test compares the two.
 //!
-//! What may be repeated is Runway's documentation's to say (errors, task failures); what may not be is never repeated
-//! here, whatever the configuration says, but for `on_doubt: resubmit`.
+//! Runway's documentation says what may be repeated (errors, task failures). Nothing else is ever repeated, whatever the
+//! configuration says, except with `on_doubt: resubmit`.
 
 use std::time::Duration;
 
-use super::backoff::{delay, no_sooner_than};
+use super::backoff::compute_delay;
 use crate::runway::{FailureClass, RefusalClass};
 
 /// Something that went wrong.
@@ -27,7 +27,7 @@ pub enum Trouble {
     OutOfCredits,
     /// 400 to a request that starts a task.
     Invalid,
-    /// Another answer that says that no task was started.
+    /// Another answer which says that no task was started.
     Refused,
     /// No answer, 500, 408, a 2xx without an id, or anything undocumented to a request that starts a task.
     Unknown,
@@ -37,7 +37,7 @@ pub enum Trouble {
     Upload,
     /// Runway's storage refused a file.
     UploadRefused,
-    /// A task could not be asked about.
+    /// A task could not be polled.
     Poll,
     /// 404 to a question about a task.
     TaskGone,
@@ -59,15 +59,14 @@ pub enum Trouble {
     Journal,
 }
 
-/// What becomes of the job.
+/// What happens to the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Then {
-    /// It is tried again by itself; at most so often, where a number is given, and then the job fails or, with a doubt,
-    /// waits for a person.
+    /// It is tried again automatically, at most this often. After that the job fails or, with a doubt, waits for a person.
     Again(Option<u32>),
-    /// It fails: a person mends something.
+    /// It fails: a person has to change something.
     Fails,
-    /// It waits for a person's word: a task may exist that is paid for.
+    /// It waits for a person's decision: a task that costs credits may exist.
     Asks,
 }
 
@@ -78,21 +77,21 @@ pub enum Holds {
     Job,
     /// Everything of the same model.
     Model,
-    /// Everything that would be submitted.
+    /// All submissions.
     Everything,
 }
 
-/// A time, by the clock or in poll intervals.
+/// A length of time, in milliseconds or in poll intervals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Span {
     /// Milliseconds.
     Millis(u64),
-    /// So many `runway.poll_interval`.
+    /// Multiples of `runway.poll_interval`.
     Polls(u32),
 }
 
 impl Span {
-    fn time(self, poll_interval: Duration) -> Duration {
+    fn resolve(self, poll_interval: Duration) -> Duration {
         match self {
             Span::Millis(millis) => Duration::from_millis(millis),
             Span::Polls(polls) => poll_interval.saturating_mul(polls),
@@ -100,13 +99,12 @@ impl Span {
     }
 }
 
-/// The pause before the next try: from `first`, doubling with each, up to `longest`, less a random part of up to half.
+/// The pause before the next attempt: `first`, doubled after each failure up to `longest`, less a random part of up to half.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pause {
-    /// The first.
-    pub first: Span,
-    /// The longest; never below the first.
-    pub longest: Span,
+    pub(crate) first: Span,
+    /// Never below `first`.
+    pub(crate) longest: Span,
 }
 
 impl Pause {
@@ -125,15 +123,13 @@ impl Pause {
     }
 }
 
-/// What follows from a trouble.
+/// What follows from a [`Trouble`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// What becomes of the job.
-    pub then: Then,
-    /// What waits meanwhile.
-    pub holds: Holds,
-    /// Before the next try; nothing where there is none.
-    pub pause: Pause,
+    pub(crate) then: Then,
+    pub(crate) holds: Holds,
+    /// Zero where there is no next attempt.
+    pub(crate) pause: Pause,
 }
 
 impl Trouble {
@@ -193,7 +189,7 @@ impl Trouble {
             },
             Trouble::Upload => again(Holds::Job, network),
             Trouble::Poll => again(Holds::Job, Pause::polls(2, MINUTES_5)),
-            // Each of them is a question; ten minutes of them at the usual interval.
+            // Each attempt is a poll: ten minutes of them at the default interval.
             Trouble::TaskGone | Trouble::NoOutput => Policy {
                 then: Then::Again(Some(120)),
                 holds: Holds::Job,
@@ -209,7 +205,7 @@ impl Trouble {
         }
     }
 
-    /// Whether it is tried again by itself, after `failed` tries that met the same before this one.
+    /// Whether it is tried again automatically, after `failed` earlier attempts with the same trouble.
     #[must_use]
     pub fn is_repeated(self, failed: u32) -> bool {
         match self.policy().then {
@@ -219,8 +215,8 @@ impl Trouble {
         }
     }
 
-    /// The pause after the `failed`-th try in a row that met it, counted from 1. `jitter` is from 0 to 1. Never sooner than
-    /// the server asks.
+    /// Computes the pause after the `failed`-th attempt in a row with this trouble, counted from 1, and at least as long as the
+    /// server asks. `jitter` is from 0 to 1.
     #[must_use]
     pub fn pause(
         self,
@@ -230,14 +226,15 @@ impl Trouble {
         jitter: f64,
     ) -> Duration {
         let Pause { first, longest } = self.policy().pause;
-        let first = first.time(poll_interval);
-        let longest = longest.time(poll_interval).max(first);
-        no_sooner_than(delay(failed, first, longest, jitter), retry_after)
+        let first = first.resolve(poll_interval);
+        let longest = longest.resolve(poll_interval).max(first);
+        let pause = compute_delay(failed, first, longest, jitter);
+        pause.max(retry_after.unwrap_or_default())
     }
 
-    /// What it is, for the documentation.
+    /// Describes it for the documentation.
     #[must_use]
-    pub fn what(self) -> &'static str {
+    pub fn describe(self) -> &'static str {
         match self {
             Trouble::NotSent => "submit: no connection, no name, no TLS",
             Trouble::TooMany => "submit: 429, a model's daily quota or too many requests",
@@ -256,7 +253,7 @@ impl Trouble {
             Trouble::UnknownResubmit => "the same, with `on_doubt: resubmit`",
             Trouble::Upload => "upload: anything but a refusal",
             Trouble::UploadRefused => "upload: the file is refused for good",
-            Trouble::Poll => "poll: no answer, 4xx, 5xx, or an answer that is none",
+            Trouble::Poll => "poll: no answer, 4xx, 5xx, or an unreadable answer",
             Trouble::TaskGone => "poll: 404, under the key that the task was accepted by",
             Trouble::NoOutput => "poll: `SUCCEEDED` without outputs",
             Trouble::TaskInternal => "task: `INTERNAL`, `INTERNAL.BAD_OUTPUT.*`",
@@ -347,7 +344,7 @@ mod tests {
             writeln!(
                 text,
                 "| {} | {follows} | {waits} | {pause} |",
-                trouble.what()
+                trouble.describe()
             )
             .unwrap();
         }
@@ -365,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_have_been_paid_for_is_repeated_by_nobody_who_was_not_told_to() {
+    fn what_may_have_been_paid_for_is_not_repeated_automatically() {
         assert_eq!(Trouble::Unknown.policy().then, Then::Asks);
         for failed in 0..10 {
             assert!(!Trouble::Unknown.is_repeated(failed));

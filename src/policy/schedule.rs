@@ -1,4 +1,4 @@
-//! Whose turn it is. Pure.
+//! Decides whose turn it is. Pure.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -9,25 +9,23 @@ use crate::job::JobId;
 /// A job that could start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ready {
-    /// The job.
-    pub id: JobId,
-    /// Its inbox.
-    pub inbox: String,
+    pub(crate) id: JobId,
+    pub(crate) inbox: String,
     /// What counts against one limit at Runway: the model, or the endpoint where there is none.
-    pub lane: String,
+    pub(crate) lane: String,
     /// Larger goes first.
-    pub priority: i64,
+    pub(crate) priority: i64,
     /// Older goes first.
-    pub created_at: Timestamp,
+    pub(crate) created_at: Timestamp,
 }
 
-/// The jobs that may start now, in order: by priority, then in turn between inboxes, then by age, as far as each lane has
-/// room.
+/// Chooses the jobs that may start now, in order: by priority, then in turn between inboxes, then by age, as far as each lane
+/// has room.
 ///
-/// `room` is how many more tasks each lane may have; a lane that is not listed has none. `last` is the inbox that had
-/// the last turn. `admit` is asked for each job that would have a place; one that it refuses takes none, and the next in
-/// line is asked.
-pub fn next(
+/// `room` is how many more tasks each lane may have; a lane that is not listed has none. `last` is the inbox that had the last
+/// turn. `admit` is asked about each job that would have a place. A job that it refuses takes none, and the next one is asked
+/// about.
+pub fn choose_next(
     ready: Vec<Ready>,
     room: &HashMap<String, usize>,
     last: Option<&str>,
@@ -106,7 +104,7 @@ mod tests {
             .iter()
             .map(|(lane, room)| ((*lane).to_owned(), *room))
             .collect();
-        next(jobs, &room, last, |_| true)
+        choose_next(jobs, &room, last, |_| true)
             .into_iter()
             .map(|job| (job.inbox, job.created_at.as_second()))
             .collect()
@@ -148,7 +146,7 @@ mod tests {
     fn a_job_that_is_not_admitted_takes_no_place_from_the_next() {
         let jobs = vec![ready("a", "m", 9, 1), ready("a", "m", 0, 2)];
         let room = HashMap::from([("m".to_owned(), 1)]);
-        let chosen = next(jobs, &room, None, |job| job.priority == 0);
+        let chosen = choose_next(jobs, &room, None, |job| job.priority == 0);
         assert_eq!(chosen.len(), 1);
         assert_eq!(chosen[0].priority, 0);
     }
@@ -161,7 +159,7 @@ mod tests {
         ) {
             let all: Vec<Ready> = jobs.iter().map(|(i, l, p, s)| ready(&format!("i{i}"), &format!("l{l}"), *p, *s)).collect();
             let room: HashMap<String, usize> = rooms.iter().enumerate().map(|(l, n)| (format!("l{l}"), *n)).collect();
-            let chosen = next(all.clone(), &room, None, |_| true);
+            let chosen = choose_next(all.clone(), &room, None, |_| true);
             for (lane, left) in &room {
                 let waiting = all.iter().filter(|job| job.lane == *lane).count();
                 let started = chosen.iter().filter(|job| job.lane == *lane).count();

@@ -184,9 +184,9 @@ async fn change(app: &App, id: &str, request: impl FnOnce(String) -> Request) ->
     }
     // It is done to its end, also where whoever asked goes away.
     let (shared, request) = (app.shared.clone(), request(id.to_owned()));
-    let tasks = app.shared.engine.tasks.clone();
-    let done = tasks.spawn(async move { answer(&shared, request).await });
-    let done = done.await.unwrap_or_else(|error| Err(error.to_string()));
+    let work = async move { answer(&shared, request).await };
+    let done = app.shared.engine.tasks.spawn("an answer", work).await;
+    let done = done.unwrap_or_else(|error| Err(error.to_string()));
     match done {
         Ok(lines) => Json(json!({ "job": lines.into_iter().next() })).into_response(),
         Err(why) => trouble(StatusCode::CONFLICT, &why),

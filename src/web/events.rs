@@ -63,7 +63,7 @@ type Version = (u64, u64);
 
 fn version(shared: &Shared, job: &Job) -> Version {
     let mut hash = DefaultHasher::new();
-    shared.engine.trouble(&job.id).hash(&mut hash);
+    shared.engine.in_flight.trouble(&job.id).hash(&mut hash);
     if let Standing::Running { seen, .. } = &job.state {
         seen.status.hash(&mut hash);
         // In whole percent, as it is shown.
@@ -89,15 +89,15 @@ fn surroundings(shared: &Shared) -> u64 {
         )
             .hash(&mut hash);
     }
-    let gates = shared.engine.gates();
+    let gates = shared.engine.account.gates();
     let now = std::time::Instant::now();
     gates
         .stopped(now)
-        .map(|closed| closed.words())
+        .map(|closed| closed.as_str())
         .hash(&mut hash);
     let mut lanes: Vec<_> = gates
         .closed_lanes(now)
-        .map(|(lane, closed)| (lane, closed.words()))
+        .map(|(lane, closed)| (lane, closed.as_str()))
         .collect();
     lanes.sort_unstable();
     lanes.hash(&mut hash);

@@ -209,7 +209,13 @@ async fn locate(
     let Some(job) = job(app, &id).await? else {
         return Ok(None);
     };
-    let Some(places) = app.shared.engine.inbox(&job).map(|inbox| inbox.places) else {
+    let Some(places) = app
+        .shared
+        .engine
+        .settings
+        .inbox_of(&job)
+        .map(|inbox| inbox.places)
+    else {
         return Ok(None);
     };
     let known = match which {

@@ -96,6 +96,7 @@ fn snapshot(shared: &Shared, mut standing: Standing) -> Snapshot {
         })
         .collect();
     let stopped = engine
+        .account
         .gates()
         .stopped(Instant::now())
         .map(|closed| match closed {
@@ -111,7 +112,7 @@ fn snapshot(shared: &Shared, mut standing: Standing) -> Snapshot {
         }
     }
     let mut figures = engine.ledger.metrics().figures();
-    figures.begin_at_nothing(handles.iter().map(|handle| handle.name.as_str()));
+    figures.begin_at_zero(handles.iter().map(|handle| handle.name.as_str()));
     Snapshot {
         version: env!("CARGO_PKG_VERSION"),
         figures,
@@ -119,9 +120,10 @@ fn snapshot(shared: &Shared, mut standing: Standing) -> Snapshot {
         inboxes,
         stopped,
         balance: engine
-            .organization_at()
+            .account
+            .organization()
             .map(|(_, organization)| organization.credit_balance),
-        limit: engine.settings().limits.per_day,
+        limit: engine.settings.load().limits.per_day,
     }
 }
 

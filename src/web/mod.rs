@@ -142,9 +142,12 @@ struct App {
 pub(crate) fn serve(bound: Bound, shared: Arc<Shared>) -> String {
     let engine = shared.engine.clone();
     let events = Arc::new(events::Events::default());
+    let (watched, told) = (shared.clone(), events.clone());
     engine
         .tasks
-        .spawn(events::watch(shared.clone(), events.clone()));
+        .spawn_restarting("the status page's events", move || {
+            events::watch(watched.clone(), told.clone())
+        });
     let app = Arc::new(App {
         shared,
         rules: bound.rules,
@@ -157,7 +160,7 @@ pub(crate) fn serve(bound: Bound, shared: Arc<Shared>) -> String {
     let stop = engine.stop.clone();
     let server = axum::serve(Door::new(bound.listener), service)
         .with_graceful_shutdown(stop.clone().cancelled_owned());
-    engine.tasks.spawn(async move {
+    engine.tasks.spawn("the status page", async move {
         let over = async {
             stop.cancelled().await;
             tokio::time::sleep(FAREWELL).await;

@@ -826,7 +826,7 @@ fn a_task_that_somebody_deleted_is_explained_and_not_paid_again() {
     let note = studio.note("a.jpg");
     for word in [
         &*task,
-        "does not know the task",
+        "no longer knows the task",
         "Somebody deleted it",
         "What to do: ",
     ] {

@@ -135,7 +135,7 @@ fn jobs_of_an_inbox_that_is_gone_take_no_place_from_others_and_can_be_cancelled(
     studio.wait_done("red.jpg");
     let blue = studio.job("blue.jpg").unwrap();
     assert!(
-        blue.reason().contains("no inbox 'second' any more"),
+        blue.reason().contains("no longer has inbox 'second'"),
         "{blue:?}"
     );
     studio.cli_ok(&["cancel", blue.id()]);
@@ -179,12 +179,12 @@ fn what_an_inbox_has_running_that_is_gone_at_a_restart_is_delivered_and_the_rest
     assert_eq!(studio.wait_done("blue.jpg").task(), before.task());
     assert!(studio.path("second/outbox/blue.mp4").is_file());
     assert!(studio.path("second/originals/blue.jpg").is_file());
-    studio.wait_reason("green.jpg", "no inbox 'second' any more");
+    studio.wait_reason("green.jpg", "no longer has inbox 'second'");
     // A restart that accepts other folders knows no less of it, and other folders are refused while its job lies in those.
     studio.stop();
     studio.set_arguments(&["--accept-folders"]);
     studio.start();
-    studio.wait_reason("green.jpg", "no inbox 'second' any more");
+    studio.wait_reason("green.jpg", "no longer has inbox 'second'");
     let config = fs::read_to_string(&studio.config).unwrap();
     let elsewhere = second.replace(
         "name: second",

@@ -33,7 +33,7 @@ struct Hook {
 async fn hear(State(hook): State<Hook>, headers: HeaderMap, body: String) -> StatusCode {
     let header = |name: &str| headers[name].to_str().unwrap().to_owned();
     let (id, at) = (header("webhook-id"), header("webhook-timestamp"));
-    let secret = Secret::of(SECRET).unwrap();
+    let secret = Secret::parse(SECRET).unwrap();
     let signed = sign(&secret, &id, at.parse().unwrap(), &body);
     assert_eq!(header("webhook-signature"), signed);
     let raw = [id.clone(), at, signed, body.clone()];
@@ -180,7 +180,7 @@ fn what_nobody_heard_is_told_again_after_a_crash_under_the_same_id_and_work_goes
     studio.wait_done("red.jpg");
     studio.wait_until("it was told in vain", |_| !hook.heard().is_empty());
     studio.wait_until("and that was noted", |studio| {
-        studio.log().contains("nobody was told")
+        studio.log().contains("the notice was not received")
     });
     studio.kill9();
     *hook.answer.lock().unwrap() = StatusCode::NO_CONTENT;
@@ -309,5 +309,5 @@ fn a_webhook_without_a_private_secret_is_refused_with_words() {
     refused("other users can read");
     fs::set_permissions(studio.path("secret"), fs::Permissions::from_mode(0o600)).unwrap();
     fs::write(studio.path("secret"), "hunter2").unwrap();
-    refused("holds is no webhook secret");
+    refused("is not a webhook secret");
 }

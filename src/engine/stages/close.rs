@@ -1,143 +1,118 @@
-//! The end of a job: its inputs go where they rest, and a note says why where it did not succeed.
+//! The end of a job: its inputs go to `originals/` or `failed/`, and a note says why where the job did not succeed.
 
 use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::common::{StageError, blocking, check_mount, check_reachable, load_inbox, record};
 use crate::config::OnSuccess;
 use crate::engine::Engine;
-use crate::engine::stages::upload::reachable;
-use crate::engine::stages::{StageError, blocking, inbox, on_its_mount};
 use crate::files::{create_folders, move_new, remove_file, remove_folder, sync_folder, unfinished};
 use crate::folders::note::{note, note_path, noted, write_note};
 use crate::folders::{Places, free_spot};
 use crate::job::{Event, Folder, InputFile, Job, Move, Spot, State, Verdict, working_inside};
 
 /// Moves the inputs and writes the note.
-pub(crate) async fn run(
-    engine: &Arc<Engine>,
+pub(super) async fn run(
+    engine: &Engine,
     job: &Arc<Job>,
     verdict: &Verdict,
     moves: Option<&[Move]>,
 ) -> Result<(), StageError> {
-    let settings = inbox(engine, job)?;
+    let settings = load_inbox(engine, job)?;
     let places = settings.places;
     if job.files.iter().any(|file| file.at.is_some()) {
-        reachable(engine, job, &places).await?;
+        check_reachable(engine, job, &places).await?;
     }
-    let rests = match verdict {
-        Verdict::Done { .. } => {
-            (settings.inbox.on_success == OnSuccess::Keep).then_some(&places.originals)
-        }
-        Verdict::Failed(_) | Verdict::Cancelled { .. } => Some(&places.failed),
+    // Where the inputs go; nowhere if they are deleted.
+    let folder = match (verdict, settings.inbox.on_success) {
+        (Verdict::Done { .. }, OnSuccess::Keep) => Some(Folder::Originals),
+        (Verdict::Done { .. }, OnSuccess::Delete) => None,
+        (Verdict::Failed(_) | Verdict::Cancelled { .. }, _) => Some(Folder::Failed),
     };
-    if let Some(folder) = rests {
-        on_its_mount(engine, folder).await?;
+    if let Some(folder) = folder {
+        check_mount(engine, places.folder(folder)).await?;
     }
     let Some(moves) = moves else {
-        return choose(
-            engine,
-            job,
-            verdict,
-            &[],
-            &places,
-            settings.inbox.on_success,
-        )
-        .await;
+        return choose(engine, job, &[], folder, &places).await;
     };
-    let (note, moving, planned, at) = (
-        note(job, verdict),
-        job.clone(),
-        moves.to_vec(),
-        places.clone(),
-    );
+    let (note, moving) = (note(job, verdict), job.clone());
+    let (planned, at) = (moves.to_vec(), places.clone());
     let moved = blocking(engine, job, move || {
         move_all(&moving, &planned, &at, note.as_deref())
-    })
-    .await?
-    .map_err(StageError::disk(format!(
-        "the inputs cannot be moved from {} to where they rest{}",
+    });
+    let moved = moved.await?.map_err(StageError::disk(format!(
+        "the inputs cannot be moved from {}{}",
         places.working.display(),
-        rest(moves, &places)
+        describe_target(moves, &places)
     )))?;
-    match moved {
-        Some(files) => {
-            // What is not there counts as deleted only while the folders themselves can be trusted.
-            let mut pairs = job.files.iter().zip(&files);
-            let vanished = pairs.any(|(before, after)| before.at.is_some() && after.at.is_none());
-            if vanished {
-                reachable(engine, job, &places).await?;
-            }
-            let job = engine
-                .record(&job.id, Event::Closed { files })
-                .await
-                .ok_or(StageError::LeftOff)?;
-            match &job.state {
-                State::Failed { failure } => {
-                    tracing::warn!(job = %job.id, inbox = %job.inbox, input = %job.input, "failed: {}", failure.what);
-                }
-                State::Cancelled { why, .. } => {
-                    tracing::info!(job = %job.id, inbox = %job.inbox, input = %job.input, "{why}");
-                }
-                _ => {
-                    tracing::info!(job = %job.id, inbox = %job.inbox, input = %job.input, credits = job.charged(), "done")
-                }
-            }
-            Ok(())
-        }
+    let Some(files) = moved else {
         // A name was taken meanwhile: choose again.
-        None => {
-            choose(
-                engine,
-                job,
-                verdict,
-                moves,
-                &places,
-                settings.inbox.on_success,
-            )
-            .await
+        return choose(engine, job, moves, folder, &places).await;
+    };
+    // What is not there counts as deleted only while the folders themselves can be trusted.
+    let mut pairs = job.files.iter().zip(&files);
+    if pairs.any(|(before, after)| before.at.is_some() && after.at.is_none()) {
+        check_reachable(engine, job, &places).await?;
+    }
+    let job = record(engine, job, Event::Closed { files }).await?;
+    log_end(&job);
+    Ok(())
+}
+
+fn log_end(job: &Job) {
+    match &job.state {
+        State::Failed { failure } => {
+            tracing::warn!(job = %job.id, inbox = %job.inbox, input = %job.input, "failed: {}", failure.what);
+        }
+        State::Cancelled { why, .. } => {
+            tracing::info!(job = %job.id, inbox = %job.inbox, input = %job.input, "{why}");
+        }
+        State::Done { .. }
+        | State::Taking { .. }
+        | State::Queued { .. }
+        | State::Uploading
+        | State::Submitting { .. }
+        | State::InDoubt { .. }
+        | State::Running { .. }
+        | State::Downloading { .. }
+        | State::Delivering { .. }
+        | State::Closing { .. } => {
+            tracing::info!(job = %job.id, inbox = %job.inbox, input = %job.input, credits = job.charged(), "done");
         }
     }
 }
 
 /// The folder that inputs go to, for people; nothing where they are deleted.
-fn rest(moves: &[Move], places: &Places) -> String {
+fn describe_target(moves: &[Move], places: &Places) -> String {
     let spot = moves.iter().find_map(|planned| planned.to.as_ref());
     spot.map_or_else(String::new, |spot| {
-        format!(", {}", places.folder(spot.folder).display())
+        format!(" to {}", places.folder(spot.folder).display())
     })
 }
 
 /// Chooses where each file goes, and makes the choice durable before anything moves. What has moved already, as an `earlier`
 /// choice said, stays where it is.
 async fn choose(
-    engine: &Arc<Engine>,
+    engine: &Engine,
     job: &Arc<Job>,
-    verdict: &Verdict,
     earlier: &[Move],
+    folder: Option<Folder>,
     places: &Places,
-    on_success: OnSuccess,
 ) -> Result<(), StageError> {
-    let folder = match (verdict, on_success) {
-        (Verdict::Done { .. }, OnSuccess::Keep) => Some(Folder::Originals),
-        (Verdict::Done { .. }, OnSuccess::Delete) => None,
-        (Verdict::Failed(_) | Verdict::Cancelled { .. }, _) => Some(Folder::Failed),
-    };
-    let looked = folder.map_or_else(String::new, |folder| {
-        format!("the folder {}", places.folder(folder).display())
+    let target = folder.map_or_else(String::new, |folder| {
+        places.folder(folder).display().to_string()
     });
     let (choosing, places, earlier) = (job.clone(), places.clone(), earlier.to_vec());
     let moves = blocking(engine, job, move || {
         choose_moves(&choosing.files, &earlier, folder, &places)
-    })
-    .await?
-    .map_err(StageError::disk(format!("{looked} cannot be looked at")))?;
-    engine
-        .record(&job.id, Event::MovesChosen { moves })
-        .await
-        .map(drop)
-        .ok_or(StageError::LeftOff)
+    });
+    let moves = moves.await?.map_err(StageError::disk(format!(
+        "the folder {target} cannot be read"
+    )))?;
+    let chosen = Event::MovesChosen { moves };
+    record(engine, job, chosen).await.map(drop)
 }
 
 /// A place for each file in `folder`; without a folder they are deleted.
@@ -165,7 +140,7 @@ fn choose_moves(
     Ok(moves)
 }
 
-/// Whether a file lies where it was to go and no longer where it was.
+/// Whether a file is where it was to go, and no longer where it was.
 fn has_moved(file: &InputFile, to: &Spot, places: &Places) -> io::Result<bool> {
     let is_there = |path: &Path| match std::fs::symlink_metadata(path) {
         Ok(_) => Ok(true),
@@ -202,7 +177,7 @@ fn move_all(
             Some(mount) => places.inbox.join(working_inside(mount).as_path()),
         };
         emptied.extend(source.parent().map(|folder| (folder.to_owned(), top)));
-        // A doubt that is settled leaves its note, or as much of it as a crash let be written.
+        // A settled doubt leaves its note, or what a crash left of it.
         let note = note_path(&source);
         remove_if_there(&unfinished(&note)?)?;
         remove_if_there(&note)?;
@@ -220,7 +195,7 @@ fn move_all(
                     // Moved before a crash, or deleted by the person.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {
                         file.at = target.try_exists()?.then(|| to.clone());
-                        // Whoever moved it may not have come as far as making its name durable.
+                        // The process that moved it may have ended before the name was durable.
                         changed.extend(
                             [&source, &target]
                                 .into_iter()
@@ -256,7 +231,7 @@ fn move_all(
 fn remove_if_there(path: &Path) -> io::Result<()> {
     match remove_file(path) {
         Ok(()) => Ok(()),
-        // A name that is too long there is no file's name.
+        // No file has a name that is too long for its filesystem.
         Err(error)
             if matches!(
                 error.kind(),
@@ -269,7 +244,7 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes folders below `root` that have become empty, from `folder` up. One that is not empty stays.
+/// Removes folders below `root` that have become empty, from `folder` up.
 fn remove_empty(folder: &Path, root: &Path) {
     let mut folder = folder;
     while folder != root && folder.starts_with(root) {

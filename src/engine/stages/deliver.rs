@@ -1,17 +1,18 @@
 //! Giving finished outputs their names. The order is: part file durable, names in the journal, record, rename without
-//! replacing, folder durable, journal. A crash anywhere is completed by doing it again. A part file that is gone counts as
-//! delivered only where its very bytes lie under the name; else it is fetched again, which costs nothing.
+//! replacing, folder durable, journal. After a crash anywhere the stage is repeated. A part file that is gone counts as
+//! delivered only if its very bytes are under the name; otherwise the output is fetched again, which costs nothing.
 
 use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::common::{StageError, blocking, find_outbox, record};
 use crate::engine::Engine;
-use crate::engine::stages::{StageError, blocking};
 use crate::files::RelPath;
 use crate::files::{create_folders, exists, remove_file, rename_new, sync_parent, write_new};
-use crate::folders::outbox::{choose_names, is_delivered, is_record_of, record, record_path};
+use crate::folders::outbox;
+use crate::folders::outbox::{choose_names, is_delivered, is_record_of, record_path};
 use crate::job::{Delivery, Event, Job, JobId, Task};
 
 /// What became of one output.
@@ -24,15 +25,15 @@ enum Placed {
     Lost,
 }
 
-/// Names all outputs.
-pub async fn run(
-    engine: &Arc<Engine>,
+/// Gives all outputs their names.
+pub(super) async fn run(
+    engine: &Engine,
     job: &Arc<Job>,
     task: &Task,
     outputs: &[Delivery],
 ) -> Result<(), StageError> {
-    let outbox = super::outbox(engine, job).await?;
-    let refused: HashSet<RelPath> = HashSet::new();
+    let outbox = find_outbox(engine, job).await?;
+    let mut refused = HashSet::new();
     if outputs.iter().any(|output| output.name.is_none()) {
         return name(engine, job, outputs, refused, &outbox).await;
     }
@@ -40,22 +41,20 @@ pub async fn run(
         .plan
         .as_ref()
         .is_some_and(|plan| !crate::sidecar::settles_endpoint(&engine.catalogue, plan));
-    let mut refused = HashSet::new();
     let mut lost = false;
     for output in outputs {
         let Some(name) = output.name.clone() else {
             continue;
         };
-        // The time of the journal and not of the clock, so that doing this again after a crash writes the same.
-        let text = record(job, task, output, &name, job.updated_at, with_endpoint)
+        // The time of the journal and not of the clock, so that repeating this after a crash writes the same.
+        let text = outbox::record(job, task, output, &name, job.updated_at, with_endpoint)
             .map_err(|error| StageError::Later(error.to_string()))?;
         let (id, folder, placing) = (job.id.clone(), outbox.clone(), output.clone());
         let wanted = name.clone();
-        let placed = blocking(engine, job, move || {
+        let placing = blocking(engine, job, move || {
             place(&folder, &id, &placing, &wanted, text.as_bytes())
-        })
-        .await?
-        .map_err(StageError::disk(format!(
+        });
+        let placed = placing.await?.map_err(StageError::disk(format!(
             "the output cannot be put into the outbox {}",
             outbox.display()
         )))?;
@@ -68,57 +67,45 @@ pub async fn run(
                 lost = true;
                 tracing::warn!(
                     job = %job.id, input = %job.input, output = %name,
-                    "the fetched output is gone from the outbox before it had its name: it is fetched again"
+                    "the fetched output disappeared from the outbox before it had its name: it is fetched again"
                 );
             }
         }
     }
     if lost {
-        return engine
-            .record(&job.id, Event::Refetch)
-            .await
-            .map(drop)
-            .ok_or(StageError::LeftOff);
+        return record(engine, job, Event::Refetch).await.map(drop);
     }
     if !refused.is_empty() {
         return name(engine, job, outputs, refused, &outbox).await;
     }
-    let job = engine
-        .record(&job.id, Event::Delivered)
-        .await
-        .ok_or(StageError::LeftOff)?;
+    let job = record(engine, job, Event::Delivered).await?;
     tracing::info!(job = %job.id, input = %job.input, "delivered");
     Ok(())
 }
 
 /// Chooses names and makes the choice durable.
 async fn name(
-    engine: &Arc<Engine>,
+    engine: &Engine,
     job: &Arc<Job>,
     outputs: &[Delivery],
     refused: HashSet<RelPath>,
     outbox: &Path,
 ) -> Result<(), StageError> {
     let (folder, named, list) = (outbox.to_owned(), job.clone(), outputs.to_vec());
-    let names = blocking(engine, job, move || {
+    let choosing = blocking(engine, job, move || {
         choose_names(&folder, &named, &list, &refused)
-    })
-    .await?
-    .map_err(StageError::disk(format!(
-        "the outbox {} cannot be looked at",
+    });
+    let names = choosing.await?.map_err(StageError::disk(format!(
+        "the outbox {} cannot be read",
         outbox.display()
     )))?;
-    engine
-        .record(&job.id, Event::Named { names })
-        .await
-        .map(drop)
-        .ok_or(StageError::LeftOff)
+    record(engine, job, Event::Named { names }).await.map(drop)
 }
 
 /// Puts one output under its name, with its record.
 ///
 /// The record comes first, so that whoever sees the output finds it. A crash between the two leaves a record whose output
-/// follows when this is done again.
+/// follows when the stage is repeated.
 fn place(
     outbox: &Path,
     job: &JobId,
@@ -134,10 +121,10 @@ fn place(
     match std::fs::symlink_metadata(&part) {
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // The rename happened before a crash, or somebody removed the part. Whoever took the output within that moment
-            // gets it twice, which is the lesser evil.
+            // The rename happened before a crash, or somebody removed the part file. Who took the output right after the
+            // rename gets it twice, which is the lesser evil.
             if !is_delivered(&target, output)? {
-                // A record whose output never came would be left alone for good: what is fetched again has its own.
+                // A record without an output would stay for good: what is fetched again gets its own.
                 if !exists(&target)? && is_record_of(&beside, job)? {
                     remove_file(&beside)?;
                 }
@@ -149,7 +136,7 @@ fn place(
         Err(error) => return Err(error),
     }
     if exists(&target)? {
-        // This very output, from an attempt that was interrupted: by a hard link, or before it was fetched again.
+        // This very output, from an interrupted attempt: by a hard link, or before it was fetched again.
         if is_record_of(&beside, job)? && is_delivered(&target, output)? {
             sync_parent(&target)?;
             remove_file(&part)?;
@@ -168,7 +155,7 @@ fn place(
             other => other?,
         }
     } else {
-        // Whoever wrote it may not have come as far as making its name durable.
+        // The attempt that wrote it may not have made its name durable.
         sync_parent(&beside)?;
     }
     match rename_new(&part, &target) {
@@ -177,7 +164,7 @@ fn place(
             Ok(Placed::Yes)
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            // A record that was there before may be that of the output that took the name.
+            // A record that was there before may belong to the output that took the name.
             if wrote {
                 remove_file(&beside)?;
             }

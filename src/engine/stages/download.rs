@@ -1,4 +1,4 @@
-//! Fetching a finished task's outputs into part files beside where they will lie. A paid output is asked for however often
+//! Fetching a finished task's outputs into part files next to where they will be. A paid output is asked for however often
 //! that takes.
 
 use std::io;
@@ -6,267 +6,205 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::engine::stages::{StageError, blocking};
-use crate::engine::{Engine, HANGS_AFTER, SENDING_HANGS_AFTER, is_of_another_account, poll_due};
-use crate::files::RelPath;
-use crate::files::{create_folders, open_part, sha256, sync_file, sync_parent};
+use super::common::{StageError, blocking, find_outbox, record};
+use crate::engine::Engine;
+use crate::engine::limiter::{HANGS_AFTER, Permit, SENDING_HANGS_AFTER};
+use crate::engine::poller::next_poll;
+use crate::files::{RelPath, create_folders, open_part, sha256, sync_file, sync_parent};
 use crate::folders::outbox;
 use crate::job::{Delivery, Event, Failure, FailureKind, Job, Task};
 use crate::media::{self, Probe, Wholeness};
 use crate::policy::retry::Trouble;
-use crate::runway::{CallError, DownloadError, OutputUrl, Seen, TaskId, TaskStatus};
+use crate::runway::{CallError, DownloadError, Downloaded, OutputUrl, Seen, TaskId, TaskStatus};
 
 /// The longest pause between two attempts, whatever a storage host asks for: addresses expire.
 const LONGEST: Duration = Duration::from_secs(300);
+/// After this many attempts at one address a fresh one is asked for, whatever went wrong.
+const FRESH_EVERY: u32 = 5;
 
 /// Fetches all outputs.
-pub async fn run(engine: &Arc<Engine>, job: &Arc<Job>, task: &Task) -> Result<(), StageError> {
-    let folder = super::outbox(engine, job).await?;
-    // The poll that found the task finished has just asked about it.
-    let mut asked = Asked(None);
-    let mut urls = match engine.take_outputs(&job.id) {
-        Some(urls) => {
-            asked = Asked(Some(Instant::now()));
-            urls
-        }
-        None => fresh_urls(engine, job, task, &mut asked).await?,
+pub(super) async fn run(engine: &Engine, job: &Arc<Job>, task: &Task) -> Result<(), StageError> {
+    let folder = find_outbox(engine, job).await?;
+    let mut addresses = Addresses {
+        engine,
+        job,
+        task,
+        urls: Vec::new(),
+        asked_at: None,
     };
+    match engine.in_flight.take_outputs(&job.id) {
+        Some(urls) => {
+            addresses.urls = urls;
+            // The poll that found the task finished has just asked.
+            addresses.asked_at = Some(Instant::now());
+        }
+        None => addresses.refresh().await?,
+    }
     let mut outputs = Vec::new();
-    for index in 0..urls.len() {
+    for index in 0..addresses.urls.len() {
         let (outbox, input, id) = (folder.clone(), job.input.clone(), job.id.clone());
-        let part = blocking(engine, job, move || -> io::Result<RelPath> {
+        let choosing = blocking(engine, job, move || -> io::Result<RelPath> {
             let part = outbox::part_path(&outbox, &input, &id, index)?;
             match outbox.join(part.as_path()).parent() {
                 Some(parent) => create_folders(parent).map(|()| part),
                 None => Ok(part),
             }
-        })
-        .await?
-        .map_err(StageError::disk(format!(
+        });
+        let part = choosing.await?.map_err(StageError::disk(format!(
             "the outbox {} cannot be used",
             folder.display()
         )))?;
         let path = folder.join(part.as_path());
-        let output = fetch(engine, job, task, &mut urls, &mut asked, index, path).await?;
+        let output = fetch(&mut addresses, index, path).await?;
         outputs.push(Delivery { part, ..output });
     }
-    engine.clear_trouble(&job.id);
-    engine
-        .record(&job.id, Event::Fetched { outputs })
+    engine.in_flight.clear_trouble(&job.id);
+    record(engine, job, Event::Fetched { outputs })
         .await
         .map(drop)
-        .ok_or(StageError::LeftOff)
 }
 
-/// After so many tries at one address another is asked for, whatever went wrong.
-const FRESH_EVERY: u32 = 5;
+/// Where a task's outputs can be fetched. The addresses expire, and asking for the task again gives fresh ones.
+struct Addresses<'a> {
+    engine: &'a Engine,
+    job: &'a Arc<Job>,
+    task: &'a Task,
+    urls: Vec<OutputUrl>,
+    /// When the task was last asked about: at most once in `poll_interval`, here as in the poller.
+    asked_at: Option<Instant>,
+}
 
-/// When the task was last asked about: not more often than once in `poll_interval`, here as elsewhere.
-struct Asked(Option<Instant>);
-
-/// Asks for the task again, which gives fresh addresses.
-async fn fresh_urls(
-    engine: &Arc<Engine>,
-    job: &Job,
-    task: &Task,
-    asked: &mut Asked,
-) -> Result<Vec<OutputUrl>, StageError> {
-    if let Some(last) = asked.0 {
-        let pause = poll_due(last, engine.settings().poll_interval);
-        if !engine
-            .pause(pause.saturating_duration_since(Instant::now()))
-            .await
-        {
-            return Err(StageError::LeftOff);
+impl Addresses<'_> {
+    /// Asks for fresh addresses.
+    async fn refresh(&mut self) -> Result<(), StageError> {
+        let (engine, task) = (self.engine, self.task);
+        if let Some(last) = self.asked_at {
+            let due = next_poll(last, engine.settings.load().poll_interval);
+            let pause = due.saturating_duration_since(Instant::now());
+            if !engine.pause(pause).await {
+                return Err(StageError::LeftOff);
+            }
+        }
+        self.asked_at = Some(Instant::now());
+        let (Some(client), Ok(id), Some(plan)) = (
+            engine.account.client(),
+            task.id.parse::<TaskId>(),
+            self.job.plan.as_ref(),
+        ) else {
+            return Err(without_key());
+        };
+        match client.task(&plan.poll, &id).await {
+            Ok(answer) => match answer.status {
+                TaskStatus::Succeeded { output } if !output.is_empty() => {
+                    engine.in_flight.clear_failures(&self.job.id);
+                    self.urls = output;
+                    Ok(())
+                }
+                other @ (TaskStatus::Succeeded { .. }
+                | TaskStatus::Failed { .. }
+                | TaskStatus::Cancelled
+                | TaskStatus::Pending
+                | TaskStatus::Throttled
+                | TaskStatus::Running { .. }
+                | TaskStatus::Other(_)) => {
+                    let what = format!(
+                        "Runway says {other:?} about the task {}, which had succeeded",
+                        task.id
+                    );
+                    Err(self.count_loss(FailureKind::Output, what).await)
+                }
+            },
+            Err(CallError::NotFound { at }) if !engine.account.is_foreign(task) => {
+                let what = format!("Runway no longer knows the task {} ({at})", task.id);
+                Err(self.count_loss(FailureKind::TaskGone, what).await)
+            }
+            Err(error) => Err(StageError::Later(error.to_string())),
         }
     }
-    asked.0 = Some(Instant::now());
-    let (Some(client), Ok(id), Some(plan)) = (
-        engine.client(),
-        task.id.parse::<TaskId>(),
-        job.plan.as_ref(),
-    ) else {
-        return Err(StageError::Later(
-            "the outputs wait for a valid API key".to_owned(),
-        ));
-    };
-    let (kind, why) = match client.task(&plan.poll, &id).await {
-        Ok(answer) => match answer.status {
-            TaskStatus::Succeeded { output } if !output.is_empty() => {
-                engine.got_through(&job.id);
-                return Ok(output);
-            }
-            other => (
-                FailureKind::Output,
-                format!(
-                    "Runway says {other:?} of the task {}, which had succeeded",
-                    task.id
-                ),
+
+    /// Runway does not have the outputs. They are asked for as long as a task that still runs is asked about, since giving up
+    /// early could give up what is paid for. Then the job fails.
+    async fn count_loss(&self, kind: FailureKind, why: String) -> StageError {
+        let (engine, job, task) = (self.engine, self.job, self.task);
+        if Trouble::TaskGone.is_repeated(engine.in_flight.count_failure(&job.id)) {
+            return StageError::Later(format!("{why}; its outputs are asked for again"));
+        }
+        engine.in_flight.clear_failures(&job.id);
+        let failure = Failure {
+            kind,
+            what: format!("{why}: its output cannot be fetched"),
+            details: Vec::new(),
+            advice: format!(
+                "Look for it in Runway's portal. If it is there after all, `taxiway resolve {} --adopt {}` fetches its output. `taxiway \
+                 retry {}` starts a new task, which costs again.",
+                job.id, task.id, job.id
             ),
-        },
-        Err(CallError::NotFound { at }) if !is_of_another_account(engine, task) => (
-            FailureKind::TaskGone,
-            format!("Runway does not know the task {} any more ({at})", task.id),
-        ),
-        Err(error) => return Err(StageError::Later(error.to_string())),
-    };
-    // As long as a task that still runs is asked about: giving up early could give up what is paid for.
-    if Trouble::TaskGone.is_repeated(engine.failed_in_a_row(&job.id)) {
-        return Err(StageError::Later(format!(
-            "{why}; its outputs are asked for again"
-        )));
+            task: Some(task.clone()),
+        };
+        let event = Event::Fails {
+            failure,
+            charged: None,
+        };
+        // The job has ended, and this stage with it.
+        engine.record(&job.id, event).await;
+        StageError::LeftOff
     }
-    engine.got_through(&job.id);
-    let failure = Failure {
-        kind,
-        what: format!("{why}: its output cannot be fetched"),
-        details: Vec::new(),
-        advice: format!(
-            "Look for it in Runway's portal. If it is there after all, `taxiway resolve {} --adopt {}` fetches its output. `taxiway \
-             retry {}` starts a new task, which costs again.",
-            job.id, task.id, job.id
-        ),
-        task: Some(task.clone()),
-    };
-    let event = Event::Fails {
-        failure,
-        charged: None,
-    };
-    // The job is at its end, and this stage with it.
-    engine.record(&job.id, event).await;
-    Err(StageError::LeftOff)
 }
 
-/// Fetches one output, whole and durable in its part file.
+fn without_key() -> StageError {
+    StageError::Later("the outputs wait for a valid API key".to_owned())
+}
+
+/// Why an attempt failed, and how long the host asks to wait.
+type Setback = (String, Option<Duration>);
+
+/// Fetches one output, complete and durable in its part file.
 async fn fetch(
-    engine: &Arc<Engine>,
-    job: &Arc<Job>,
-    task: &Task,
-    urls: &mut Vec<OutputUrl>,
-    asked: &mut Asked,
+    addresses: &mut Addresses<'_>,
     index: usize,
     path: PathBuf,
 ) -> Result<Delivery, StageError> {
+    let (engine, job) = (addresses.engine, addresses.job);
     let mut seen = Seen::default();
     let mut attempt = 0_u32;
     let mut unproven = Unproven::default();
-    let trouble = || format!("the output cannot be written to {}", path.display());
     loop {
-        // Held for one attempt and never across a pause, so that what cannot be fetched holds nobody else up.
-        let mut place = engine.downloads.enter(&job.inbox).await;
-        let Some(client) = engine.client() else {
-            return Err(StageError::Later(
-                "the outputs wait for a valid API key".to_owned(),
-            ));
-        };
-        let Some(url) = urls.get(index) else {
-            return Err(StageError::Later(
-                "Runway lists fewer outputs than before".to_owned(),
-            ));
-        };
-        // Other attempts may be long ago.
-        place
-            .during(HANGS_AFTER, super::outbox(engine, job))
-            .await?;
-        let opening = path.clone();
-        let part = place
-            .during(
-                HANGS_AFTER,
-                blocking(engine, job, move || open_part(&opening)),
-            )
-            .await?
-            .map_err(StageError::disk(trouble()))?;
-        let mut part = tokio::fs::File::from_std(part);
-        let fetching = client.download(url, &mut part, &mut seen, |_, _| {});
-        let fetched = tokio::select! {
-            fetched = place.during(SENDING_HANGS_AFTER, fetching) => fetched,
-            () = engine.stop.cancelled() => return Err(StageError::LeftOff),
-        };
-        match &fetched {
-            Ok(done) => engine.ledger.metrics().downloaded(done.bytes),
-            Err(error) => engine.ledger.metrics().download_failed(error),
-        }
+        // Held for one attempt and never across a pause, so that what cannot be fetched delays nobody else.
+        let mut permit = engine.downloads.acquire(&job.inbox).await;
+        let fetched = download(addresses, index, &path, &mut seen, &mut permit).await?;
         let (why, retry_after) = match fetched {
-            Ok(done) => {
-                let (part, read, bytes) = (part.into_std().await, path.clone(), done.bytes);
-                let syncing = blocking(engine, job, move || sync_file(&part));
-                place
-                    .during(HANGS_AFTER, syncing)
-                    .await?
-                    .map_err(StageError::disk(trouble()))?;
-                let reading = blocking(engine, job, move || -> io::Result<(Probe, String)> {
-                    // The journal is told of the part: its name has to survive as well as its content.
-                    sync_parent(&read)?;
-                    let probe = media::probe(&mut std::fs::File::open(&read)?)?;
-                    Ok((probe, sha256(&read)?))
-                });
-                let what = format!("the output {} cannot be read back", path.display());
-                let (probe, digest) = place
-                    .during(HANGS_AFTER, reading)
-                    .await?
-                    .map_err(StageError::disk(what))?;
-                drop(place);
-                let proven = done.length_proven || unproven.is_steady(bytes, &digest);
-                match unusable(&probe, done.content_type.as_deref(), proven) {
-                    None => {
-                        let extension = outbox::extension(&probe, done.content_type.as_deref());
-                        return Ok(Delivery {
-                            part: Default::default(),
-                            name: None,
-                            sha256: digest,
-                            bytes,
-                            extension,
-                        });
-                    }
-                    Some(why) => {
-                        seen = Seen::default();
-                        *urls = fresh_urls(engine, job, task, asked).await?;
-                        (why, None)
-                    }
-                }
+            Ok((part, done)) => {
+                let (probe, digest) = read_back(addresses, part, &path, &mut permit).await?;
+                drop(permit);
+                let proven = done.length_proven || unproven.is_steady(done.bytes, &digest);
+                let content_type = done.content_type.as_deref();
+                let Some(why) = explain_unusable(&probe, content_type, proven) else {
+                    return Ok(Delivery {
+                        part: RelPath::default(),
+                        name: None,
+                        sha256: digest,
+                        bytes: done.bytes,
+                        extension: outbox::extension(&probe, content_type),
+                    });
+                };
+                seen = Seen::default();
+                addresses.refresh().await?;
+                (why, None)
             }
-            Err(DownloadError::Expired { .. }) => {
-                drop(place);
-                *urls = fresh_urls(engine, job, task, asked).await?;
-                ("the address of the output expired".to_owned(), None)
-            }
-            Err(DownloadError::Disk(source)) => {
-                return Err(StageError::Disk {
-                    what: trouble(),
-                    source,
-                });
-            }
-            Err(DownloadError::Transient {
-                host,
-                why,
-                retry_after,
-            }) => {
-                drop(place);
-                // A host may be gone for good, and others have it.
-                if attempt % FRESH_EVERY == FRESH_EVERY - 1 {
-                    *urls = fresh_urls(engine, job, task, asked).await?;
-                }
-                (format!("{why} (host {host})"), retry_after)
-            }
-            Err(error @ DownloadError::Truncated { .. }) => {
-                // The next try goes on where this one broke off; only without progress is there a reason to wait.
-                tracing::debug!(job = %job.id, %error, "going on");
-                drop(place);
-                (error.to_string(), None)
-            }
-            Err(error @ (DownloadError::Refused { .. } | DownloadError::Insecure { .. })) => {
-                drop(place);
-                *urls = fresh_urls(engine, job, task, asked).await?;
-                (error.to_string(), None)
+            Err(error) => {
+                drop(permit);
+                recover(addresses, error, attempt, &path).await?
             }
         };
         attempt = attempt.saturating_add(1);
-        engine.note_trouble(&job.id, format!("the download is tried again: {why}"));
+        let trouble = format!("the download is tried again: {why}");
+        engine.in_flight.note_trouble(&job.id, trouble);
         if attempt == 5 {
-            tracing::warn!(job = %job.id, input = %job.input, "the output cannot be fetched yet: {why}; trying goes on");
+            tracing::warn!(job = %job.id, input = %job.input, "the output cannot be fetched yet: {why}; trying continues");
         }
         let pause = engine
-            .retry_in(Trouble::Download, attempt, retry_after)
+            .settings
+            .choose_pause(Trouble::Download, attempt, retry_after)
             .min(LONGEST);
         if !engine.pause(pause).await {
             return Err(StageError::LeftOff);
@@ -274,7 +212,106 @@ async fn fetch(
     }
 }
 
-/// How often the same came in a row, of a length that nobody vouches for.
+/// Attempts to download one output into its part file.
+async fn download(
+    addresses: &Addresses<'_>,
+    index: usize,
+    path: &std::path::Path,
+    seen: &mut Seen,
+    permit: &mut Permit,
+) -> Result<Result<(std::fs::File, Downloaded), DownloadError>, StageError> {
+    let (engine, job) = (addresses.engine, addresses.job);
+    let client = engine.account.client().ok_or_else(without_key)?;
+    let url = addresses
+        .urls
+        .get(index)
+        .ok_or_else(|| StageError::Later("Runway lists fewer outputs than before".to_owned()))?;
+    // The last attempt may be long ago.
+    permit.run(HANGS_AFTER, find_outbox(engine, job)).await?;
+    let opening = path.to_owned();
+    let opening = blocking(engine, job, move || open_part(&opening));
+    let part = permit.run(HANGS_AFTER, opening).await?;
+    let part = part.map_err(StageError::disk(cannot_write(path)))?;
+    let mut part = tokio::fs::File::from_std(part);
+    let fetching = client.download(url, &mut part, seen, |_, _| {});
+    let fetched = tokio::select! {
+        fetched = permit.run(SENDING_HANGS_AFTER, fetching) => fetched,
+        () = engine.stop.cancelled() => return Err(StageError::LeftOff),
+    };
+    match &fetched {
+        Ok(done) => engine.ledger.metrics().count_download(done.bytes),
+        Err(error) => engine.ledger.metrics().count_download_failure(error),
+    }
+    match fetched {
+        Ok(done) => Ok(Ok((part.into_std().await, done))),
+        Err(error) => Ok(Err(error)),
+    }
+}
+
+/// Makes a part file durable, and reads what it contains.
+async fn read_back(
+    addresses: &Addresses<'_>,
+    part: std::fs::File,
+    path: &std::path::Path,
+    permit: &mut Permit,
+) -> Result<(Probe, String), StageError> {
+    let (engine, job) = (addresses.engine, addresses.job);
+    let syncing = blocking(engine, job, move || sync_file(&part));
+    let synced = permit.run(HANGS_AFTER, syncing).await?;
+    synced.map_err(StageError::disk(cannot_write(path)))?;
+    let read = path.to_owned();
+    let reading = blocking(engine, job, move || -> io::Result<(Probe, String)> {
+        // The journal will name the part file: its name has to survive as well as its content.
+        sync_parent(&read)?;
+        let probe = media::probe(&mut std::fs::File::open(&read)?)?;
+        Ok((probe, sha256(&read)?))
+    });
+    let what = format!("the output {} cannot be read back", path.display());
+    let read = permit.run(HANGS_AFTER, reading).await?;
+    read.map_err(StageError::disk(what))
+}
+
+fn cannot_write(path: &std::path::Path) -> String {
+    format!("the output cannot be written to {}", path.display())
+}
+
+/// After a failed attempt: asks for fresh addresses where that may help.
+async fn recover(
+    addresses: &mut Addresses<'_>,
+    error: DownloadError,
+    attempt: u32,
+    path: &std::path::Path,
+) -> Result<Setback, StageError> {
+    match error {
+        DownloadError::Expired { .. } => {
+            addresses.refresh().await?;
+            Ok(("the address of the output expired".to_owned(), None))
+        }
+        DownloadError::Disk(source) => Err(StageError::disk(cannot_write(path))(source)),
+        DownloadError::Transient {
+            host,
+            why,
+            retry_after,
+        } => {
+            // A host may be gone for good, while others have the output.
+            if attempt % FRESH_EVERY == FRESH_EVERY - 1 {
+                addresses.refresh().await?;
+            }
+            Ok((format!("{why} (host {host})"), retry_after))
+        }
+        // The next attempt continues where this one broke off.
+        DownloadError::Truncated { .. } => {
+            tracing::debug!(job = %addresses.job.id, %error, "continuing");
+            Ok((error.to_string(), None))
+        }
+        DownloadError::Refused { .. } | DownloadError::Insecure { .. } => {
+            addresses.refresh().await?;
+            Ok((error.to_string(), None))
+        }
+    }
+}
+
+/// How often the same content came in a row, where nothing proves its length.
 #[derive(Default)]
 struct Unproven {
     last: Option<(u64, String)>,
@@ -282,8 +319,8 @@ struct Unproven {
 }
 
 impl Unproven {
-    /// Notes what came, and tells whether it came three times alike: a connection that breaks does not break three times at
-    /// the same byte with the same content.
+    /// Notes what came, and answers whether it came three times in a row: a connection does not break three times at the same
+    /// byte with the same content.
     fn is_steady(&mut self, bytes: u64, digest: &str) -> bool {
         let alike = matches!(&self.last, Some((size, known)) if *size == bytes && known == digest);
         self.times = if alike {
@@ -296,9 +333,13 @@ impl Unproven {
     }
 }
 
-/// Why what came is not an output, if it is none: a text or a web page in its place, or a file that its own structure says
-/// is cut short although nobody said how long it should be.
-fn unusable(probe: &Probe, content_type: Option<&str>, length_proven: bool) -> Option<String> {
+/// Why what came is not an output, if so: it is a text or a web page, or its own structure says that it is cut short and nothing
+/// proves its length.
+fn explain_unusable(
+    probe: &Probe,
+    content_type: Option<&str>,
+    length_proven: bool,
+) -> Option<String> {
     if probe.bytes == 0 {
         return Some("nothing came".to_owned());
     }

@@ -445,7 +445,7 @@ impl Journal for SqliteJournal {
         })
     }
 
-    fn put_notice_off<'a>(
+    fn postpone_notice<'a>(
         &'a self,
         id: &'a str,
         target: Target,
