@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use taxiway::simulator::{Action, Change, Limits, ModelLimits, Options, Rule, Seen, Simulator};
 
-use crate::harness::{Builder, KEY, Studio, contains, fault, jpeg, large_jpeg, sha256, text, walk};
+use crate::support::{Builder, KEY, Studio, contains, fault, jpeg, large_jpeg, sha256, text, walk};
 
 /// What every test ends with: the key went nowhere else and stands nowhere.
 fn finish(studio: &Studio) {

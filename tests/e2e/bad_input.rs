@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode};
 
-use crate::harness::{Builder, Studio, jpeg, large_jpeg, media, mp4, text, walk};
+use crate::support::{Builder, Studio, jpeg, large_jpeg, media, mp4, text, walk};
 
 /// What is dropped: names below the inbox, and contents.
 type Files = Vec<(&'static str, Vec<u8>)>;
@@ -1088,14 +1088,14 @@ fn a_key_file_that_others_can_read_is_refused_and_work_waits_for_its_mending() {
         .image_defaults()
         .open();
     let key = studio.path("key");
-    fs::write(&key, crate::harness::KEY).unwrap();
+    fs::write(&key, crate::support::KEY).unwrap();
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     studio.start();
     studio.drop_file("red.jpg", jpeg("red"));
     let job = studio.wait_reason("red.jpg", "other users can read the API key");
     assert!(job.reason().contains("chmod 600"), "{job:?}");
     assert!(studio.log().contains("chmod 600"), "{}", studio.log());
-    assert!(!studio.log().contains(crate::harness::KEY));
+    assert!(!studio.log().contains(crate::support::KEY));
     assert_eq!(studio.seen().requests, []);
     let credits = studio.cli(&["credits"]);
     assert!(!credits.status.success());
@@ -1122,7 +1122,7 @@ fn without_a_key_everything_waits_and_says_so() {
     assert_eq!(said.count(), 1, "{log}");
     assert_eq!(studio.seen().requests, []);
     studio.stop();
-    studio.set_key(Some(crate::harness::KEY));
+    studio.set_key(Some(crate::support::KEY));
     studio.start();
     studio.wait_done("red.jpg");
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use taxiway::simulator::Action;
 
-use crate::harness::{Job, PATIENCE, Studio, fault, jpeg, mp4, put, text};
+use crate::support::{Job, PATIENCE, Studio, fault, jpeg, mp4, put, text};
 
 fn code(output: &Output) -> i32 {
     output
@@ -315,7 +315,7 @@ fn check_line(job: &Job) {
 fn status_json_has_the_fields_of_the_contract_in_every_state() {
     let studio = Studio::builder().image_defaults().run();
     assert_eq!(studio.cli_ok(&["status", "--json"]), "");
-    studio.drop_file("hum.mp3", crate::harness::media("plain.mp3"));
+    studio.drop_file("hum.mp3", crate::support::media("plain.mp3"));
     studio.drop_file("done.jpg", jpeg("done"));
     studio.drop_file("bad.jpg.yaml", "promt: x\n");
     studio.drop_file("bad.jpg", jpeg("bad"));
@@ -772,7 +772,7 @@ fn the_demo_ends_by_itself_within_a_minute_and_names_what_it_made() {
         assert!(words.contains(word), "{word:?} in {words}");
     }
     let mut outputs = 0;
-    crate::harness::walk(&dir.join("outbox"), &mut |path| {
+    crate::support::walk(&dir.join("outbox"), &mut |path| {
         let name = path.file_name().unwrap().to_str().unwrap();
         if !name.ends_with(".yaml") {
             outputs += 1;

@@ -4,7 +4,7 @@ use std::fs;
 
 use taxiway::simulator::{Action, Change, Rule};
 
-use crate::harness::{Job, KEY, Studio, fault, jpeg, text};
+use crate::support::{Job, KEY, Studio, fault, jpeg, text};
 
 /// A studio whose first submission is answered so, with what that leaves in doubt.
 fn in_doubt(action: Action) -> (Studio, Job) {
@@ -160,7 +160,7 @@ fn a_mended_key_file_is_found_without_a_reload() {
     studio.start();
     studio.drop_file("a.jpg", jpeg("a"));
     studio.wait_reason("a.jpg", "for an API key");
-    crate::harness::put(&key, b"key_old\n");
+    crate::support::put(&key, b"key_old\n");
     // Readable by others is refused; the file is whole before anybody may read it.
     let mode = |mode| {
         use std::os::unix::fs::PermissionsExt as _;
@@ -184,7 +184,7 @@ fn a_mended_key_file_is_found_without_a_reload() {
 #[test]
 fn a_file_that_runway_refuses_is_uploaded_anew_the_next_time() {
     let studio = Studio::builder().image_defaults().run();
-    let picture = crate::harness::large_jpeg("red", 400_000);
+    let picture = crate::support::large_jpeg("red", 400_000);
     let refusal = Action::Status {
         code: 400,
         body: Some(serde_json::json!({"error": "The asset cannot be read."})),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use taxiway::simulator::Seen;
 
-use crate::harness::{Studio, contains, in_memory, jpeg, logged, sha256, text, walk};
+use crate::support::{Studio, contains, in_memory, jpeg, logged, sha256, text, walk};
 
 /// Tasks of the one model at once.
 const AT_ONCE: usize = 2;

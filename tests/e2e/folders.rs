@@ -7,7 +7,7 @@ use std::path::Path;
 use taxiway::media::{Wholeness, probe};
 use taxiway::simulator::Action;
 
-use crate::harness::{Job, Studio, contains, fault, jpeg, media, put, sha256, walk};
+use crate::support::{Job, Studio, contains, fault, jpeg, media, put, sha256, walk};
 
 fn exists(path: impl AsRef<Path>) -> bool {
     path.as_ref().symlink_metadata().is_ok()

@@ -12,7 +12,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use taxiway::simulator::Action;
 
-use crate::harness::{Studio, fault, jpeg, mp4, text};
+use crate::support::{Studio, fault, jpeg, mp4, text};
 
 /// Keys whose values are texts for people: their wording is free.
 const WORDS: [&str; 13] = [

@@ -12,7 +12,6 @@ mod doubts;
 mod fairness;
 mod folders;
 mod golden;
-mod harness;
 mod markers;
 mod mounts_inside;
 mod moves;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{Builder, Studio, jpeg, media, text};
+use crate::support::{Builder, Studio, jpeg, media, text};
 
 /// Nothing but a marker makes a file finished within a test's time.
 fn slow_to_settle() -> Builder {
@@ -143,7 +143,7 @@ fn a_sidecar_of_the_same_name_brings_nothing_back_that_was_submitted() {
         body: None,
         headers: std::collections::BTreeMap::new(),
     };
-    let rule = crate::harness::fault("/v1/image_to_video", 1, refused);
+    let rule = crate::support::fault("/v1/image_to_video", 1, refused);
     let studio = Studio::builder()
         .image_defaults()
         .inbox("pair_wait: 100ms")

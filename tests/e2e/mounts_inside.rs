@@ -6,7 +6,7 @@ use std::process::Command;
 
 use taxiway::simulator::Action;
 
-use crate::harness::{Studio, fault, is_mounted, jpeg};
+use crate::support::{Studio, fault, is_mounted, jpeg};
 
 /// A folder that is mounted a second time, inside an inbox: files cannot be renamed across its edge, and it can go away and
 /// come back with all that lies in it.

@@ -4,7 +4,7 @@ use std::fs;
 
 use taxiway::simulator::{Action, Rule};
 
-use crate::harness::{KEY, Studio, jpeg, put};
+use crate::support::{KEY, Studio, jpeg, put};
 
 /// Puts another text in a place of the configuration.
 fn change(studio: &Studio, from: &str, to: &str) {

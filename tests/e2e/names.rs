@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::harness::{Studio, contains, jpeg, large_jpeg, media, put, sha256, text};
+use crate::support::{Studio, contains, jpeg, large_jpeg, media, put, sha256, text};
 
 /// Names without an extension, as bytes.
 fn stems() -> Vec<Vec<u8>> {

@@ -14,7 +14,7 @@ use serde_json::Value;
 use taxiway::journal::{Journal as _, SqliteJournal};
 use taxiway::notify::{Secret, sign};
 
-use crate::harness::{Studio, jpeg, text};
+use crate::support::{Studio, jpeg, text};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -254,7 +254,7 @@ fn a_command_gets_the_notice_on_its_standard_input_and_one_that_hangs_holds_nobo
 
 #[test]
 fn a_frozen_folder_a_doubt_and_a_low_balance_are_told_once() {
-    let reset = crate::harness::fault(
+    let reset = crate::support::fault(
         "/v1/image_to_video",
         1,
         taxiway::simulator::Action::ResetAfter,
@@ -293,7 +293,7 @@ fn a_webhook_without_a_private_secret_is_refused_with_words() {
     let refused = |words: &str| {
         let output = studio.cli(&["run"]);
         assert_eq!(output.status.code(), Some(3));
-        let said = crate::harness::text(&output.stderr);
+        let said = crate::support::text(&output.stderr);
         assert!(said.contains(words), "{said}");
     };
     configure(&studio, "  webhook: https://example.com/hook\n");

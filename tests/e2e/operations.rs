@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use taxiway::catalogue::Catalogue;
 use taxiway::media::{Format, Wholeness, probe};
 
-use crate::harness::{
+use crate::support::{
     Job, Studio, contains, jpeg, large_jpeg, logged, media, mp4, put, sha256, text,
 };
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::{Studio, give, jpeg, text, unwrapped};
+use crate::support::{Studio, give, jpeg, text, unwrapped};
 
 /// Debian's `nobody`, who is in no group but `nogroup`.
 const NOBODY: u32 = 65534;

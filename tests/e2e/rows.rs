@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::harness::walk;
+use crate::support::walk;
 
 #[test]
 fn every_row_of_the_table_has_a_test() {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::harness::{Builder, PATIENCE, Studio, in_memory, jpeg, put};
+use crate::support::{Builder, PATIENCE, Studio, in_memory, jpeg, put};
 
 /// A job that needs no media.
 const STILL: &str = "model: gen4_image\nprompt: a tower\nratio: \"1280:720\"\n";

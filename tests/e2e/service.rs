@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use taxiway::simulator::{Action, Rule};
 
-use crate::harness::{Job, KEY, Studio, contains, jpeg, large_jpeg, put, text};
+use crate::support::{Job, KEY, Studio, contains, jpeg, large_jpeg, put, text};
 
 /// How long a stop may take, whatever is in flight.
 const STOP: Duration = Duration::from_secs(10);

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Builder, Job, Studio, jpeg, large_jpeg, media, mp4};
+use crate::support::{Builder, Job, Studio, jpeg, large_jpeg, media, mp4};
 
 /// Long enough that nothing in a test happens because it has passed.
 const LONG: &str = "pair_wait: 1h";

@@ -1,6 +1,6 @@
 //! Limits on spending: of all inboxes and of each, across restarts, with work in flight and with prices that nobody knows.
 
-use crate::harness::{Builder, Studio, jpeg, mp4};
+use crate::support::{Builder, Studio, jpeg, mp4};
 
 /// Jobs of 25 credits each.
 fn films() -> Builder {
@@ -64,7 +64,7 @@ fn limits_hold_for_inboxes_at_once_with_work_in_flight_and_across_restarts() {
     drop_pictures(&studio, "second/inbox", 5);
     let comes_to_rest = |studio: &Studio| {
         let jobs = studio.jobs();
-        let settled = |job: &crate::harness::Job| {
+        let settled = |job: &crate::support::Job| {
             job.has_ended() || job.state() == "in_doubt" || job.reason().contains("for budget")
         };
         jobs.len() == 10 && jobs.iter().all(settled)

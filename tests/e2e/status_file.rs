@@ -4,7 +4,7 @@ use std::fs;
 
 use taxiway::simulator::Action;
 
-use crate::harness::{Builder, Studio, fault, jpeg};
+use crate::support::{Builder, Studio, fault, jpeg};
 
 fn with_page() -> Builder {
     Studio::builder()

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use taxiway::simulator::Action;
 
-use crate::harness::{Builder, Studio, fault, jpeg, text};
+use crate::support::{Builder, Studio, fault, jpeg, text};
 
 const TOKEN: &str = "token-0123456789abcdef0123456789";
 /// What a change comes with.

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{FallocateFlags, fallocate};
 use taxiway::simulator::Seen;
 
-use crate::harness::{Builder, Studio, in_memory, logged, media};
+use crate::support::{Builder, Studio, in_memory, logged, media};
 
 /// How long a file must be quiet. Short for a test, and long enough that a busy machine does not turn a pause into an end.
 const SETTLE: Duration = Duration::from_secs(1);

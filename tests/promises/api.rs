@@ -155,7 +155,7 @@ pub fn starts_a_task(seen: &Seen) -> bool {
 
 /// The key of a picture that is uploaded first.
 pub fn upload_key(bytes: &[u8]) -> String {
-    format!("upload {}", crate::harness::sha256(bytes))
+    format!("upload {}", crate::support::sha256(bytes))
 }
 
 /// The key of a JPEG that goes into the request as it is.
@@ -163,7 +163,7 @@ pub fn jpeg_key(bytes: &[u8]) -> String {
     use base64::Engine as _;
     let encoded = base64::engine::general_purpose::STANDARD.encode(bytes);
     let uri = format!("data:image/jpeg;base64,{encoded}");
-    picture_key(&crate::harness::sha256(uri.as_bytes())[..16])
+    picture_key(&crate::support::sha256(uri.as_bytes())[..16])
 }
 
 fn picture_key(digest: &str) -> String {

@@ -15,7 +15,7 @@ use taxiway::media::{Wholeness, probe};
 
 use crate::api::Api;
 use crate::book::Book;
-use crate::harness::{Job, Studio, contains, sha256, text, walk};
+use crate::support::{Job, Studio, contains, sha256, text, walk};
 
 /// The folders in which a dropped file may lie.
 const FOLDERS: [&str; 4] = ["inbox", "working", "originals", "failed"];

@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::harness::sha256;
+use crate::support::sha256;
 
 /// A file that was dropped.
 #[derive(Debug, Clone)]

@@ -15,8 +15,8 @@ use taxiway::simulator::{Action, Rule};
 use crate::api::{Api, jpeg_key};
 use crate::audit::{Mode, audit};
 use crate::book::Book;
-use crate::harness::{Builder, Job, Studio, give, jpeg, text};
 use crate::mount::{Mount, run};
+use crate::support::{Builder, Job, Studio, give, jpeg, text};
 
 /// Who the daemon is where it is to have no more rights than others.
 const NOBODY: u32 = 65534;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 use crate::api::Api;
 use crate::audit::{Promise, Verdict};
 use crate::book::Book;
-use crate::harness::Job;
+use crate::support::Job;
 
 /// Tells doubts that have a reason from those that have none.
 #[derive(Debug, Default, Clone)]

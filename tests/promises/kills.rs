@@ -14,7 +14,7 @@ use crate::api::Remote;
 use crate::audit::{Mode, Promise, Verdict, audit};
 use crate::book::Book;
 use crate::doubts::Doubts;
-use crate::harness::{Job, Studio};
+use crate::support::{Job, Studio};
 use crate::watcher::Watcher;
 use crate::world::{
     Piece, binary, drop_pieces, film, large_picture, number, picture, seed, settle, words,

@@ -1,6 +1,6 @@
 //! A log that cannot be written, because it lies on a full disk or its reader has gone, ends nothing.
 
-use crate::harness::{Studio, jpeg};
+use crate::support::{Studio, jpeg};
 
 #[test]
 fn work_goes_on_while_the_log_cannot_be_written() {

@@ -12,8 +12,6 @@ mod audit;
 mod book;
 mod disks;
 mod doubts;
-#[path = "../e2e/harness.rs"]
-mod harness;
 mod histories;
 mod kills;
 mod log;

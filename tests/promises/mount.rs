@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::is_mounted;
+use crate::support::is_mounted;
 
 /// Something mounted; unmounted when it is dropped.
 pub struct Mount {

@@ -15,8 +15,8 @@ use taxiway::simulator::Action;
 
 use self::rules::{Places, breaches};
 use self::trace::{Op, What};
-use crate::harness::{Builder, Studio, fault, jpeg};
 use crate::mount::Mount;
+use crate::support::{Builder, Studio, fault, jpeg};
 
 /// A studio whose daemon's calls are noted.
 fn traced(builder: Builder, more: &[&str]) -> Studio {
@@ -233,7 +233,7 @@ fn what_a_killed_daemon_renamed_is_synced_by_the_next_one() {
         let (_, ops) = operations(&mut studio);
         let text = format!("\"event\":\"{event}\"");
         let commit = ops.iter().find(|op| {
-            matches!(&op.what, What::Write(_, bytes) if crate::harness::contains(bytes, text.as_bytes()))
+            matches!(&op.what, What::Write(_, bytes) if crate::support::contains(bytes, text.as_bytes()))
         });
         let commit = commit.unwrap_or_else(|| panic!("{event} is not there"));
         let synced = ops.iter().any(|op| {

@@ -5,7 +5,7 @@ use std::fs;
 use crate::api::{Api, jpeg_key};
 use crate::audit::{Mode, Promise, audit};
 use crate::book::Book;
-use crate::harness::{Studio, jpeg};
+use crate::support::{Studio, jpeg};
 use crate::watcher::Watcher;
 
 #[test]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::audit::check_output;
-use crate::harness::{Studio, contains, text};
+use crate::support::{Studio, contains, text};
 
 /// How many bytes of `uploading.jpg` the fixture leaves out.
 const UPLOADING_BYTES: usize = 6_002_028;

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::audit::{Promise, Verdict, check_output, is_record, is_visible};
-use crate::harness::walk;
+use crate::support::walk;
 
 /// A thread that looks at an outbox until it is stopped.
 pub struct Watcher {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::api::{Api, jpeg_key, upload_key};
 use crate::book::Book;
 use crate::doubts::Doubts;
-use crate::harness::{Job, Studio, jpeg, large_jpeg, text, walk};
+use crate::support::{Job, Studio, jpeg, large_jpeg, text, walk};
 
 /// The program as people run it: `TAXIWAY_TEST_RELEASE`, else the release build beside the tests' own if it is newer than
 /// all sources, else the tests' own, which is slower and hits fewer moments.

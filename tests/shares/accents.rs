@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use crate::harness::jpeg;
 use crate::share::Share;
 use crate::studio::with_share;
+use crate::support::jpeg;
 
 /// "café" in one form and in the other.
 const COMPOSED: &str = "caf\u{e9}";

@@ -4,9 +4,9 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::time::{Duration, SystemTime};
 
-use crate::harness::{Studio, jpeg, large_jpeg, sha256, unwrapped};
 use crate::share::{PIECE, Share};
 use crate::studio::with_share;
+use crate::support::{Studio, jpeg, large_jpeg, sha256, unwrapped};
 
 /// Whether a picture was submitted as what it became in the end: that was read, that was recorded, and that was kept.
 fn assert_whole(share: &Share, stem: &str, bytes: &[u8]) {

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use taxiway::simulator::Action;
 
-use crate::harness::{Studio, fault, jpeg};
 use crate::share::Share;
 use crate::studio::with_share;
+use crate::support::{Studio, fault, jpeg};
 
 /// How a share goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use taxiway::simulator::Action;
 
-use crate::harness::{PATIENCE, Studio, fault, jpeg, large_jpeg, unwrapped};
 use crate::sshfs::Sshfs;
 use crate::studio::with_share;
+use crate::support::{PATIENCE, Studio, fault, jpeg, large_jpeg, unwrapped};
 
 /// More jobs than the daemon has threads or places for, so that the hung inbox would fill whatever is shared.
 const MANY: usize = 40;
@@ -71,7 +71,7 @@ fn row_12_a_share_that_hangs_keeps_only_its_own_inbox_waiting() {
     studio.wait_until("the log says so, too", |studio| {
         studio.log().contains("does not answer")
     });
-    let ended = |job: &&crate::harness::Job| job.inbox() == "nas" && job.has_ended();
+    let ended = |job: &&crate::support::Job| job.inbox() == "nas" && job.has_ended();
     assert!(
         studio
             .jobs()

@@ -12,8 +12,6 @@ mod accents;
 mod arrive;
 mod away;
 mod hang;
-#[path = "../e2e/harness.rs"]
-mod harness;
 mod outputs;
 mod share;
 mod sshfs;

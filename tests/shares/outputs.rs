@@ -12,9 +12,9 @@ use std::time::Duration;
 use taxiway::media::{Wholeness, probe};
 use taxiway::simulator::Action;
 
-use crate::harness::{fault, jpeg, sha256, walk};
 use crate::share::Share;
 use crate::studio::with_share;
+use crate::support::{fault, jpeg, sha256, walk};
 
 /// Looks at the server's own folder all the time, and notes every output that was not whole at first sight.
 struct Watcher {

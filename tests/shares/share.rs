@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::harness::text;
+use crate::support::text;
 
 /// How long a program may take to start or to end.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::harness::{Builder, Studio};
+use crate::support::{Builder, Studio};
 
 /// Defaults by which a picture alone is a job. The two inboxes have different models, since those have queues of their own.
 const LOCAL: &str = r#"{ model: gen3a_turbo, ratio: "1280:768", duration: 5, prompt: pan }"#;

@@ -1,3 +1,6 @@
 //! What the test programs share.
 
 pub mod runner;
+mod studio;
+
+pub use studio::*;

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::{Place, Stage, Trouble, has};
-use crate::harness::{Studio, text};
+use crate::support::{Studio, text};
 
 /// A start during the trouble is refused with what to do, and destroys nothing: the next one goes on.
 fn refused_start(trouble: Trouble) {

@@ -3,7 +3,7 @@
 use taxiway::simulator::{Action, Rule};
 
 use super::{Place, Stage, Trouble};
-use crate::harness::Studio;
+use crate::support::Studio;
 
 /// A job whose task was accepted after the disk had become full.
 fn accepted_on_a_full_disk() -> Stage {

@@ -16,7 +16,7 @@ use super::ops::{Kind, Op};
 use crate::api::Remote;
 use crate::book::Book;
 use crate::doubts::Doubts;
-use crate::harness::{Job, Studio, text};
+use crate::support::{Job, Studio, text};
 use crate::world::{Piece, film, large_picture, picture, words};
 
 /// A file of a piece of work, and where the person has it.

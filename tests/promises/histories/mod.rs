@@ -20,7 +20,7 @@ use self::hand::{Hand, pause};
 use self::ops::{Means, generate};
 use crate::api::Remote;
 use crate::audit::{Mode, Promise, Verdict, audit};
-use crate::harness::{Job, Studio, can_run};
+use crate::support::{Job, Studio, can_run};
 use crate::watcher::Watcher;
 use crate::world::{binary, number, settle};
 
@@ -153,7 +153,7 @@ fn live(seed: u64, disk: Option<&Disk>, user: Option<u32>) -> (Verdict, usize, u
 /// Whether a job is a sidecar that waits for a medium which went without it, or was taken away.
 fn is_lone_sidecar(studio: &Studio, job: &Job) -> bool {
     let mut media = false;
-    crate::harness::walk(&studio.inbox(""), &mut |path| {
+    crate::support::walk(&studio.inbox(""), &mut |path| {
         media |= path.extension().is_some_and(|extension| extension == "jpg");
     });
     !media && job.state() == "waiting" && job.reason().contains("for media")

@@ -11,7 +11,7 @@ use taxiway::job::Event;
 
 use super::scenarios::{self, Scenario};
 use super::{Pass, undisturbed};
-use crate::harness::{Studio, text};
+use crate::support::{Studio, text};
 
 /// The calls that change what is there after a crash.
 const CALLS: &str = "trace=open,openat,openat2,creat,rename,renameat,renameat2,link,linkat,symlink,symlinkat,unlink,unlinkat,rmdir,\

@@ -17,7 +17,7 @@ use taxiway::failpoint::{Point, Request};
 
 use crate::api::Api;
 use crate::audit::{Mode, Promise, Verdict, audit};
-use crate::harness::{Job, PATIENCE, Studio};
+use crate::support::{Job, PATIENCE, Studio};
 
 use scenarios::{Person, Scenario};
 

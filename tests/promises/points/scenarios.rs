@@ -10,7 +10,7 @@ use taxiway::simulator::{Action, Rule};
 
 use crate::api::{jpeg_key, upload_key};
 use crate::book::Book;
-use crate::harness::{Builder, Job, Studio, fault, jpeg, large_jpeg};
+use crate::support::{Builder, Job, Studio, fault, jpeg, large_jpeg};
 
 /// A path below the inbox, the content, and what tells the request that it leads to.
 pub type Dropped = (&'static str, Vec<u8>, Option<String>);
