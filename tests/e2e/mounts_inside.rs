@@ -6,7 +6,7 @@ use std::process::Command;
 
 use taxiway::simulator::Action;
 
-use crate::support::{Studio, fault, is_mounted, jpeg};
+use crate::support::{Studio, fault, jpeg, mounted, unmount};
 
 /// A folder that is mounted a second time, inside an inbox: files cannot be renamed across its edge, and it can go away and
 /// come back with all that lies in it.
@@ -34,14 +34,14 @@ impl Inside {
     }
 
     fn away(&self) {
-        assert!(run(Command::new("umount").arg("--lazy").arg(&self.at)));
+        unmount(&self.at);
     }
 }
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        if is_mounted(&self.at) {
-            run(Command::new("umount").arg("--lazy").arg(&self.at));
+        if mounted(&self.at).is_some() {
+            unmount(&self.at);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::is_mounted;
+use crate::support::{mounted, unmount};
 
 /// Something mounted; unmounted when it is dropped.
 pub struct Mount {
@@ -135,13 +135,8 @@ impl Mount {
 impl Drop for Mount {
     fn drop(&mut self) {
         // The studio around it may have gone already, and this with it.
-        if !is_mounted(&self.path) {
-            return;
-        }
-        // Lazily: whoever still uses it keeps it for as long.
-        let status = Command::new("umount").arg("-l").arg(&self.path).status();
-        if !status.is_ok_and(|status| status.success()) {
-            eprintln!("{} could not be unmounted", self.path.display());
+        if mounted(&self.path).is_some() {
+            unmount(&self.path);
         }
     }
 }

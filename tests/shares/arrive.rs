@@ -100,7 +100,7 @@ impl Bound {
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        crate::share::unmount(&self.0);
+        crate::support::unmount(&self.0);
     }
 }
 

@@ -10,60 +10,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::support::text;
-
-/// How long a program may take to start or to end.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Waits until something is so.
-pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let limit = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < limit, "waited too long until: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// A program that ends with the test, even if the test is killed.
-pub fn helper(program: &str) -> Command {
-    let mut command = Command::new("setpriv");
-    command
-        .args(["--pdeathsig", "KILL", program])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null());
-    command
-}
-
-/// Ends a child, at once.
-pub fn kill(mut child: Child) {
-    child.kill().unwrap();
-    child.wait().unwrap();
-}
-
-/// The type of the filesystem that is mounted at a place, if one is. Asks the table and not the mount, which may hang.
-pub fn mounted(point: &Path) -> Option<String> {
-    let table = fs::read_to_string("/proc/self/mounts").unwrap();
-    table
-        .lines()
-        .map(|line| line.split(' ').collect::<Vec<_>>())
-        .find(|words| Path::new(words[1]) == point)
-        .map(|words| words[2].to_owned())
-}
-
-/// Takes a mount away, whoever uses it, whatever state it is in.
-pub fn unmount(point: &Path) {
-    let output = Command::new("umount")
-        .arg("-l")
-        .arg(point)
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}: {}",
-        point.display(),
-        text(&output.stderr)
-    );
-}
+use crate::support::{helper, kill, mounted, text, unmount, wait_until};
 
 /// A Samba server on a port of 127.0.0.1 with one share, `nas`, for everybody.
 pub struct Server {

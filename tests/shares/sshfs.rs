@@ -8,7 +8,7 @@ use std::process::Child;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::share::{helper, kill, mounted, unmount, wait_until};
+use crate::support::{helper, kill, mounted, unmount, wait_until};
 
 /// Where Debian has the server's side of SFTP.
 const SFTP_SERVER: &str = "/usr/lib/openssh/sftp-server";
