@@ -31,10 +31,11 @@ impl Sshfs {
             fs::create_dir(folder.path().join(name)).unwrap();
         }
         let note = folder.path().join("pid");
-        // Stands in for ssh: leaves its arguments aside and becomes the server.
+        // Stands in for ssh: leaves its arguments aside and becomes the server, which ends with sshfs. It cannot ask to be killed with
+        // its parent, which is a process in between that ends at once.
         let ssh = folder.path().join("ssh");
         let script = format!(
-            "#!/bin/sh\necho $$ >'{}'\nexec setpriv --pdeathsig KILL {SFTP_SERVER}\n",
+            "#!/bin/sh\necho $$ >'{}'\nexec {SFTP_SERVER}\n",
             note.display()
         );
         fs::write(&ssh, script).unwrap();
