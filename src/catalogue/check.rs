@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::shape::{or, quote};
-use super::{Endpoint, Field, Model, SIDECAR_KEYS, Shape, nearest};
+use super::endpoints::{Endpoint, Model};
+use super::nearest::nearest;
+use super::shape::{Field, Shape, or, quote};
+use super::sidecar_key::SidecarKey;
 use crate::diagnostic::Diagnostic;
 use crate::json::Step;
 
@@ -72,7 +74,11 @@ fn describe_unknown_field(endpoint: &Endpoint, model: &Model, key: &str) -> Diag
         .map(|other| other.name.as_str())
         .collect();
     let hint = if others.is_empty() {
-        let known = model.fields.keys().map(String::as_str).chain(SIDECAR_KEYS);
+        let known = model
+            .fields
+            .keys()
+            .map(String::as_str)
+            .chain(SidecarKey::names());
         suggest(key, known, || list(model.fields.keys()))
     } else {
         format!(

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{Field, Model, Shape};
+use super::endpoints::Model;
+use super::shape::{Field, Shape};
 
 /// Sets a field, making the objects on the way to it where they are missing, with
 /// what the API demands to tell them apart (`speech.text` makes `type: text`, too).

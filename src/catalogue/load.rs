@@ -1,51 +1,57 @@
 //! JSON to [`Catalogue`]: read strictly, and checked against itself, since a file
-//! may replace the built-in data and a slip there must not cost credits later.
+//! may replace the built-in data and a mistake there must not cost credits later.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::endpoints::{Catalogue, Dropped, Endpoint, ID, Model, Output};
 use super::fields::shape_at;
-use super::{Catalogue, Dropped, Endpoint, Field, ID, Model, Output, Price};
+use super::price::Price;
+use super::shape::Field;
+use super::slots::place_media;
+use crate::diagnostic::{Diagnostic, Place};
 use crate::media::Kind;
 
 /// The format that this program reads.
 const SCHEMA: u32 = 1;
 
-/// Why a catalogue cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CatalogueError {
-    /// Not JSON, or not of the catalogue's form.
-    #[error(
-        "the catalogue cannot be read, line {line}, column {column}: {message}. \
-         Restore the file, or leave out `runway.catalogue` to use the built-in one."
-    )]
-    Unreadable {
-        /// What the reader found.
-        message: String,
-        /// The line, from 1.
-        line: usize,
-        /// The column, from 1.
-        column: usize,
-    },
-    /// Made for another version of this program.
-    #[error(
-        "the catalogue has the format {found}, and this version of taxiway reads {SCHEMA}. \
-         Make it anew with this version's config/catalogue/generate.py, or leave out \
-         `runway.catalogue` to use the built-in one."
-    )]
-    OtherSchema {
-        /// The format's number in the file.
-        found: u32,
-    },
-    /// Well formed, but not true to itself.
-    #[error("the catalogue contradicts itself at {at}: {what}. Correct it there.")]
-    Contradiction {
-        /// Endpoint and model.
-        at: String,
-        /// What is wrong.
-        what: String,
-    },
+impl Catalogue {
+    /// The catalogue that was compiled in.
+    ///
+    /// # Errors
+    /// None in a tested build; the tests load it.
+    pub fn built_in() -> Result<Self, Diagnostic> {
+        Self::from_json(include_str!("../../config/catalogue/runway.json"))
+    }
+
+    /// Reads a catalogue in the format of `config/catalogue/runway.json`.
+    ///
+    /// # Errors
+    /// The text is not JSON of that format, or contradicts itself.
+    pub fn from_json(text: &str) -> Result<Self, Diagnostic> {
+        let header: Header = serde_json::from_str(text).map_err(unreadable)?;
+        if header.schema != SCHEMA {
+            return Err(Diagnostic::new(
+                format!(
+                    "the catalogue has the format {}, and this version of taxiway reads {SCHEMA}",
+                    header.schema
+                ),
+                "generate it again with this version's config/catalogue/generate.py, or delete `runway.catalogue` from the \
+                 configuration to use the built-in one",
+            ));
+        }
+        let raw: RawCatalogue = serde_json::from_str(text).map_err(unreadable)?;
+        if raw.endpoints.is_empty() {
+            return Err(contradiction("endpoints", "there is none"));
+        }
+        let mut endpoints = BTreeMap::new();
+        for (name, raw) in raw.endpoints {
+            let endpoint = build_endpoint(&name, raw)?;
+            endpoints.insert(name, endpoint);
+        }
+        Ok(Catalogue { endpoints })
+    }
 }
 
 #[derive(Deserialize)]
@@ -89,37 +95,18 @@ struct RawModel {
     dropped: Option<Dropped>,
     price: Option<Price>,
     fields: BTreeMap<String, Field>,
-    /// Stands for the endpoint's where this model differs.
+    /// Replaces the endpoint's where this model differs.
     main_media: Option<BTreeMap<Kind, String>>,
 }
 
-pub(super) fn load(text: &str) -> Result<Catalogue, CatalogueError> {
-    let header: Header = serde_json::from_str(text).map_err(unreadable)?;
-    if header.schema != SCHEMA {
-        return Err(CatalogueError::OtherSchema {
-            found: header.schema,
-        });
-    }
-    let raw: RawCatalogue = serde_json::from_str(text).map_err(unreadable)?;
-    let mut endpoints = BTreeMap::new();
-    for (name, raw) in raw.endpoints {
-        let endpoint = endpoint(&name, raw)?;
-        endpoints.insert(name, endpoint);
-    }
-    if endpoints.is_empty() {
-        return Err(contradiction("endpoints", "there is none"));
-    }
-    Ok(Catalogue { endpoints })
-}
-
-fn endpoint(name: &str, raw: RawEndpoint) -> Result<Endpoint, CatalogueError> {
+fn build_endpoint(name: &str, raw: RawEndpoint) -> Result<Endpoint, Diagnostic> {
     if !raw.path.starts_with("/v1/") {
         return Err(contradiction(name, "`path` must begin with /v1/"));
     }
     if !raw.poll.starts_with("/v1/") || !raw.poll.contains(ID) {
         return Err(contradiction(
             name,
-            "`poll` must begin with /v1/ and hold {id}",
+            "`poll` must begin with /v1/ and contain {id}",
         ));
     }
     if raw.models.is_empty() {
@@ -128,7 +115,7 @@ fn endpoint(name: &str, raw: RawEndpoint) -> Result<Endpoint, CatalogueError> {
     if raw.models.len() > 1 && raw.models.contains_key("") {
         return Err(contradiction(
             name,
-            "a model without a name stands among others",
+            "a model without a name is among others",
         ));
     }
     let names: Vec<String> = raw.models.keys().cloned().collect();
@@ -172,7 +159,7 @@ fn endpoint(name: &str, raw: RawEndpoint) -> Result<Endpoint, CatalogueError> {
     })
 }
 
-fn check_model(endpoint: &str, model: &Model, names: &[String]) -> Result<(), CatalogueError> {
+fn check_model(endpoint: &str, model: &Model, names: &[String]) -> Result<(), Diagnostic> {
     let at = || format!("{endpoint}, model {:?}", model.name);
     if model.fields.contains_key("model") == model.name.is_empty() {
         return Err(contradiction(
@@ -181,7 +168,7 @@ fn check_model(endpoint: &str, model: &Model, names: &[String]) -> Result<(), Ca
         ));
     }
     for (kind, field) in &model.main_media {
-        if super::place_media(model, field, *kind, "").is_none() {
+        if place_media(model, field, *kind, "").is_none() {
             return Err(contradiction(
                 at(),
                 format!("`{field}` cannot take a dropped {kind}"),
@@ -199,18 +186,19 @@ fn check_model(endpoint: &str, model: &Model, names: &[String]) -> Result<(), Ca
     Ok(())
 }
 
-fn unreadable(error: serde_json::Error) -> CatalogueError {
-    let place = format!(" at line {} column {}", error.line(), error.column());
-    CatalogueError::Unreadable {
-        message: error.to_string().replace(&place, ""),
-        line: error.line(),
-        column: error.column(),
-    }
+fn unreadable(error: serde_json::Error) -> Diagnostic {
+    let (line, column) = (error.line(), error.column());
+    let suffix = format!(" at line {line} column {column}");
+    Diagnostic::new(
+        format!("the catalogue cannot be read: {}", error.to_string().replace(&suffix, "")),
+        "restore the file, or delete `runway.catalogue` from the configuration to use the built-in one",
+    )
+    .at(Some(Place { line, column }))
 }
 
-fn contradiction(at: impl Into<String>, what: impl Into<String>) -> CatalogueError {
-    CatalogueError::Contradiction {
-        at: at.into(),
-        what: what.into(),
-    }
+fn contradiction(at: impl std::fmt::Display, what: impl std::fmt::Display) -> Diagnostic {
+    Diagnostic::new(
+        format!("the catalogue contradicts itself at {at}: {what}"),
+        "correct it there",
+    )
 }

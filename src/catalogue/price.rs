@@ -9,14 +9,13 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::Model;
 use crate::json::get_field;
 
 /// A model's price in credits.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(try_from = "RawPrice")]
 pub struct Price {
-    /// What is counted.
+    /// The unit that is counted.
     pub unit: Unit,
     /// Credits for one unit: the first rule that applies.
     pub rules: Vec<Rule>,
@@ -31,26 +30,26 @@ pub enum Unit {
     Seconds {
         /// The length of one unit in seconds.
         per: f64,
-        /// Whose seconds.
+        /// The seconds that are counted.
         from: SecondsFrom,
     },
     /// One image.
     Image {
-        /// The field that tells how many; without one, it is always a single one.
+        /// The field with their number; without one, there is always one.
         count_from: Option<String>,
     },
     /// So many characters of a text, in UTF-16 code units.
     Characters {
         /// The length of one unit in characters.
         per: f64,
-        /// The field that holds the text.
+        /// The field with the text.
         text_from: String,
     },
     /// The whole task.
     Task,
 }
 
-/// Whose seconds are paid for.
+/// The seconds that are paid for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SecondsFrom {
@@ -134,36 +133,34 @@ impl TryFrom<RawPrice> for Price {
     }
 }
 
-/// The credits that a request will probably cost; none when that is not known.
-///
-/// `input_seconds` is the length of the input media, if there is any and its
-/// length could be read.
-pub fn estimate(
-    model: &Model,
-    body: &Map<String, Value>,
-    input_seconds: Option<f64>,
-) -> Option<f64> {
-    let price = model.price.as_ref()?;
-    let credits = price.rules.iter().find(|rule| rule.applies(body))?.credits;
-    let units = match &price.unit {
-        Unit::Seconds { per, from } => {
-            let seconds = match from {
-                SecondsFrom::Duration => body.get("duration")?.as_f64()?,
-                SecondsFrom::Input => input_seconds?,
-            };
-            whole_units(seconds, *per)?
-        }
-        Unit::Image { count_from: None } | Unit::Task => 1.0,
-        Unit::Image {
-            count_from: Some(field),
-        } => whole_units(get_field(body, field)?.as_f64()?, 1.0)?,
-        Unit::Characters { per, text_from } => {
-            let characters = get_field(body, text_from)?.as_str()?.encode_utf16().count();
-            // Texts are far shorter than the 2^53 where this would lose precision.
-            whole_units(characters as f64, *per)?
-        }
-    };
-    Some(credits * units)
+impl Price {
+    /// The credits that a request will probably cost; see [`Model::estimate`](super::Model::estimate).
+    pub(super) fn estimate(
+        &self,
+        body: &Map<String, Value>,
+        input_seconds: Option<f64>,
+    ) -> Option<f64> {
+        let credits = self.rules.iter().find(|rule| rule.applies(body))?.credits;
+        let units = match &self.unit {
+            Unit::Seconds { per, from } => {
+                let seconds = match from {
+                    SecondsFrom::Duration => body.get("duration")?.as_f64()?,
+                    SecondsFrom::Input => input_seconds?,
+                };
+                whole_units(seconds, *per)?
+            }
+            Unit::Image { count_from: None } | Unit::Task => 1.0,
+            Unit::Image {
+                count_from: Some(field),
+            } => whole_units(get_field(body, field)?.as_f64()?, 1.0)?,
+            Unit::Characters { per, text_from } => {
+                let characters = get_field(body, text_from)?.as_str()?.encode_utf16().count();
+                // Texts are far shorter than the 2^53 where this would lose precision.
+                whole_units(characters as f64, *per)?
+            }
+        };
+        Some(credits * units)
+    }
 }
 
 impl Rule {

@@ -1,6 +1,6 @@
-//! The JSON Schema of sidecars, for editors that check YAML while one types.
+//! The JSON Schema of sidecars, for editors that check YAML while people type.
 //!
-//! Nothing at the top level is required and nothing is told about paths: defaults
+//! Nothing at the top level is required and nothing is said about paths: defaults
 //! and the dropped file supply what a sidecar leaves out. What the schema knows
 //! beyond that is which fields there are, per endpoint and model, and what each
 //! may be.
@@ -9,8 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
+use super::endpoints::{Catalogue, Endpoint, ID, Model};
 use super::fields::shape_at;
-use super::{Catalogue, Endpoint, Field, ID, Model, SIDECAR_KEYS, Shape};
+use super::shape::{Field, Shape};
+use super::sidecar_key::SidecarKey;
 
 /// A JSON Schema (2020-12) of sidecars and `_defaults.yaml`.
 ///
@@ -25,8 +27,8 @@ pub fn sidecar_schema(catalogue: &Catalogue) -> Value {
     for endpoint in catalogue.endpoints() {
         let mut own = Vec::new();
         for model in endpoint.models() {
-            let name = definition_name(endpoint, model);
-            definitions.insert(name.clone(), definition(endpoint, model));
+            let name = name_definition(endpoint, model);
+            definitions.insert(name.clone(), define(endpoint, model));
             for (key, field) in &model.fields {
                 let doc = fields.entry(key).or_default();
                 *doc = doc.or(field.doc.as_deref());
@@ -34,20 +36,20 @@ pub fn sidecar_schema(catalogue: &Catalogue) -> Value {
             if endpoint.takes_model() {
                 models.entry(&model.name).or_default().push(name.clone());
                 let both = json!({
-                    "properties": {"endpoint": endpoint_shape(endpoint), "model": {"const": model.name}},
+                    "properties": {"endpoint": describe_endpoint(endpoint), "model": {"const": model.name}},
                     "required": ["endpoint", "model"],
                 });
-                conditions.push(json!({"if": both, "then": reference(&name)}));
+                conditions.push(json!({"if": both, "then": refer_to(&name)}));
             }
             own.push(name);
         }
         // The endpoint alone: any of its models, since defaults may name it.
         let alone = json!({
-            "properties": {"endpoint": endpoint_shape(endpoint)},
+            "properties": {"endpoint": describe_endpoint(endpoint)},
             "required": ["endpoint"],
             "not": {"required": ["model"]},
         });
-        conditions.push(json!({"if": alone, "then": any_of(&own)}));
+        conditions.push(json!({"if": alone, "then": refer_to_any(&own)}));
     }
     for (model, names) in &models {
         let alone = json!({
@@ -55,9 +57,9 @@ pub fn sidecar_schema(catalogue: &Catalogue) -> Value {
             "required": ["model"],
             "not": {"required": ["endpoint"]},
         });
-        conditions.push(json!({"if": alone, "then": any_of(names)}));
+        conditions.push(json!({"if": alone, "then": refer_to_any(names)}));
     }
-    let mut properties = sidecar_keys(catalogue);
+    let mut properties = describe_sidecar_keys(catalogue);
     for (key, doc) in fields {
         let described = match (key, doc) {
             ("model", _) => json!({
@@ -82,7 +84,7 @@ pub fn sidecar_schema(catalogue: &Catalogue) -> Value {
     })
 }
 
-fn sidecar_keys(catalogue: &Catalogue) -> Map<String, Value> {
+fn describe_sidecar_keys(catalogue: &Catalogue) -> Map<String, Value> {
     let known: Vec<&str> = catalogue
         .endpoints()
         .filter(|e| !e.path.contains(ID))
@@ -93,40 +95,35 @@ fn sidecar_keys(catalogue: &Catalogue) -> Map<String, Value> {
         catalogue
             .endpoints()
             .filter(|e| e.path.contains(ID))
-            .map(endpoint_shape),
+            .map(describe_endpoint),
     );
-    let mut properties = Map::new();
-    for (key, value) in [
-        (
-            "endpoint",
-            json!({
-                "description": "The last part of the API path. Optional where the media kind or the model settles it.",
-                "anyOf": endpoints,
-            }),
-        ),
-        (
-            "prompt",
-            json!({"description": "The prompt, for the endpoint's own prompt field.", "type": "string"}),
-        ),
-        (
-            "priority",
-            json!({"description": "Larger goes first.", "type": "integer", "default": 0}),
-        ),
-        (
-            "max_credits",
-            json!({"description": "Refuse the job when its estimate is higher.", "type": "number", "minimum": 0}),
-        ),
-        (
-            "output",
-            json!({"description": "The output's file name without extension.", "type": "string", "minLength": 1}),
-        ),
-    ] {
-        properties.insert(key.to_owned(), value);
-    }
-    properties
+    SidecarKey::ALL
+        .into_iter()
+        .map(|key| {
+            let schema = match key {
+                SidecarKey::Endpoint => json!({
+                    "description": "The last part of the API path. Optional where the media kind or the model settles it.",
+                    "anyOf": endpoints,
+                }),
+                SidecarKey::Prompt => {
+                    json!({"description": "The prompt, for the endpoint's own prompt field.", "type": "string"})
+                }
+                SidecarKey::Priority => {
+                    json!({"description": "Larger goes first.", "type": "integer", "default": 0})
+                }
+                SidecarKey::MaxCredits => {
+                    json!({"description": "Refuse the job when its estimate is higher.", "type": "number", "minimum": 0})
+                }
+                SidecarKey::Output => {
+                    json!({"description": "The output's file name without extension.", "type": "string", "minLength": 1})
+                }
+            };
+            (key.to_string(), schema)
+        })
+        .collect()
 }
 
-fn definition_name(endpoint: &Endpoint, model: &Model) -> String {
+fn name_definition(endpoint: &Endpoint, model: &Model) -> String {
     // A slash in a definition's name would have to be escaped in every reference.
     let name = endpoint.name.replace('/', ".");
     if model.name.is_empty() {
@@ -136,18 +133,18 @@ fn definition_name(endpoint: &Endpoint, model: &Model) -> String {
     }
 }
 
-fn reference(name: &str) -> Value {
+fn refer_to(name: &str) -> Value {
     json!({"$ref": format!("#/$defs/{name}")})
 }
 
-fn any_of(names: &[String]) -> Value {
+fn refer_to_any(names: &[String]) -> Value {
     match names {
-        [one] => reference(one),
-        several => json!({"anyOf": several.iter().map(|n| reference(n)).collect::<Vec<_>>()}),
+        [one] => refer_to(one),
+        several => json!({"anyOf": several.iter().map(|n| refer_to(n)).collect::<Vec<_>>()}),
     }
 }
 
-fn endpoint_shape(endpoint: &Endpoint) -> Value {
+fn describe_endpoint(endpoint: &Endpoint) -> Value {
     if endpoint.path.contains(ID) {
         json!({"type": "string", "pattern": format!("^{}/[A-Za-z0-9_-]+$", endpoint.name)})
     } else {
@@ -155,34 +152,34 @@ fn endpoint_shape(endpoint: &Endpoint) -> Value {
     }
 }
 
-fn definition(endpoint: &Endpoint, model: &Model) -> Value {
+fn define(endpoint: &Endpoint, model: &Model) -> Value {
     let mut properties = Map::new();
     for (key, field) in &model.fields {
-        properties.insert(key.clone(), described(field));
+        properties.insert(key.clone(), describe_field(field));
     }
     if let Some(prompt) = &endpoint.prompt
         && let Some(shape) = shape_at(&model.fields, prompt)
     {
-        properties.insert("prompt".to_owned(), schema(shape));
+        properties.insert("prompt".to_owned(), describe_shape(shape));
     }
     let known: BTreeSet<&str> = model
         .fields
         .keys()
         .map(String::as_str)
-        .chain(SIDECAR_KEYS)
+        .chain(SidecarKey::names())
         .collect();
     json!({"properties": properties, "propertyNames": {"enum": known}})
 }
 
-fn described(field: &Field) -> Value {
-    let mut made = schema(&field.shape);
-    if let (Some(doc), Value::Object(map)) = (&field.doc, &mut made) {
+fn describe_field(field: &Field) -> Value {
+    let mut schema = describe_shape(&field.shape);
+    if let (Some(doc), Value::Object(map)) = (&field.doc, &mut schema) {
         map.insert("description".to_owned(), Value::from(doc.as_str()));
     }
-    made
+    schema
 }
 
-fn schema(shape: &Shape) -> Value {
+fn describe_shape(shape: &Shape) -> Value {
     match shape {
         Shape::String { allowed, .. } if !allowed.is_empty() => json!({"enum": allowed}),
         // JSON Schema counts code points, of which a text never has more than UTF-16
@@ -191,7 +188,7 @@ fn schema(shape: &Shape) -> Value {
             min_length,
             max_utf16,
             ..
-        } => with(
+        } => add_limits(
             json!({"type": "string"}),
             [
                 ("minLength", min_length.map(Value::from)),
@@ -199,14 +196,14 @@ fn schema(shape: &Shape) -> Value {
             ],
         ),
         Shape::Integer { allowed, .. } if !allowed.is_empty() => json!({"enum": allowed}),
-        Shape::Integer { min, max, .. } => with(
+        Shape::Integer { min, max, .. } => add_limits(
             json!({"type": "integer"}),
             [
                 ("minimum", min.map(Value::from)),
                 ("maximum", max.map(Value::from)),
             ],
         ),
-        Shape::Number { min, max } => with(
+        Shape::Number { min, max } => add_limits(
             json!({"type": "number"}),
             [
                 ("minimum", min.map(Value::from)),
@@ -219,8 +216,8 @@ fn schema(shape: &Shape) -> Value {
             items,
             min_items,
             max_items,
-        } => with(
-            json!({"type": "array", "items": schema(items)}),
+        } => add_limits(
+            json!({"type": "array", "items": describe_shape(items)}),
             [
                 ("minItems", min_items.map(Value::from)),
                 ("maxItems", max_items.map(Value::from)),
@@ -234,7 +231,7 @@ fn schema(shape: &Shape) -> Value {
                 .collect();
             let properties: Map<String, Value> = fields
                 .iter()
-                .map(|(key, field)| (key.clone(), described(field)))
+                .map(|(key, field)| (key.clone(), describe_field(field)))
                 .collect();
             json!({
                 "type": "object",
@@ -243,15 +240,17 @@ fn schema(shape: &Shape) -> Value {
                 "additionalProperties": false,
             })
         }
-        Shape::Map { values } => json!({"type": "object", "additionalProperties": schema(values)}),
+        Shape::Map { values } => {
+            json!({"type": "object", "additionalProperties": describe_shape(values)})
+        }
         Shape::OneOf { variants } => {
-            json!({"anyOf": variants.iter().map(schema).collect::<Vec<_>>()})
+            json!({"anyOf": variants.iter().map(describe_shape).collect::<Vec<_>>()})
         }
         Shape::Any { .. } => json!({}),
     }
 }
 
-fn with<const N: usize>(mut schema: Value, limits: [(&str, Option<Value>); N]) -> Value {
+fn add_limits<const N: usize>(mut schema: Value, limits: [(&str, Option<Value>); N]) -> Value {
     if let Value::Object(map) = &mut schema {
         for (key, limit) in limits {
             if let Some(limit) = limit {

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::check::best_variant;
+use super::endpoints::Model;
 use super::fields::shape_at;
-use super::{Field, Model, Shape};
+use super::shape::{Field, Shape};
 use crate::json::Step;
 use crate::media::Kind;
 

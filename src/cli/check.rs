@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::credits::organization;
 use super::{CommandError, Global, load, output};
 use crate::catalogue::Catalogue;
-use crate::config::{Config, ConfigError, Inbox, MAX_INPUT_SIZE};
+use crate::config::{Config, ConfigError, Inbox, MAX_INPUT_SIZE, load_catalogue};
 use crate::daemon;
 use crate::files::RelPath;
 use crate::folders::mounted::here;
@@ -42,7 +42,7 @@ pub async fn run(global: &Global, paths: &[PathBuf], online: bool) -> Result<(),
         Err(error) => return Err(error.into()),
     };
     let catalogue = match &config {
-        Some(config) => daemon::catalogue(config)?,
+        Some(config) => load_catalogue(config)?,
         None => Catalogue::built_in().map_err(|error| CommandError::Failed(error.to_string()))?,
     };
     let roots = roots(config.as_ref(), paths)?;

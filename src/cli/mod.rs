@@ -23,7 +23,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::catalogue::{Catalogue, sidecar_schema};
 use crate::config::{Config, ConfigError};
 use crate::control::{ControlError, Way};
-use crate::daemon::{self, StartError};
+use crate::daemon::StartError;
+use crate::diagnostic::Diagnostic;
 use crate::journal::AlreadyRunning;
 
 /// Drop an image, a video or a prompt into a folder; the finished Runway generation comes back in another.
@@ -211,6 +212,12 @@ impl From<ConfigError> for CommandError {
     }
 }
 
+impl From<Diagnostic> for CommandError {
+    fn from(problem: Diagnostic) -> CommandError {
+        CommandError::Invalid(format!("{problem:#}"))
+    }
+}
+
 impl From<ControlError> for CommandError {
     fn from(error: ControlError) -> CommandError {
         CommandError::Failed(error.to_string())
@@ -223,7 +230,7 @@ impl From<StartError> for CommandError {
             StartError::State(AlreadyRunning::Running(_)) => {
                 CommandError::AlreadyRunning(error.to_string())
             }
-            StartError::Catalogue { .. }
+            StartError::Catalogue(_)
             | StartError::Client(_)
             | StartError::Secret(_)
             | StartError::Ignore { .. } => CommandError::Invalid(error.to_string()),
@@ -309,7 +316,7 @@ async fn perform(cli: Cli) -> Result<(), CommandError> {
         }
         Command::Schema => {
             let catalogue = match load(&global) {
-                Ok(config) => daemon::catalogue(&config)?,
+                Ok(config) => crate::config::load_catalogue(&config)?,
                 Err(_) => Catalogue::built_in()
                     .map_err(|error| CommandError::Failed(error.to_string()))?,
             };

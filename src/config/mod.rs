@@ -7,6 +7,7 @@
 //!
 //! Each section of the file has a file here with its type, its defaults and its keys.
 
+mod catalogue;
 mod error;
 mod fit;
 mod folders;
@@ -23,6 +24,7 @@ mod surroundings;
 mod units;
 mod web;
 
+pub use catalogue::load_catalogue;
 pub use error::ConfigError;
 pub use folders::{Configured, Folders, place_folders, status_file};
 pub use inbox::{Defaults, Inbox, OnSuccess, PAIR_WAIT, Watch};

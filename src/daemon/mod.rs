@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
-use crate::catalogue::{Catalogue, CatalogueError};
-use crate::config::{ApiKey, Config, JournalKind, KeyError, Reload, merge};
+use crate::config::{ApiKey, Config, JournalKind, KeyError, Reload, load_catalogue, merge};
 use crate::control::{Cached, Request, Spending, answer, serve, socket_path};
+use crate::diagnostic::Diagnostic;
 use crate::engine::{self, Engine, Frozen, InboxSettings, Settings};
 use crate::files::RelPath;
 use crate::folders::Places;
@@ -47,15 +47,8 @@ pub enum StartError {
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// The catalogue that the configuration names cannot be used.
-    #[error(
-        "the catalogue {path} cannot be used: {why}. Mend it, or take `runway.catalogue` out of the configuration"
-    )]
-    Catalogue {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        why: String,
-    },
+    #[error("{0:#}")]
+    Catalogue(#[from] Diagnostic),
     /// An inbox would get the folder of another whose jobs are in progress.
     #[error(
         "inbox '{other}' cannot have the folder of inbox '{inbox}' yet, whose jobs are in progress there: reload again once they are over, \
@@ -139,26 +132,6 @@ impl Shared {
     }
 }
 
-/// The catalogue of a configuration.
-///
-/// # Errors
-/// The file that it names cannot be read or is none.
-pub fn catalogue(config: &Config) -> Result<Catalogue, StartError> {
-    let fail = |path: &PathBuf, why: String| StartError::Catalogue {
-        path: path.clone(),
-        why,
-    };
-    match &config.runway.catalogue {
-        None => Catalogue::built_in()
-            .map_err(|error: CatalogueError| fail(&PathBuf::from("(built in)"), error.to_string())),
-        Some(path) => {
-            let text =
-                std::fs::read_to_string(path).map_err(|error| fail(path, error.to_string()))?;
-            Catalogue::from_json(&text).map_err(|error| fail(path, error.to_string()))
-        }
-    }
-}
-
 /// Where an inbox's folders lie.
 pub fn places(inbox: &crate::config::Inbox) -> Places {
     Places {
@@ -230,7 +203,7 @@ impl Daemon {
             }
         }
         let on_mounts = place_on_mounts(journal.as_ref(), &mut config).await?;
-        let catalogue = Arc::new(catalogue(&config)?);
+        let catalogue = Arc::new(load_catalogue(&config)?);
         let mut settings = settings(&config);
         for (name, remembered) in &former {
             let known = former::settings(remembered);

@@ -1,12 +1,9 @@
 //! The sidecar's own keys, which are not fields of a request.
 
-use crate::catalogue::On;
+use crate::catalogue::{On, SidecarKey};
 use crate::diagnostic::Diagnostic;
 use crate::json::Step;
 use crate::sidecar::layers::Merged;
-
-/// Keys that are reserved for later versions.
-pub(crate) const RESERVED: [&str; 2] = ["count", "then"];
 
 /// The sidecar's own keys.
 #[derive(Default)]
@@ -18,51 +15,55 @@ pub(crate) struct Own {
 
 pub(crate) fn read_own_keys(merged: &Merged, problems: &mut Vec<Diagnostic>) -> Own {
     let mut own = Own::default();
-    let mut wrong = |key: &str, message: String, hint: &str| {
-        let path = [Step::Key(key.to_owned())];
-        problems.push(merged.problem(&path, On::Value, message, hint));
-    };
-    for key in RESERVED {
+    for key in SidecarKey::RESERVED {
         if merged.get(key).is_some() {
-            wrong(
-                key,
+            problems.push(merged.problem(
+                &[Step::Key(key.to_owned())],
+                On::Value,
                 format!("`{key}` is reserved for a later version"),
                 "take it out; one sidecar is one request for now",
-            );
+            ));
         }
     }
-    match merged.get("priority") {
-        None => {}
-        Some(value) => match value.as_i64() {
-            Some(priority) => own.priority = priority,
-            None => wrong(
-                "priority",
-                format!("`priority` is {value}, not a whole number"),
-                "write a whole number; larger goes first, 0 is the default",
-            ),
-        },
-    }
-    match merged.get("max_credits") {
-        None => {}
-        Some(value) => match value.as_f64().filter(|credits| *credits >= 0.0) {
-            Some(credits) => own.max_credits = Some(credits),
-            None => wrong(
-                "max_credits",
-                format!("`max_credits` is {value}, not a number of credits"),
-                "write a number of 0 or more",
-            ),
-        },
-    }
-    match merged.get("output") {
-        None => {}
-        Some(value) => match value.as_str() {
-            Some(name) if is_usable_name(name) => own.output = Some(name.to_owned()),
-            _ => wrong(
-                "output",
-                format!("`output` is {value}, which cannot be a file's name"),
-                "write a name without extension, slashes or line breaks, not beginning with a dot",
-            ),
-        },
+    for key in SidecarKey::ALL {
+        let Some(value) = merged.get(key.as_str()) else {
+            continue;
+        };
+        let (is_valid, wanted, hint) = match key {
+            // They are read with the request.
+            SidecarKey::Endpoint | SidecarKey::Prompt => continue,
+            SidecarKey::Priority => {
+                let priority = value.as_i64();
+                own.priority = priority.unwrap_or_default();
+                (
+                    priority.is_some(),
+                    "not a whole number",
+                    "write a whole number; larger goes first, 0 is the default",
+                )
+            }
+            SidecarKey::MaxCredits => {
+                own.max_credits = value.as_f64().filter(|credits| *credits >= 0.0);
+                (
+                    own.max_credits.is_some(),
+                    "not a number of credits",
+                    "write a number of 0 or more",
+                )
+            }
+            SidecarKey::Output => {
+                let name = value.as_str().filter(|name| is_usable_name(name));
+                own.output = name.map(str::to_owned);
+                (
+                    own.output.is_some(),
+                    "which cannot be a file's name",
+                    "write a name without extension, slashes or line breaks, not beginning with a dot",
+                )
+            }
+        };
+        if !is_valid {
+            let path = [Step::Key(key.to_string())];
+            let message = format!("`{key}` is {value}, {wanted}");
+            problems.push(merged.problem(&path, On::Value, message, hint));
+        }
     }
     own
 }

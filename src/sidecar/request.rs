@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use crate::catalogue::{self, Catalogue, Endpoint, Model, On, SIDECAR_KEYS, nearest};
+use crate::catalogue::{self, Catalogue, Endpoint, Model, On, SidecarKey, nearest};
 use crate::diagnostic::Diagnostic;
 use crate::files::RelPath;
 use crate::json::{Step, get_field};
@@ -13,7 +13,7 @@ use crate::media::Kind;
 use crate::sidecar::endpoint::{Rules, Subject, Unsettled, resolve};
 use crate::sidecar::layers::{Layer, Merged};
 use crate::sidecar::local_path::{is_same, is_shared, local_file};
-use crate::sidecar::own_keys::{RESERVED, find_cut_short, read_own_keys};
+use crate::sidecar::own_keys::{find_cut_short, read_own_keys};
 
 /// The most problems of a kind that are listed one by one: each place costs one more reading of the text.
 const MAX_LISTED: usize = 50;
@@ -260,10 +260,7 @@ fn fill(
         body.insert("model".to_owned(), Value::String(model.name.clone()));
     }
     for (key, value) in merged.iter() {
-        if SIDECAR_KEYS.contains(&key.as_str())
-            || RESERVED.contains(&key.as_str())
-            || key == "model"
-        {
+        if SidecarKey::is_known(key) || key == "model" {
             continue;
         }
         let known_here = model.fields.contains_key(key);
@@ -341,8 +338,7 @@ fn describe_no_prompt(
 }
 
 fn is_known_anywhere(catalogue: &Catalogue, key: &str) -> bool {
-    SIDECAR_KEYS.contains(&key)
-        || RESERVED.contains(&key)
+    SidecarKey::is_known(key)
         || catalogue.endpoints().any(|endpoint| {
             endpoint
                 .models()
@@ -356,9 +352,8 @@ fn describe_unknown_key(catalogue: &Catalogue, merged: &Merged, key: &str) -> Di
         .endpoints()
         .flat_map(|endpoint| endpoint.models().flat_map(|model| model.fields.keys()))
         .collect();
-    let known = SIDECAR_KEYS
-        .iter()
-        .copied()
+    let known = SidecarKey::names()
+        .into_iter()
         .chain(fields.into_iter().map(String::as_str));
     let hint = nearest(key, known).map(|near| format!("did you mean `{near}`?"));
     merged.problem(

@@ -9,7 +9,7 @@ use super::faults::Action;
 use super::media::Product;
 use super::tasks::{Ending, Kind, Millis, Order};
 use crate::catalogue::{
-    Endpoint, EndpointRef, MediaSlot, Model, On, Output, Problem, check, estimate, media_slots,
+    Endpoint, EndpointRef, MediaSlot, Model, On, Output, Problem, check, media_slots,
 };
 use crate::json::Step;
 use crate::media::{Kind as MediaKind, sniff};
@@ -80,7 +80,7 @@ pub(super) fn order(
         created: around.now,
         seconds: magic.seconds.unwrap_or(around.task_seconds),
         ending: ending(around.fault, magic.ending),
-        estimated: estimate(model, body, None).unwrap_or(UNKNOWN_PRICE),
+        estimated: model.estimate(body, None).unwrap_or(UNKNOWN_PRICE),
         outputs: outputs(endpoint.output, body, &slots),
         body_sha256: around.body_sha256.to_owned(),
     })

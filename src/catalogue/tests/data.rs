@@ -184,17 +184,14 @@ fn a_permissive_model_takes_any_value_but_no_unknown_key() {
 #[test]
 fn a_catalogue_that_is_no_json_is_refused_with_its_place() {
     let error = Catalogue::from_json("{\n \"schema\": 1,\n oops").unwrap_err();
-    assert!(
-        matches!(error, CatalogueError::Unreadable { line: 3, .. }),
-        "{error}"
-    );
+    assert_eq!(error.place.map(|place| place.line), Some(3), "{error}");
     assert!(!error.to_string().contains("at line"), "{error}");
 }
 
 #[test]
 fn a_catalogue_of_another_format_is_refused_as_such() {
     let error = Catalogue::from_json(r#"{"schema": 2, "whatever": true}"#).unwrap_err();
-    assert_eq!(error, CatalogueError::OtherSchema { found: 2 });
+    assert!(error.message.contains("the format 2"), "{error}");
 }
 
 #[test]
@@ -248,7 +245,7 @@ fn a_catalogue_that_contradicts_itself_is_refused() {
 #[test]
 fn the_schema_of_sidecars_knows_every_model_and_the_sidecars_own_keys() {
     let schema = sidecar_schema(catalogue());
-    for key in SIDECAR_KEYS {
+    for key in SidecarKey::names() {
         assert!(schema["properties"][key].is_object(), "{key}");
     }
     let turbo = &schema["$defs"]["image_to_video:gen4_turbo"];

@@ -6,11 +6,13 @@ mod data;
 mod files;
 mod money;
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
 
 use super::*;
+use crate::media::Kind;
 
 /// The built-in catalogue, read once for all tests.
 fn catalogue() -> &'static Catalogue {

@@ -6,7 +6,7 @@ use super::*;
 
 fn credits(endpoint: &str, model: &str, body: Value, input_seconds: Option<f64>) -> Option<f64> {
     let (_, model) = at(endpoint, model);
-    estimate(model, &map(body), input_seconds)
+    model.estimate(&map(body), input_seconds)
 }
 
 #[test]
@@ -153,7 +153,9 @@ fn a_model_without_a_price_has_no_estimate() {
     );
     let (endpoint, _) = at("image_to_video", "gen4_turbo");
     assert_eq!(
-        estimate(&endpoint.permissive_model("gen4_turbo"), &map(body), None),
+        endpoint
+            .permissive_model("gen4_turbo")
+            .estimate(&map(body), None),
         None
     );
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::catalogue::{On, estimate};
+use crate::catalogue::On;
 use crate::diagnostic::Diagnostic;
 use crate::files::open_beneath;
 use crate::files::{RelPath, shown};
@@ -137,7 +137,7 @@ impl MediaCheck<'_, '_> {
     fn estimate_price(&self, draft: &Draft, seconds: Option<f64>) -> Option<f64> {
         let catalogue = self.evaluator.rules.catalogue;
         let endpoint = catalogue.endpoint(&draft.endpoint)?.endpoint;
-        estimate(endpoint.model(&draft.model)?, &draft.body, seconds)
+        endpoint.model(&draft.model)?.estimate(&draft.body, seconds)
     }
 
     /// Checks whether the API would accept a medium where it is wanted.
