@@ -11,7 +11,7 @@ use taxiway::job::{
     Delivery, Event, FileRef, Folder, InputFile, Job, JobId, MediaUse, Move, Plan, Role, Spot,
     transition,
 };
-use taxiway::journal::{Entry, Journal as _, SqliteJournal};
+use taxiway::journal::{Entry, Jobs as _, SqliteJournal};
 use taxiway::json::Step;
 use taxiway::media::Kind;
 

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{CommandError, Global, load, output};
 use crate::control::{ControlError, Request, ask, first_day};
-use crate::journal::{Journal as _, Spent, SqliteJournal};
+use crate::journal::{Spending as _, Spent, SqliteJournal};
 
 /// Shows what was spent in the last `days`, today being one of them.
 pub async fn run(global: &Global, days: u32) -> Result<(), CommandError> {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{CommandError, Global, load, output};
 use crate::config::Config;
 use crate::control::{ControlError, Request, ask};
-use crate::journal::{Filter, Journal, SqliteJournal};
+use crate::journal::{Filter, Jobs as _, SqliteJournal};
 use crate::status::{InboxLine, Line, details};
 
 /// How many ended jobs people are shown.
@@ -308,7 +308,7 @@ async fn one_from_journal(config: &Config, job: &str) -> Result<Vec<Value>, Comm
     let failed = |error: crate::journal::JournalError| CommandError::Failed(error.to_string());
     let journal = open_journal(&config.state_dir).await?.ok_or_else(unknown)?;
     let ids = journal
-        .ids_like(&job.to_ascii_lowercase())
+        .find_ids(&job.to_ascii_lowercase())
         .await
         .map_err(failed)?;
     let [id] = ids.as_slice() else {

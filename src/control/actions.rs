@@ -277,7 +277,7 @@ async fn find(shared: &Shared, text: &str) -> Result<Found, String> {
         .engine
         .ledger
         .journal()
-        .ids_like(&text)
+        .find_ids(&text)
         .await
         .map_err(|error| error.to_string())?;
     if let Ok(exact) = text.parse::<JobId>() {

@@ -196,7 +196,7 @@ impl Daemon {
         let ledger = Ledger::open(journal.clone()).await?;
         let former = former::remembered(&ledger, &config).await?;
         if accept_folders {
-            journal.forget_roots().await?;
+            journal.forget_folders().await?;
             // What is accepted is where the configuration's inboxes lie.
             for (name, remembered) in &former {
                 remembered.keep(journal.as_ref(), name).await?;

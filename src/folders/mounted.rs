@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use crate::files::RelPath;
 use crate::files::mounts::{self, Mount, mount_of, mounted, mounts_below};
+use crate::files::stored_path::to_text;
 use crate::journal::{Journal, JournalError};
 
 /// What a file can be renamed within: one mount of one filesystem. A folder of the same filesystem that is mounted a second
@@ -129,7 +130,11 @@ pub async fn is_bare_mount_point(
 
 /// The mount that a folder lay on when it was last used.
 async fn remembered(journal: &dyn Journal, folder: &Path) -> Result<Option<Mount>, JournalError> {
-    let text = journal.root(&folder.to_string_lossy()).await?;
+    let mut text = journal.folder(&to_text(folder)).await?;
+    if text.is_none() && folder.to_str().is_none() {
+        // Under the key that versions before format 4 gave it, which other folders may have had as well.
+        text = journal.folder(&folder.to_string_lossy()).await?;
+    }
     Ok(text.and_then(|text| match serde_json::from_str::<Mount>(&text) {
         Ok(mount) => Some(mount),
         Err(error) => {
@@ -147,7 +152,7 @@ pub async fn remember(journal: &dyn Journal, folder: &Path) -> Result<(), Journa
     let Some(mount) = here(folder) else {
         return Ok(());
     };
-    let path = folder.to_string_lossy();
+    let key = to_text(folder);
     let text = match serde_json::to_string(&mount) {
         Ok(text) => text,
         Err(error) => {
@@ -155,15 +160,19 @@ pub async fn remember(journal: &dyn Journal, folder: &Path) -> Result<(), Journa
             return Ok(());
         }
     };
-    match journal.root(&path).await? {
+    match journal.folder(&key).await? {
         Some(known) if known == text => Ok(()),
-        Some(_) | None => journal.remember_root(&path, &text).await,
+        Some(_) | None => journal.remember_folder(&key, &text).await,
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
     use super::*;
+    use crate::journal::Folders as _;
 
     pub(crate) fn disk() -> Mount {
         mount("/", "ext4", "/dev/vda")
@@ -215,5 +224,24 @@ pub(crate) mod tests {
             realm(dir.path()).unwrap(),
             realm(Path::new("/proc")).unwrap()
         );
+    }
+
+    #[tokio::test]
+    async fn folders_that_differ_in_bytes_that_are_not_text_are_remembered_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = crate::journal::SqliteJournal::open(dir.path())
+            .await
+            .unwrap();
+        let folder = |name: &'static [u8]| dir.path().join(OsStr::from_bytes(name));
+        let (one, other) = (folder(b"st\xfedio"), folder(b"st\xffdio"));
+        remember(&journal, &one).await.unwrap();
+        assert!(remembered(&journal, &one).await.unwrap().is_some());
+        assert_eq!(remembered(&journal, &other).await.unwrap(), None);
+        // What an earlier version remembered is still known.
+        let key = one.to_string_lossy();
+        let text = serde_json::to_string(&disk()).unwrap();
+        journal.remember_folder(&key, &text).await.unwrap();
+        assert_eq!(remembered(&journal, &other).await.unwrap(), Some(disk()));
+        assert_eq!(remembered(&journal, &one).await.unwrap(), here(&one));
     }
 }

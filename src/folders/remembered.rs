@@ -22,7 +22,7 @@ impl Remembered {
     /// # Errors
     /// The journal cannot be read.
     pub async fn of(journal: &dyn Journal, name: &str) -> Result<Option<Remembered>, JournalError> {
-        let text = journal.root(&key(name)).await?;
+        let text = journal.folder(&key(name)).await?;
         Ok(text.and_then(|text| match serde_json::from_str(&text) {
             Ok(remembered) => Some(remembered),
             Err(error) => {
@@ -38,7 +38,7 @@ impl Remembered {
     /// The journal cannot be written.
     pub async fn keep(&self, journal: &dyn Journal, name: &str) -> Result<(), JournalError> {
         match serde_json::to_string(self) {
-            Ok(text) => journal.remember_root(&key(name), &text).await,
+            Ok(text) => journal.remember_folder(&key(name), &text).await,
             Err(error) => {
                 tracing::error!(inbox = name, %error, "which folders the inbox has cannot be remembered");
                 Ok(())

@@ -152,6 +152,40 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// Whether the event says what a request costs or may cost.
+    pub(crate) fn changes_charges(&self) -> bool {
+        match self {
+            Event::Accepted { .. }
+            | Event::Adopted { .. }
+            | Event::Abandoned { .. }
+            | Event::Resubmitted { .. }
+            | Event::Succeeded { .. }
+            | Event::TaskRetry { .. }
+            | Event::Fails { .. }
+            | Event::Cancelled { .. } => true,
+            Event::Moved { .. }
+            | Event::NotTaken { .. }
+            | Event::Held { .. }
+            | Event::Started
+            | Event::Requeued { .. }
+            | Event::Intent { .. }
+            | Event::Doubtful { .. }
+            | Event::Counted { .. }
+            | Event::Fetched { .. }
+            | Event::Named { .. }
+            | Event::Delivered
+            | Event::CancelAsked
+            | Event::MovesChosen { .. }
+            | Event::Closed { .. }
+            | Event::Refetch
+            | Event::RetryAsked
+            | Event::RetryDropped
+            | Event::Retried { .. } => false,
+        }
+    }
+}
+
 /// Each event's name in the history of a job, which programs read, and the name of its commit for tests that break it off.
 macro_rules! names {
     ($($event:pat => $name:literal, $point:literal;)*) => {

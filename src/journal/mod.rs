@@ -1,8 +1,8 @@
 //! The journal: the durable store of all jobs.
 //!
-//! One trait, so that another store can take SQLite's place. A [`Journal::commit`] is all or nothing, and once it has
-//! answered, what it was given survives a power cut. Each job is kept as it stands (to start quickly) and as the events
-//! that led there (to explain itself to people); both are written in one transaction.
+//! [`Journal`] is what a store can do, in parts, so that another store can take SQLite's place. Every write is all or
+//! nothing, and once it has answered, what it was given survives a power cut. Each job is kept as it stands (to start
+//! quickly) and as the events that led there (to show its history); both are written in one transaction.
 //!
 //! # Versions
 //!
@@ -12,14 +12,15 @@
 //! an earlier version must not pass over (a new state, a new event, a field that means money) gets a new number. Should one
 //! turn up all the same, the job cannot be read, and the start is refused rather than that job left out.
 
+mod error;
 mod lock;
 mod sqlite;
 
+pub use error::JournalError;
 pub use lock::{AlreadyRunning, StateLock};
 pub use sqlite::SqliteJournal;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
@@ -28,14 +29,14 @@ use serde::{Deserialize, Serialize};
 use crate::job::{Event, Job, JobId, StateName};
 use crate::status::notice::{Notice, Target};
 
-/// One change to be made durable.
+/// One change of a job to be made durable.
 #[derive(Debug, Clone)]
 pub struct Entry {
     /// What happened; `None` for a job that is new.
     pub event: Option<Event>,
     /// The job afterwards.
     pub job: Job,
-    /// What people are to be told of it.
+    /// The notices to send about it.
     pub notices: Vec<Notice>,
 }
 
@@ -55,18 +56,18 @@ pub struct Upload {
     pub expires_at: Timestamp,
 }
 
-/// Which jobs are meant.
+/// Selects jobs that have ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Filter {
     /// Those in one of these states; empty for any.
     pub states: Vec<StateName>,
     /// Those of this inbox.
     pub inbox: Option<String>,
-    /// Those that may hold this text anywhere, whatever its case. What the journal finds is looked at again by whoever asks.
+    /// Those that may have this text in any field, whatever its case. A store may find more: the caller checks again.
     pub text: Option<String>,
 }
 
-/// How many ended jobs of an inbox are in a state.
+/// How many jobs of an inbox have ended in a state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Count {
     /// The state.
@@ -86,87 +87,41 @@ pub struct Spent {
     pub inbox: String,
     /// The model, where the endpoint has models.
     pub model: Option<String>,
-    /// How many tasks, also those in doubt that count as spent.
+    /// How many tasks, with the doubts that count as spent.
     pub tasks: u64,
-    /// Credits that Runway charged, of the tasks that told it.
+    /// Credits that Runway charged, for the tasks whose charge is known.
     pub charged: f64,
-    /// Credits that the others are expected to cost, of those whose price is known.
+    /// Credits that the others are expected to cost, where their price is known.
     pub estimated: f64,
-    /// Tasks of which neither is known: they cost something, and nobody knows how much.
+    /// Tasks that cost an unknown amount.
     pub unknown: u64,
-}
-
-/// Why the journal could not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum JournalError {
-    /// The store answered with an error, such as a full disk. Nothing of the commit is kept.
-    #[error(
-        "the journal {path} cannot be used: {source}; nothing was changed. Check the disk's free space and permissions; work goes on by itself once it can be written"
-    )]
-    Store {
-        /// The journal's file.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        source: sqlx::Error,
-    },
-    /// The file is not a journal of taxiway, or is damaged.
-    #[error(
-        "{path} is not a readable journal: {why}. Nothing was changed. Restore it from a backup; or, to begin anew, move it away (files in `working` then have to be moved back to the inbox by hand)"
-    )]
-    Unreadable {
-        /// The journal's file.
-        path: PathBuf,
-        /// The cause.
-        why: String,
-    },
-    /// The journal cannot be opened, for a reason that lies in its disk or folder.
-    #[error(
-        "the journal {path} cannot be opened: {why}. Nothing was changed, and nothing is wrong with the journal itself. Look whether {dir} has room, is mounted writable and belongs to this user, then start again", dir = path.parent().unwrap_or(path).display()
-    )]
-    Unusable {
-        /// The journal's file.
-        path: PathBuf,
-        /// The cause.
-        why: String,
-    },
-    /// A newer version wrote it.
-    #[error(
-        "the journal {path} was written by a newer version of taxiway (format {found}; this version knows up to {known}). Nothing was changed. Install that version again, or a later one"
-    )]
-    Newer {
-        /// The journal's file.
-        path: PathBuf,
-        /// Its format.
-        found: i64,
-        /// The newest format that this version knows.
-        known: i64,
-    },
-    /// Somebody else changed the job meanwhile.
-    #[error("job {0} was changed by another process; only one daemon may use a journal")]
-    Conflict(JobId),
 }
 
 /// The answer of a journal.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, JournalError>>;
 
-/// A durable store of jobs.
-pub trait Journal: Send + Sync {
+/// A durable store of all that has to survive the process.
+pub trait Journal: Jobs + Spending + Notices + Uploads + Folders {}
+
+impl<T: Jobs + Spending + Notices + Uploads + Folders> Journal for T {}
+
+/// The part of a journal that keeps jobs and their history.
+pub trait Jobs: Send + Sync {
     /// Makes all `entries` durable in one transaction, or none of them. A crash before the answer leaves either all or
     /// nothing; a crash after it leaves all.
     fn commit<'a>(&'a self, entries: &'a [Entry]) -> Answer<'a, ()>;
 
-    /// All jobs that are not at an end, oldest first.
+    /// All jobs that have not ended, oldest first.
     fn open_jobs(&self) -> Answer<'_, Vec<Job>>;
 
     /// One job.
     fn job<'a>(&'a self, id: &'a JobId) -> Answer<'a, Option<Job>>;
 
-    /// What happened to a job, in order.
+    /// The events of a job, in order.
     fn history<'a>(&'a self, id: &'a JobId) -> Answer<'a, Vec<(Timestamp, Event)>>;
 
-    /// Jobs at an end, the latest first, at most `limit`; those that ended before `before` where that is given, which is the end
-    /// of the page before.
+    /// Jobs that have ended, the latest first, at most `limit`; with `before`, the end of the previous page, those that ended
+    /// before it.
     fn ended_jobs<'a>(
         &'a self,
         filter: &'a Filter,
@@ -174,11 +129,8 @@ pub trait Journal: Send + Sync {
         limit: u32,
     ) -> Answer<'a, Vec<Job>>;
 
-    /// How many jobs have ended, by state and inbox. Reads all of them: not for every look.
+    /// How many jobs have ended, by state and inbox. Reads all of them, so callers keep the answer for a while.
     fn ended_counts(&self) -> Answer<'_, Vec<Count>>;
-
-    /// What was spent since then, by day, inbox and model, the earliest day first.
-    fn spent_since(&self, since: Timestamp) -> Answer<'_, Vec<Spent>>;
 
     /// The ended jobs of an inbox that a person asked to run again and whose files were not taken yet.
     fn jobs_to_retry<'a>(&'a self, inbox: &'a str) -> Answer<'a, Vec<Job>>;
@@ -187,41 +139,17 @@ pub trait Journal: Send + Sync {
     fn failed_jobs<'a>(&'a self, inbox: &'a str, stem: &'a str, limit: u32)
     -> Answer<'a, Vec<Job>>;
 
-    /// What was remembered of a folder that inboxes lie in, or of the folders of an inbox.
-    fn root<'a>(&'a self, path: &'a str) -> Answer<'a, Option<String>>;
-
-    /// Remembers it.
-    fn remember_root<'a>(&'a self, path: &'a str, what: &'a str) -> Answer<'a, ()>;
-
-    /// Forgets what was remembered of all folders.
-    fn forget_roots(&self) -> Answer<'_, ()>;
-
-    /// Adds what people are to be told of, where that is no event of a job's.
-    fn add_notices<'a>(&'a self, notices: &'a [Notice]) -> Answer<'a, ()>;
-
-    /// Notices to one of those who are told that are due at `now`, the longest due first, at most `limit`.
-    fn due_notices(&self, target: Target, now: Timestamp, limit: u32) -> Answer<'_, Vec<Notice>>;
-
-    /// When the next notice is due, if there is one.
-    fn next_notice(&self) -> Answer<'_, Option<Timestamp>>;
-
-    /// A notice was heard, or is given up.
-    fn forget_notice<'a>(&'a self, id: &'a str, target: Target) -> Answer<'a, ()>;
-
-    /// A notice was told in vain for the n-th time, and is due again later.
-    fn postpone_notice<'a>(
-        &'a self,
-        id: &'a str,
-        target: Target,
-        attempts: u32,
-        due: Timestamp,
-    ) -> Answer<'a, ()>;
-
     /// The ids of jobs that begin with `prefix`, at most ten.
-    fn ids_like<'a>(&'a self, prefix: &'a str) -> Answer<'a, Vec<JobId>>;
+    fn find_ids<'a>(&'a self, prefix: &'a str) -> Answer<'a, Vec<JobId>>;
+}
+
+/// The part of a journal that knows what was spent. Its figures come from the jobs of [`Jobs::commit`].
+pub trait Spending: Send + Sync {
+    /// What was spent since then, by day, inbox and model, the earliest day first.
+    fn spent_since(&self, since: Timestamp) -> Answer<'_, Vec<Spent>>;
 
     /// Credits of all tasks accepted at or after `since`, by inbox: what Runway charged, else what was estimated. Tasks of
-    /// unknown price count nothing.
+    /// unknown price count as nothing.
     fn credits_by_inbox(&self, since: Timestamp) -> Answer<'_, HashMap<String, f64>>;
 
     /// The job that has, or had, a task of Runway's.
@@ -229,11 +157,35 @@ pub trait Journal: Send + Sync {
 
     /// How many tasks of a model were accepted at or after `since`. Doubts do not count.
     fn tasks_started<'a>(&'a self, model: &'a str, since: Timestamp) -> Answer<'a, u32>;
+}
 
-    /// Forgets an upload, which Runway may no longer know.
-    fn forget_upload<'a>(&'a self, uri: &'a str) -> Answer<'a, ()>;
+/// The part of a journal that keeps notices until they are sent.
+pub trait Notices: Send + Sync {
+    /// Adds notices that are not about a job's event.
+    fn add_notices<'a>(&'a self, notices: &'a [Notice]) -> Answer<'a, ()>;
 
-    /// The upload of the content with this hex SHA-256 under an API account, if it is good until after `until`.
+    /// Notices to a target that are due at `now`, the longest due first, at most `limit`.
+    fn due_notices(&self, target: Target, now: Timestamp, limit: u32) -> Answer<'_, Vec<Notice>>;
+
+    /// When the next notice is due, if there is one.
+    fn next_notice(&self) -> Answer<'_, Option<Timestamp>>;
+
+    /// Forgets a notice that was sent or given up.
+    fn forget_notice<'a>(&'a self, id: &'a str, target: Target) -> Answer<'a, ()>;
+
+    /// Makes a notice due again later, after `attempts` tries that failed.
+    fn postpone_notice<'a>(
+        &'a self,
+        id: &'a str,
+        target: Target,
+        attempts: u32,
+        due: Timestamp,
+    ) -> Answer<'a, ()>;
+}
+
+/// The part of a journal that knows which media Runway holds.
+pub trait Uploads: Send + Sync {
+    /// The upload of the content with this hex SHA-256 under an API account, if it is valid until after `until`.
     fn upload<'a>(
         &'a self,
         account: &'a str,
@@ -249,4 +201,19 @@ pub trait Journal: Send + Sync {
         upload: &'a Upload,
         now: Timestamp,
     ) -> Answer<'a, ()>;
+
+    /// Forgets an upload, which Runway may no longer know.
+    fn forget_upload<'a>(&'a self, uri: &'a str) -> Answer<'a, ()>;
+}
+
+/// The part of a journal that remembers texts about folders, each under a key of the caller's.
+pub trait Folders: Send + Sync {
+    /// What was remembered under `key`.
+    fn folder<'a>(&'a self, key: &'a str) -> Answer<'a, Option<String>>;
+
+    /// Remembers `text` under `key`, in place of what was remembered there.
+    fn remember_folder<'a>(&'a self, key: &'a str, text: &'a str) -> Answer<'a, ()>;
+
+    /// Forgets what was remembered of all folders.
+    fn forget_folders(&self) -> Answer<'_, ()>;
 }

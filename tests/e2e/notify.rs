@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use serde_json::Value;
-use taxiway::journal::{Journal as _, SqliteJournal};
+use taxiway::journal::{Notices as _, SqliteJournal};
 use taxiway::notify::{Secret, sign};
 
 use crate::support::{Studio, jpeg, text};

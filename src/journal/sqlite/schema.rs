@@ -5,8 +5,8 @@ use std::path::Path;
 use sqlx::Connection as _;
 use sqlx::sqlite::SqliteConnection;
 
+use super::transaction::{BEGIN, commit};
 use super::trouble::unreadable;
-use super::write::commit;
 use crate::journal::JournalError;
 
 /// "taxi" in ASCII: tells our files from other people's SQLite databases.
@@ -20,58 +20,63 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0004_doubts_are_not_tasks.sql"),
 ];
 
-/// Brings the journal to today's format, each step in one transaction together with the format's number.
-pub(super) async fn migrate(
+/// Reads the number of a journal's format; 0 where nothing is in it yet.
+///
+/// # Errors
+/// It is not a journal, or one of a newer version.
+pub(super) async fn read_format(
     connection: &mut SqliteConnection,
     path: &Path,
-) -> Result<(), JournalError> {
-    let fail = |error: sqlx::Error| unreadable(path, &error);
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-    let format: i64 = sqlx::query_scalar("PRAGMA user_version")
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(fail)?;
-    let application: i64 = sqlx::query_scalar("PRAGMA application_id")
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(fail)?;
-    let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema")
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(fail)?;
+) -> Result<i64, JournalError> {
+    let mut figures = [0_i64; 3];
+    for (figure, query) in figures.iter_mut().zip([
+        "PRAGMA user_version",
+        "PRAGMA application_id",
+        "SELECT count(*) FROM sqlite_schema",
+    ]) {
+        *figure = sqlx::query_scalar(query)
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(|error| unreadable(path, &error))?;
+    }
+    let [found, application, tables] = figures;
     if application != APPLICATION_ID && tables > 0 {
         return Err(JournalError::Unreadable {
             path: path.to_owned(),
             why: "it is a database of another program".to_owned(),
         });
     }
-    if format > known {
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    if found > known {
         return Err(JournalError::Newer {
             path: path.to_owned(),
-            found: format,
+            found,
             known,
         });
     }
-    for (index, script) in MIGRATIONS.iter().enumerate() {
-        let number = i64::try_from(index).unwrap_or(i64::MAX).saturating_add(1);
+    Ok(found)
+}
+
+/// Brings the journal to today's format, each step in one transaction together with the format's number.
+pub(super) async fn migrate(
+    connection: &mut SqliteConnection,
+    path: &Path,
+) -> Result<(), JournalError> {
+    let fail = |error: sqlx::Error| unreadable(path, &error);
+    let format = read_format(connection, path).await?;
+    for (number, script) in (1_i64..).zip(MIGRATIONS) {
         if number <= format {
             continue;
         }
-        let mut transaction = connection.begin().await.map_err(fail)?;
-        sqlx::raw_sql(*script)
+        let mut transaction = connection.begin_with(BEGIN).await.map_err(fail)?;
+        // Pragmas take no parameters; both figures are our own constants.
+        let script = format!(
+            "{script}; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {number};"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(script))
             .execute(&mut *transaction)
             .await
             .map_err(fail)?;
-        // Pragmas take no parameters; both figures are our own constants.
-        for pragma in [
-            format!("PRAGMA application_id = {APPLICATION_ID}"),
-            format!("PRAGMA user_version = {number}"),
-        ] {
-            sqlx::raw_sql(sqlx::AssertSqlSafe(pragma))
-                .execute(&mut *transaction)
-                .await
-                .map_err(fail)?;
-        }
         commit(transaction, &["migration"]).await.map_err(fail)?;
     }
     Ok(())

@@ -1,6 +1,18 @@
-use super::*;
+use std::path::Path;
+
+use jiff::Timestamp;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{Connection as _, Row as _};
+
+use super::SqliteJournal;
+use super::jobs::{COUNTS, ENDED, ENDED_OF_ONE_STATE};
+use super::schema::MIGRATIONS;
+use super::spending::upsert;
 use crate::files::RelPath;
-use crate::job::{Charge, Charged, StateName, samples, transition};
+use crate::job::{Charge, Charged, Event, Job, JobId, StateName, samples, transition};
+use crate::journal::{
+    Entry, Filter, Jobs as _, JournalError, Spending as _, Spent, Upload, Uploads as _,
+};
 
 fn job() -> Job {
     let at = Timestamp::from_second(1_790_000_000).unwrap();
@@ -17,6 +29,12 @@ fn entry(event: Option<Event>, job: &Job) -> Entry {
         job: job.clone(),
         notices: vec![],
     }
+}
+
+/// A connection of another program to the journal's file.
+async fn connect(state_dir: &Path) -> SqliteConnection {
+    let options = SqliteConnectOptions::new().filename(SqliteJournal::file(state_dir));
+    SqliteConnection::connect_with(&options).await.unwrap()
 }
 
 #[tokio::test]
@@ -151,8 +169,8 @@ async fn the_failed_job_of_a_sidecar_is_found_among_names_that_begin_alike() {
 #[tokio::test]
 async fn pages_and_counts_of_ended_jobs_read_an_index_and_not_all_jobs() {
     let dir = tempfile::tempdir().unwrap();
-    let journal = SqliteJournal::open(dir.path()).await.unwrap();
-    let mut raw = journal.connection(None).await.unwrap();
+    drop(SqliteJournal::open(dir.path()).await.unwrap());
+    let mut raw = connect(dir.path()).await;
     let mut plan = async |query: &'static str| {
         let rows = sqlx::query(query).fetch_all(&mut raw).await.unwrap();
         let steps: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
@@ -181,7 +199,6 @@ async fn what_was_spent_is_told_by_day_and_an_unknown_price_is_not_zero() {
     let journal = SqliteJournal::open(dir.path()).await.unwrap();
     let owner = job();
     journal.commit(&[entry(None, &owner)]).await.unwrap();
-    let mut raw = journal.connection(None).await.unwrap();
     for (task, day, estimated, charged) in [
         ("a", 0, Some(5.0), Some(7.0)),
         ("b", 0, Some(5.0), None),
@@ -194,10 +211,8 @@ async fn what_was_spent_is_told_by_day_and_an_unknown_price_is_not_zero() {
             estimated,
             charged,
         };
-        journal
-            .write_charge(&mut raw, &owner, &charge)
-            .await
-            .unwrap();
+        let charge = vec![upsert(&owner, &charge)];
+        journal.write(&["charge"], charge).await.unwrap();
     }
     let spent = journal.spent_since(Timestamp::UNIX_EPOCH).await.unwrap();
     assert_eq!(spent.len(), 2, "{spent:?}");
@@ -239,11 +254,7 @@ async fn a_commit_is_all_or_nothing_and_two_writers_are_noticed() {
 async fn a_journal_of_a_newer_version_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     drop(SqliteJournal::open(dir.path()).await.unwrap());
-    let mut raw = SqliteConnection::connect_with(
-        &SqliteConnectOptions::new().filename(SqliteJournal::file(dir.path())),
-    )
-    .await
-    .unwrap();
+    let mut raw = connect(dir.path()).await;
     sqlx::raw_sql("PRAGMA user_version = 99")
         .execute(&mut raw)
         .await
@@ -287,6 +298,36 @@ async fn an_upload_is_found_until_it_expires() {
     assert_eq!(journal.upload("b", "sha", at(1)).await.unwrap(), None);
 }
 
+#[tokio::test]
+async fn no_write_becomes_a_part_of_a_transaction_that_was_left_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = SqliteJournal::open(dir.path()).await.unwrap();
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let upload = Upload {
+        uri: "runway://x".into(),
+        expires_at: at(100),
+    };
+    let leave_open = async || {
+        let mut slot = journal.writer.lock().await;
+        let mut writer = match slot.take() {
+            Some(writer) => writer,
+            None => connect(dir.path()).await,
+        };
+        std::mem::forget(writer.begin().await.unwrap());
+        *slot = Some(writer);
+    };
+    let remember = async || journal.remember_upload("a", "sha", &upload, at(1)).await;
+    leave_open().await;
+    assert!(remember().await.is_err());
+    remember().await.unwrap();
+    leave_open().await;
+    assert!(journal.forget_upload(&upload.uri).await.is_err());
+    let found = async || journal.upload("a", "sha", at(1)).await.unwrap();
+    assert_eq!(found().await, Some(upload.clone()));
+    journal.forget_upload(&upload.uri).await.unwrap();
+    assert_eq!(found().await, None);
+}
+
 #[test]
 fn one_daemon_for_each_state_directory() {
     let dir = tempfile::tempdir().unwrap();
@@ -320,10 +361,8 @@ async fn those_who_read_need_open_nothing_while_the_folder_has_trouble() {
 async fn old_journal(state_dir: &Path, format: usize) {
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/promises/fixtures/journal-0.1.0/state/journal.sqlite");
-    let file = SqliteJournal::file(state_dir);
-    std::fs::copy(fixture, &file).unwrap();
-    let options = SqliteConnectOptions::new().filename(&file);
-    let mut raw = SqliteConnection::connect_with(&options).await.unwrap();
+    std::fs::copy(fixture, SqliteJournal::file(state_dir)).unwrap();
+    let mut raw = connect(state_dir).await;
     for (index, script) in MIGRATIONS.iter().enumerate().take(format).skip(1) {
         let script = format!("{script}; PRAGMA user_version = {}", index + 1);
         let script = sqlx::AssertSqlSafe(script);
@@ -404,8 +443,7 @@ async fn a_doubt_of_an_older_format_counts_as_spent_until_its_task_is_adopted() 
 async fn each_charge_of_an_older_format_keeps_its_place_and_its_figures() {
     let dir = tempfile::tempdir().unwrap();
     old_journal(dir.path(), 3).await;
-    let options = SqliteConnectOptions::new().filename(SqliteJournal::file(dir.path()));
-    let mut raw = SqliteConnection::connect_with(&options).await.unwrap();
+    let mut raw = connect(dir.path()).await;
     let changed = sqlx::raw_sql(
         r#"UPDATE jobs SET body = json_set(body, '$.charges', json('[
             {"task": "in doubt since 2026-11-24T17:35:46.5Z", "at": "2026-11-24T17:35:46.5Z", "estimated": 25.0, "charged": 0.0},

@@ -5,7 +5,7 @@ use std::fs;
 
 use taxiway::control::{ControlError, Request, Way, ask};
 use taxiway::failpoint::{Point, Request as Sent};
-use taxiway::journal::{Journal as _, SqliteJournal};
+use taxiway::journal::{Spending as _, SqliteJournal};
 use taxiway::simulator::{Action, Rule};
 
 use crate::api::{jpeg_key, upload_key};
