@@ -41,7 +41,16 @@ pub fn renew_note(job: &Job, places: &Places) -> io::Result<()> {
             why: why.clone(),
             task: task.clone(),
         },
-        _ => return Ok(()),
+        State::Taking { .. }
+        | State::Queued { .. }
+        | State::Uploading
+        | State::Submitting { .. }
+        | State::Running { .. }
+        | State::Downloading { .. }
+        | State::Delivering { .. }
+        | State::Closing { .. }
+        | State::Done { .. }
+        | State::InDoubt { .. } => return Ok(()),
     };
     let Some(note) = note(job, &verdict) else {
         return Ok(());

@@ -10,22 +10,22 @@ use crate::files::RelPath;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// All files of the job lie in `working/`.
+    /// All files of the job are in `working/`.
     Moved {
         /// The files with their new places.
         files: Vec<InputFile>,
     },
-    /// Its files were removed or exchanged before they were taken: what lies there now is another job's.
+    /// Its files were removed or replaced before they were taken: what is there now belongs to another job.
     NotTaken {
-        /// Those that could not be put back, with their places in `working/`; the others have none any more.
+        /// Those that could not be put back, with their places in `working/`; the others have no place.
         files: Vec<InputFile>,
     },
-    /// The job stays in the queue for a reason, or no longer does.
+    /// The job is held back in the queue, or no longer is.
     Held {
         /// The reason; `None` lifts it.
         hold: Option<Hold>,
     },
-    /// It is the job's turn: its media are being made ready.
+    /// It is the job's turn: its media are being prepared.
     Started,
     /// The attempt ended without a task, for certain, and may be repeated.
     Requeued {
@@ -48,11 +48,11 @@ pub enum Event {
         /// The API account that it belongs to.
         account: Option<String>,
     },
-    /// A person named the task of a job in doubt, or of one that failed while a task may exist.
+    /// A person named the task of a job in doubt, or of one that failed although a task may exist.
     Adopted {
         /// Runway's id.
         task: String,
-        /// Which doubt was meant: another may have taken its place meanwhile. `None` for a job that failed.
+        /// Which doubt was meant: another may have taken its place in the meantime. `None` for a job that failed.
         intent_at: Option<Timestamp>,
         /// The API account that it belongs to.
         account: Option<String>,
@@ -64,7 +64,7 @@ pub enum Event {
         /// The organization's count of generations for the model afterwards.
         used_after: Option<u32>,
     },
-    /// Runway's counters were looked at after a request whose outcome is not known.
+    /// Runway's counters were read after a request whose outcome is not known.
     Counted {
         /// Which doubt was meant.
         intent_at: Timestamp,
@@ -83,12 +83,12 @@ pub enum Event {
         /// Why, and until when.
         hold: Hold,
     },
-    /// The outputs lie whole and durable in part files.
+    /// The outputs are complete and durable in part files.
     Fetched {
         /// The outputs.
         outputs: Vec<Delivery>,
     },
-    /// A part file is gone before its output had its name: it is fetched again.
+    /// A part file was gone before its output had its name: it is fetched again.
     Refetch,
     /// The outputs' names are chosen.
     Named {
@@ -118,7 +118,7 @@ pub enum Event {
         /// Each file's move.
         moves: Vec<Move>,
     },
-    /// The inputs rest where they belong.
+    /// The inputs are in their last places.
     Closed {
         /// The files with their new places.
         files: Vec<InputFile>,
@@ -134,7 +134,7 @@ pub enum Event {
     Resubmitted {
         /// Which doubt was meant.
         intent_at: Timestamp,
-        /// Not before when, where nobody is waiting for it.
+        /// Until when it is held back, where `on_doubt: resubmit` decided.
         hold: Option<Hold>,
     },
     /// A person asked to run a failed or cancelled job again: its files go back to the inbox.
@@ -143,11 +143,11 @@ pub enum Event {
     RetryDropped,
     /// The files of a failed or cancelled job were found in the inbox again.
     Retried {
-        /// What is asked of Runway now; the sidecar may have been corrected.
+        /// What to ask of Runway now; the sidecar may have been corrected.
         plan: Option<Box<Plan>>,
-        /// Why nothing can be asked, where the input is still wrong.
+        /// Why there is nothing to ask, where the input is still invalid.
         wrong: Option<Failure>,
-        /// The files, back in the inbox, with their places in `working/` chosen anew.
+        /// The files, back in the inbox, with newly chosen places in `working/`.
         files: Vec<InputFile>,
     },
 }

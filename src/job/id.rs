@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 /// Characters of a job's name: digits and lower-case letters without those that people confuse (Crockford's base 32).
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
-/// Ten characters hold 50 bits: with a million jobs in the journal a clash has odds of one in two thousand million, and
-/// the journal refuses a second job of the same name.
+/// Ten characters hold 50 bits: with a million jobs in the journal, a new name clashes with odds of one in a thousand million,
+/// and the journal refuses a second job of the same name.
 const LENGTH: usize = 10;
 
 /// The name of a job: short, random, made to be typed.
@@ -17,7 +17,7 @@ const LENGTH: usize = 10;
 #[serde(try_from = "String", into = "String")]
 pub struct JobId(String);
 
-/// A text that is no job's name.
+/// A text that is not the name of a job.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "'{0}' is not a job: a job's name has {LENGTH} letters and digits; `taxiway status` lists them"
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_is_refused() {
+    fn a_text_that_is_not_a_name_is_refused() {
         for text in ["", "abc", "ilou000000", "../../etc/p", "0123456789a"] {
             assert!(text.parse::<JobId>().is_err(), "{text}");
         }

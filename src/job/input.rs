@@ -1,4 +1,4 @@
-//! The files of a job and where they lie.
+//! The files of a job and where they are.
 
 use std::ffi::OsStr;
 
@@ -29,7 +29,7 @@ pub struct Spot {
     pub path: RelPath,
 }
 
-/// What a file is to its job.
+/// What a file is for in its job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -43,27 +43,26 @@ pub enum Role {
     Marker,
 }
 
-/// A file that belongs to a job and travels with it.
+/// A file that belongs to a job and moves with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputFile {
-    /// What it is to the job.
+    /// What it is for.
     pub role: Role,
     /// Where it was dropped, relative to the inbox.
     pub dropped: RelPath,
-    /// Where it lies now; `None` once it was deleted, by the person or with `on_success: delete`.
+    /// Where it is now; `None` once it was deleted, by the person or with `on_success: delete`.
     pub at: Option<Spot>,
-    /// Where it lies in `working/` while the job is in progress.
+    /// Its path in `working/` while the job is in progress.
     pub working: RelPath,
-    /// The folder below the inbox at which the filesystem is mounted that it was dropped on; `None` where that is the inbox's
-    /// own.
+    /// The mount point below the inbox of the filesystem that it was dropped on; `None` for the inbox's own filesystem.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mount: Option<RelPath>,
     /// Its size in bytes when it was taken.
     pub bytes: u64,
-    /// Which version of the file was looked at when the job was made; `None` in journals of 0.1.0.
+    /// Which version of the file the job was planned for; `None` in journals of 0.1.0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<Version>,
-    /// Hex SHA-256 of its content, known once it was made ready for the API.
+    /// Hex SHA-256 of its content, once it was prepared for the API.
     pub sha256: Option<String>,
 }
 
@@ -71,7 +70,7 @@ pub struct InputFile {
 const WORKING_INSIDE: &str = "_working";
 
 impl InputFile {
-    /// Where it lies while its job is in progress: in `working` or, since only a rename within one mount is atomic, in a
+    /// Where it is while its job is in progress: in `working` or, since only a rename within one mount is atomic, in a
     /// folder of its own on the mount inside the inbox that it was dropped on.
     pub fn taken_at(&self) -> Spot {
         match &self.mount {

@@ -30,7 +30,7 @@ use crate::files::RelPath;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// One job with all that is known of it.
+/// One job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     /// The name that people type.
@@ -40,19 +40,19 @@ pub struct Job {
     /// What was dropped, for people and for naming outputs: the main medium, or the sidecar where there is none. The
     /// path is relative to the inbox.
     pub input: RelPath,
-    /// The files that belong to the job and travel with it.
+    /// The files that belong to the job and move with it.
     pub files: Vec<InputFile>,
-    /// What is to be asked of Runway; `None` where the input was so wrong that there is nothing to ask.
+    /// What to ask of Runway; `None` where the input is invalid.
     pub plan: Option<Plan>,
-    /// How many requests that start a task have been sent or were about to be.
+    /// How many requests that start a task were sent or about to be sent.
     pub attempts: u32,
-    /// How often Runway failed the task in a way that may be repeated, since the last time a person said to run it.
+    /// How often the task failed at Runway in a way that allows another attempt, since a person last started the job.
     pub task_failures: u32,
-    /// What earlier tasks of this job and the present one cost.
+    /// What the requests of this job cost, the latest last.
     pub charges: Vec<Charge>,
     /// A person asked for the job to be cancelled; acted on as soon as the state allows it.
     pub cancel_asked: bool,
-    /// A person asked to run the ended job again, and its files are on their way back to the inbox or lie there.
+    /// A person asked to run the ended job again, and its files are in the inbox or on their way there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retry_asked: bool,
     /// When the job was taken.
@@ -61,12 +61,12 @@ pub struct Job {
     pub updated_at: Timestamp,
     /// How many events the job has seen; the journal's guard against two writers.
     pub seq: u64,
-    /// Where it stands.
+    /// Its state.
     pub state: State,
 }
 
 impl Job {
-    /// A new job whose files still lie where they were dropped.
+    /// A new job whose files are still where they were dropped.
     pub fn taken(
         id: JobId,
         inbox: &str,
@@ -99,10 +99,18 @@ impl Job {
 
     /// Whether the daemon still has something to do for this job.
     pub fn is_open(&self) -> bool {
-        !matches!(
-            self.state,
-            State::Done { .. } | State::Failed { .. } | State::Cancelled { .. }
-        )
+        match self.state {
+            State::Done { .. } | State::Failed { .. } | State::Cancelled { .. } => false,
+            State::Taking { .. }
+            | State::Queued { .. }
+            | State::Uploading
+            | State::Submitting { .. }
+            | State::Running { .. }
+            | State::Downloading { .. }
+            | State::Delivering { .. }
+            | State::Closing { .. }
+            | State::InDoubt { .. } => true,
+        }
     }
 
     /// The model that the job asks for, where its endpoint has models.
@@ -145,7 +153,7 @@ impl Job {
         }
     }
 
-    /// Why the job is where it is, in words, where the state alone does not say it.
+    /// Why the job is in its state, for people, where the name of the state does not say it.
     pub fn reason(&self) -> Option<String> {
         match &self.state {
             State::Queued { hold: Some(hold) } => Some(hold.to_string()),
@@ -177,13 +185,13 @@ impl Job {
         }
     }
 
-    /// Runway's id of its latest task, also where that has failed since; none where the latest request is in doubt.
+    /// Runway's id of its latest task, even if that has failed; none where the latest request is in doubt.
     pub fn task_id(&self) -> Option<&str> {
         let last = || self.charges.last().and_then(|charge| charge.what.task());
         self.task().map(|task| task.id.as_str()).or_else(last)
     }
 
-    /// Credits that the job has cost so far, where every task of it told its cost; in credits.
+    /// What the job has cost so far, in credits; `None` while the cost of any of its requests is unknown.
     pub fn charged(&self) -> Option<f64> {
         if self.charges.is_empty() {
             return None;
@@ -194,13 +202,14 @@ impl Job {
             .sum::<Option<f64>>()
     }
 
-    /// How many of its requests were in doubt before and were sent again or given up.
+    /// How many of its requests were in doubt and were then sent again or given up.
     pub fn doubts_before(&self) -> u32 {
         let doubts = |charge: &&Charge| charge.what == Charged::Doubt;
         u32::try_from(self.charges.iter().filter(doubts).count()).unwrap_or(u32::MAX)
     }
 
-    /// Credits that its tasks cost, or are expected to cost as long as Runway has not said; what nobody knows is nothing here.
+    /// Credits that its requests cost, or are expected to cost as long as Runway has not said. An unknown price counts as
+    /// nothing.
     pub fn cost(&self) -> f64 {
         self.charges
             .iter()
@@ -208,7 +217,7 @@ impl Job {
             .fold(0.0, |sum, credits| sum + credits)
     }
 
-    /// Credits that the present or next task is expected to cost: the API's own figure before the catalogue's.
+    /// Credits that the present or next task is expected to cost: the API's figure, else the catalogue's.
     pub fn estimated(&self) -> Option<f64> {
         self.charges
             .last()

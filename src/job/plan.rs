@@ -18,9 +18,9 @@ pub struct Plan {
     pub path: String,
     /// Where the task is followed, such as `/v1/tasks/{id}`.
     pub poll: String,
-    /// The request's body as people wrote it: media stand as file names or URLs.
+    /// The request's body as people wrote it: media are file names or URLs.
     pub body: Map<String, Value>,
-    /// The places of the body where a local file stands.
+    /// The places of the body that name a local file.
     pub media: Vec<MediaUse>,
     /// Expected price in credits; `None` where it is not known.
     pub estimated: Option<f64>,
@@ -28,14 +28,14 @@ pub struct Plan {
     pub priority: i64,
     /// The sidecar's `output`: the output's file name without extension.
     pub output: Option<String>,
-    /// What people should know although the request is valid.
+    /// What people should know, although the request is valid.
     pub warnings: Vec<String>,
 }
 
 /// A local file in the request's body.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MediaUse {
-    /// Where in the body its URI stands.
+    /// Where its URI goes in the body.
     pub slot: Vec<Step>,
     /// Which file it is.
     pub file: FileRef,

@@ -12,18 +12,18 @@ pub(crate) fn path(text: &str) -> RelPath {
     RelPath::new(Path::new(text)).unwrap()
 }
 
-/// A failure of which nothing but its kind matters.
+/// A failure of a kind; nothing else about it matters.
 pub(crate) fn failure(kind: FailureKind) -> Failure {
     Failure {
         kind,
         what: "wrong".to_owned(),
         details: vec![],
-        advice: "mend it".to_owned(),
+        advice: "fix it".to_owned(),
         task: None,
     }
 }
 
-/// A file that lies in a folder under the name with which it was dropped.
+/// A file in a folder under the name with which it was dropped.
 pub(crate) fn file(name: &str, role: Role, folder: Folder) -> InputFile {
     InputFile {
         role,
@@ -40,7 +40,7 @@ pub(crate) fn file(name: &str, role: Role, folder: Folder) -> InputFile {
     }
 }
 
-/// A job that is to make a film of a prompt, for 160 credits.
+/// A job that asks for a video of a prompt, for 160 credits.
 pub(crate) fn planned(input: &str, at: Timestamp) -> Job {
     let plan = Plan {
         endpoint: "text_to_video".into(),
@@ -57,7 +57,7 @@ pub(crate) fn planned(input: &str, at: Timestamp) -> Job {
     Job::taken(JobId::random(), "studio", path(input), vec![], Ok(plan), at)
 }
 
-/// A job about which nothing can be asked of Runway, with these files.
+/// A job with these files and an invalid input.
 pub(crate) fn wrong(input: &str, files: Vec<InputFile>) -> Job {
     Job::taken(
         JobId::random(),

@@ -1,4 +1,4 @@
-//! Where a job can stand, and what is known only then.
+//! The states of a job, each with what is known only then.
 
 use std::fmt;
 
@@ -8,21 +8,21 @@ use serde::{Deserialize, Serialize};
 use super::{JobId, Spot};
 use crate::files::RelPath;
 
-/// Where a job stands. Each variant carries only what is valid then.
+/// The state of a job. Each variant carries only what is valid then.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 pub enum State {
     /// Its files are on their way from the inbox (or, on a retry, from `failed/`) to `working/`.
     Taking {
-        /// Why there is nothing to ask of Runway, where that is so already: the files go on to `failed/`.
+        /// Why there is nothing to ask of Runway, if the input is invalid: the files go on to `failed/`.
         wrong: Option<Failure>,
     },
     /// In the local queue.
     Queued {
-        /// What keeps it from going on, if anything does.
+        /// What holds it back, if anything does.
         hold: Option<Hold>,
     },
-    /// Its media are being made ready for the API: hashed, uploaded, or put into the body.
+    /// Its media are being prepared for the API: hashed, uploaded, or put into the body.
     Uploading,
     /// The request that starts a task is on its way; made durable before its first byte leaves.
     Submitting {
@@ -35,7 +35,7 @@ pub enum State {
     Running {
         /// Runway's task.
         task: Task,
-        /// What Runway last said of it.
+        /// What Runway last said about it.
         seen: Seen,
     },
     /// The task succeeded and its outputs are being fetched.
@@ -43,28 +43,28 @@ pub enum State {
         /// Runway's task.
         task: Task,
     },
-    /// The outputs lie whole and durable in part files and are being given their names.
+    /// The outputs are complete and durable in part files, and are being given their names.
     Delivering {
         /// Runway's task.
         task: Task,
         /// The outputs.
         outputs: Vec<Delivery>,
     },
-    /// What became of it is settled; its inputs are on their way to where they rest.
+    /// Its outcome is settled; its inputs are being moved to `originals/` or `failed/`.
     Closing {
-        /// What became of it.
+        /// Its outcome.
         verdict: Verdict,
-        /// Where each file goes, once chosen. Chosen and made durable before the first file moves.
+        /// Where each file goes. Chosen and made durable before the first file moves.
         moves: Option<Vec<Move>>,
     },
-    /// Delivered.
+    /// Its outputs are in the outbox.
     Done {
         /// Runway's task.
         task: Task,
         /// The outputs' paths in the outbox.
         outputs: Vec<RelPath>,
     },
-    /// Failed.
+    /// Its inputs are in `failed/`, with a note.
     Failed {
         /// Why, and what to do.
         failure: Failure,
@@ -88,13 +88,13 @@ pub enum State {
 pub struct Task {
     /// The id given by Runway.
     pub id: String,
-    /// When the daemon learnt of it.
+    /// When the daemon learned of it.
     pub accepted_at: Timestamp,
-    /// The API account that it belongs to, told apart without holding the key.
+    /// The API account that it belongs to, by a name that does not contain the key.
     pub account: Option<String>,
 }
 
-/// What Runway last said of a task.
+/// What Runway last said about a task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Seen {
     /// Runway's own word, such as `PENDING`; empty before the first answer.
@@ -104,7 +104,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Before the first answer.
+    /// The value before the first answer.
     pub fn nothing() -> Seen {
         Seen {
             status: String::new(),
@@ -112,7 +112,7 @@ impl Seen {
         }
     }
 
-    /// For people.
+    /// The status in words for people.
     pub fn words(&self) -> String {
         match (self.status.as_str(), self.progress) {
             ("", _) => "submitted".to_owned(),
@@ -125,22 +125,22 @@ impl Seen {
     }
 }
 
-/// Why a queued job does not go on.
+/// Why a queued job is held back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Hold {
     /// Why.
     pub reason: HoldReason,
-    /// When it is looked at again; `None` where something else than time ends it.
+    /// When it is tried again; `None` where something other than time ends the hold.
     pub until: Option<Timestamp>,
 }
 
-/// What keeps a job in the queue.
+/// The kinds of reasons that hold a job back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HoldReason {
     /// A limit on spending in the configuration.
     Budget(String),
-    /// The attempt before did not succeed and may be repeated.
+    /// The previous attempt did not succeed and may be repeated.
     Retry(String),
 }
 
@@ -172,7 +172,7 @@ pub struct Delivery {
     pub extension: String,
 }
 
-/// One input on its way to where it rests.
+/// One input on its way to its last place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Move {
     /// The file's index in the job.
@@ -232,7 +232,7 @@ impl From<Charged> for Option<String> {
     }
 }
 
-/// What became of a job.
+/// The outcome of a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 pub enum Verdict {
@@ -265,7 +265,7 @@ impl Verdict {
     }
 }
 
-/// Why a job failed: what happened, where, and what to do now.
+/// Why a job failed: what happened, where, and what the person can do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
     /// The kind of failure.
@@ -280,7 +280,7 @@ pub struct Failure {
     pub task: Option<Task>,
 }
 
-/// Kinds of failure, as far as anything depends on them.
+/// The kinds of failure that something depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
@@ -292,16 +292,16 @@ pub enum FailureKind {
     Task,
     /// Runway no longer knows the task.
     TaskGone,
-    /// The outputs are not what was promised.
+    /// The outputs are not what Runway announced.
     Output,
-    /// A file of the job is gone or cannot be read.
+    /// A file of the job is missing or cannot be read.
     Files,
     /// A person gave up a job in doubt.
     Abandoned,
 }
 
 impl FailureKind {
-    /// Whether a task may exist all the same whose output can still be fetched.
+    /// Whether a task may exist whose output can still be fetched.
     pub fn may_have_a_task(self) -> bool {
         match self {
             FailureKind::TaskGone | FailureKind::Output | FailureKind::Abandoned => true,
@@ -312,7 +312,7 @@ impl FailureKind {
     }
 }
 
-/// What is known of a request whose outcome is not.
+/// What is known about a request whose outcome is unknown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Doubt {
     /// When the request went out, at the earliest.
@@ -321,12 +321,12 @@ pub struct Doubt {
     pub why: String,
     /// The organization's count of generations for the model before the request.
     pub used_before: Option<u32>,
-    /// The same count afterwards, less what other jobs started meanwhile.
+    /// The same count afterwards, less what other jobs started in the meantime.
     pub used_after: Option<u32>,
 }
 
 impl Doubt {
-    /// What Runway's counter of the model says about it, and how far that can be trusted, for people.
+    /// What Runway's counter of the model says about it, and how reliable that is, for people.
     pub fn evidence(&self, model: Option<&str>) -> String {
         let model = model.unwrap_or("this endpoint");
         let counter = format!("Runway's count of generations with {model} in the past day");
@@ -348,7 +348,7 @@ impl Doubt {
         }
     }
 
-    /// The three ways out, each with what it is for.
+    /// The three commands that settle it, each with when to use it.
     pub fn ways_out(&self, job: &JobId) -> [(String, &'static str); 3] {
         [
             (

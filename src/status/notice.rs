@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Line;
-use crate::job::{Event, Job, State};
+use crate::job::{Event, Job, State, StateName};
 
 /// What people can be told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,11 +47,45 @@ impl Kind {
 
     /// What an event tells people of the job that it leads to, if anything.
     pub fn of(event: &Event, job: &Job) -> Option<Kind> {
-        match (event, &job.state) {
-            (Event::Closed { .. }, State::Done { .. }) => Some(Kind::Done),
-            (Event::Closed { .. }, State::Failed { .. }) => Some(Kind::Failed),
-            (Event::Doubtful { .. }, _) => Some(Kind::InDoubt),
-            _ => None,
+        match event {
+            Event::Doubtful { .. } => Some(Kind::InDoubt),
+            Event::Closed { .. } => match job.state_name() {
+                StateName::Done => Some(Kind::Done),
+                StateName::Failed => Some(Kind::Failed),
+                StateName::Cancelled
+                | StateName::Waiting
+                | StateName::Queued
+                | StateName::Uploading
+                | StateName::Submitting
+                | StateName::Running
+                | StateName::Downloading
+                | StateName::Delivering
+                | StateName::InDoubt => None,
+            },
+            Event::Moved { .. }
+            | Event::NotTaken { .. }
+            | Event::Held { .. }
+            | Event::Started
+            | Event::Requeued { .. }
+            | Event::Intent { .. }
+            | Event::Accepted { .. }
+            | Event::Adopted { .. }
+            | Event::Counted { .. }
+            | Event::Succeeded { .. }
+            | Event::TaskRetry { .. }
+            | Event::Fetched { .. }
+            | Event::Refetch
+            | Event::Named { .. }
+            | Event::Delivered
+            | Event::Fails { .. }
+            | Event::CancelAsked
+            | Event::Cancelled { .. }
+            | Event::MovesChosen { .. }
+            | Event::Abandoned { .. }
+            | Event::Resubmitted { .. }
+            | Event::RetryAsked
+            | Event::RetryDropped
+            | Event::Retried { .. } => None,
         }
     }
 }
