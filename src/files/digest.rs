@@ -1,4 +1,4 @@
-//! SHA-256 of files.
+//! SHA-256 in hexadecimal.
 
 use std::fs::File;
 use std::io;
@@ -9,33 +9,19 @@ use sha2::{Digest as _, Sha256};
 
 use crate::files::open::open_plain;
 
-/// Hex SHA-256 of a file's content, read in bounded memory.
-pub(crate) fn sha256(path: &Path) -> io::Result<String> {
-    sha256_of(&open_plain(path)?)
+/// The SHA-256 of the file at a path, read in bounded memory.
+pub(crate) fn hash_path(path: &Path) -> io::Result<String> {
+    hash_file(&open_plain(path)?)
 }
 
-/// Hex SHA-256 of an open file's whole content, read in bounded memory; where the file stands does not matter and stays.
-pub(crate) fn sha256_of(file: &File) -> io::Result<String> {
-    hex(&digest(file)?)
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> io::Result<String> {
-    use std::fmt::Write as _;
-    let mut hex = String::with_capacity(bytes.len().saturating_mul(2));
-    for byte in bytes {
-        // Writing to a String cannot fail; its error type exists only for the trait.
-        write!(hex, "{byte:02x}").map_err(io::Error::other)?;
-    }
-    Ok(hex)
-}
-
-pub(crate) fn digest(file: &File) -> io::Result<[u8; 32]> {
+/// The SHA-256 of an open file's whole content, read in bounded memory. The file's position does not matter and stays.
+pub(crate) fn hash_file(file: &File) -> io::Result<String> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0_u8; 64 * 1024];
     let mut at = 0_u64;
     loop {
         match file.read_at(&mut buffer, at) {
-            Ok(0) => return Ok(hash.finalize().into()),
+            Ok(0) => return Ok(hex(&hash.finalize())),
             Ok(read) => {
                 hash.update(buffer.get(..read).unwrap_or_default());
                 // A buffer's length fits, and no file is as long as 2^64 bytes.
@@ -45,4 +31,17 @@ pub(crate) fn digest(file: &File) -> io::Result<[u8; 32]> {
             Err(error) => return Err(error),
         }
     }
+}
+
+/// The SHA-256 of some bytes.
+pub(crate) fn hash_bytes(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or_default();
+    let digits = bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+    digits.collect()
 }

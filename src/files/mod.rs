@@ -15,7 +15,7 @@ mod transfer;
 mod write;
 
 pub(crate) use advice::advice;
-pub(crate) use digest::{sha256, sha256_of};
+pub(crate) use digest::{hash_bytes, hash_file, hash_path, hex};
 pub(crate) use folders::{
     create_folders, create_own_folders, sync_file, sync_folder, sync_parent, usable_folder,
 };

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use crate::files::digest::digest;
+use crate::files::digest::hash_file;
 use crate::files::folders::{create_folders, sync_file, sync_parent};
 use crate::files::open::open_plain;
 use crate::files::remove::remove_file;
@@ -62,7 +62,7 @@ fn same_content(a: &Path, b: &Path) -> io::Result<bool> {
     if fs::metadata(a)?.len() != fs::metadata(b)?.len() {
         return Ok(false);
     }
-    Ok(digest(&open_plain(a)?)? == digest(&open_plain(b)?)?)
+    Ok(hash_file(&open_plain(a)?)? == hash_file(&open_plain(b)?)?)
 }
 
 #[cfg(test)]

@@ -92,7 +92,7 @@ fn part_path(path: &Path, content: &[u8]) -> io::Result<PathBuf> {
     hash.update(path.as_os_str().as_bytes());
     hash.update(b"\0");
     hash.update(content);
-    Ok(path.with_file_name(format!(".taxiway-{}.part", hex(&hash.finalize()[..12])?)))
+    Ok(path.with_file_name(format!(".taxiway-{}.part", hex(&hash.finalize()[..12]))))
 }
 
 /// Removes what could not be finished. If even that fails, the error that led here counts more.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::files::RelPath;
 use crate::files::names::{first_free, fit_into, stem};
-use crate::files::{exists, open_plain, sha256_of, usable_folder};
+use crate::files::{exists, hash_file, open_plain, usable_folder};
 use crate::job::{Delivery, FileRef, Job, JobId, Plan, Role, Task};
 use crate::media::Probe;
 use crate::yaml::{WriteError, to_yaml};
@@ -124,7 +124,7 @@ pub fn is_delivered(path: &Path, output: &Delivery) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
     }
-    Ok(sha256_of(&open_plain(path)?)? == output.sha256)
+    Ok(hash_file(&open_plain(path)?)? == output.sha256)
 }
 
 /// Whether a record tells of this job: its first line names it.
@@ -325,7 +325,7 @@ mod tests {
         std::fs::write(&path, "film").unwrap();
         let mut output = delivery("mp4");
         output.bytes = 4;
-        output.sha256 = crate::files::sha256(&path).unwrap();
+        output.sha256 = crate::files::hash_path(&path).unwrap();
         let job = job("red.jpg");
         let name = |job: &Job| {
             choose_names(dir.path(), job, &[output.clone()], &HashSet::new())

@@ -6,8 +6,9 @@
 
 use std::io::{self, Read, Seek};
 
+use super::findings::{Findings, Wholeness, ZEROS_IN_CODED_DATA};
+use super::format::Format;
 use super::input::Input;
-use super::{Findings, Format, Wholeness, ZEROS_IN_CODED_DATA};
 
 /// A fragmented film of ten hours has some 40,000 boxes. The walk stops where no sane file goes.
 const MOST_BOXES: u32 = 200_000;

@@ -4,8 +4,8 @@
 
 use std::io::{self, Read, Seek};
 
+use super::findings::{Findings, Wholeness, ZEROS_IN_CODED_DATA};
 use super::input::Input;
-use super::{Findings, Wholeness, ZEROS_IN_CODED_DATA};
 
 const HEADER: u64 = 0x1A45_DFA3;
 const SEGMENT: u64 = 0x1853_8067;

@@ -5,8 +5,8 @@
 
 use std::io::{self, Read, Seek};
 
+use super::findings::{Findings, Wholeness};
 use super::input::Input;
-use super::{Findings, Wholeness};
 
 /// Frames of real encoders are below 100 KB. The last one is looked for in this much.
 const SEARCHED_BYTES: usize = 1024 * 1024;

@@ -7,8 +7,9 @@
 
 use std::io::{self, Read, Seek};
 
+use super::findings::{Findings, Wholeness};
+use super::format::Format;
 use super::input::Input;
-use super::{Findings, Format, Wholeness};
 
 /// One frame's header.
 #[derive(Clone, Copy, PartialEq)]

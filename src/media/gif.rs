@@ -2,8 +2,8 @@
 
 use std::io::{self, Read, Seek};
 
+use super::findings::{Findings, Wholeness};
 use super::input::Input;
-use super::{Findings, Wholeness};
 
 pub(super) fn walk<R: Read + Seek>(input: &mut Input<R>) -> io::Result<Findings> {
     let mut found = Findings::partial("the GIF trailer is missing");

@@ -7,8 +7,8 @@
 
 use std::io::{self, Read, Seek};
 
+use super::findings::{Findings, Wholeness};
 use super::input::Input;
-use super::{Findings, Wholeness};
 
 const START_OF_IMAGE: u8 = 0xD8;
 const END_OF_IMAGE: u8 = 0xD9;

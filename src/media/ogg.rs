@@ -4,8 +4,8 @@
 
 use std::io::{self, Read, Seek};
 
+use super::findings::{Findings, Wholeness};
 use super::input::Input;
-use super::{Findings, Wholeness};
 
 /// A page is at most 27 bytes of header, 255 of lengths and 255 times 255 of content.
 const LONGEST_PAGE: usize = 27 + 255 + 255 * 255;

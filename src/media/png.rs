@@ -2,8 +2,8 @@
 
 use std::io::{self, Read, Seek};
 
+use super::findings::{Findings, Wholeness};
 use super::input::Input;
-use super::{Findings, Wholeness};
 
 /// `IEND` has no content, so its checksum is always this.
 const END_CHECKSUM: [u8; 4] = [0xAE, 0x42, 0x60, 0x82];

@@ -3,7 +3,9 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use super::{Format, Kind, Probe};
+use super::format::Format;
+use super::kind::Kind;
+use super::probe::Probe;
 
 /// The kind of media that a file's name promises, by its extension in any case.
 ///

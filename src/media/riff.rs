@@ -5,8 +5,8 @@
 
 use std::io::{self, Read, Seek};
 
+use super::findings::{Findings, Wholeness, ZEROS_IN_CODED_DATA};
 use super::input::Input;
-use super::{Findings, Wholeness, ZEROS_IN_CODED_DATA};
 
 /// More chunks than any sane file has; the walk stops there.
 const MOST_CHUNKS: u32 = 10_000;

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::io::Cursor;
+use std::io::{self, Cursor, Read, Seek};
 use std::path::Path;
 
 use proptest::prelude::*;

@@ -9,29 +9,21 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER,
-};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderValue};
 use reqwest::{Method, Response};
-use rustls::crypto::CryptoProvider;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use tokio::fs::File;
-use url::{Host, Url};
+use url::Url;
 
-use super::download::{self, DownloadError, Downloaded, Seen};
-use super::ids::{OutputUrl, RunwayUri, TaskId, host_of};
+use super::ids::{TaskId, host_of};
 use super::outcome::{
     self, Answer, CallError, Cancelled, Doubt, NotSent, Submission, judge_call, judge_submission,
 };
-use super::text::plain;
-use super::upload::{self, UploadError};
+use super::transport::{
+    build_http, describe, is_loopback, read_bounded, read_retry_after, text_header,
+};
 use super::wire::{self, Organization, Task};
 use crate::failpoint::{self, Point, Request};
-
-/// The largest answer of the API, in bytes, that is read.
-const ANSWER_MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// How long to wait for what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,10 +145,12 @@ impl Client {
         authorization.set_sensitive(true);
         let version = HeaderValue::try_from(api_version).map_err(|_| ClientError::Version)?;
 
-        let alone = http(loopback, timeouts.connect, |builder| {
+        let alone = build_http(loopback, timeouts.connect, |builder| {
             builder.pool_max_idle_per_host(0)
-        })?;
-        let pooled = http(loopback, timeouts.connect, |builder| builder)?;
+        })
+        .map_err(|why| ClientError::Tls { why })?;
+        let pooled = build_http(loopback, timeouts.connect, |builder| builder)
+            .map_err(|why| ClientError::Tls { why })?;
         Ok(Client {
             inner: Arc::new(Inner {
                 base: base_url,
@@ -192,12 +186,12 @@ impl Client {
             Err(error) if error.is_connect() || error.is_builder() => {
                 Submission::NotSent(NotSent {
                     at,
-                    why: trouble(error),
+                    why: describe(error),
                 })
             }
             Err(error) => Submission::Unknown(Doubt {
                 at,
-                why: trouble(error),
+                why: describe(error),
                 status: None,
                 http_date: None,
             }),
@@ -223,7 +217,8 @@ impl Client {
         let path = poll_path.replace("{id}", id.as_str());
         let at = self.place(&Method::GET, &path);
         let answer = self.call(Request::Poll, Method::GET, &path, None).await?;
-        let task = wire::task(judge_call(&at, &answer)?).map_err(|why| garbage(&at, why))?;
+        let task =
+            wire::task(judge_call(&at, &answer)?).map_err(|why| CallError::garbage(&at, why))?;
         if task.id != *id {
             return Err(CallError::Garbage {
                 at,
@@ -262,45 +257,7 @@ impl Client {
         let answer = self
             .call(Request::Organization, Method::GET, path, None)
             .await?;
-        wire::organization(judge_call(&at, &answer)?).map_err(|why| garbage(&at, why))
-    }
-
-    /// Uploads a file of `len` bytes for use in requests during the next 24 hours. Streams from disk, in little memory.
-    /// Costs nothing, so it may be repeated.
-    ///
-    /// `name` tells Runway the file's name and `mime` its media type (`video/mp4`). The whole file is sent, wherever its
-    /// cursor stands.
-    ///
-    /// # Errors
-    ///
-    /// [`UploadError`]; [`UploadError::Changed`] where the file is not `len` bytes long, or changes its length meanwhile.
-    pub async fn upload(
-        &self,
-        file: File,
-        len: u64,
-        name: &str,
-        mime: &str,
-    ) -> Result<RunwayUri, UploadError> {
-        upload::upload(self, file, len, name, mime).await
-    }
-
-    /// Downloads an output into `part`, from where an earlier try left off.
-    ///
-    /// `seen` is what earlier tries learnt about the object; the caller keeps it beside the part file and starts with
-    /// `Seen::default()`. Bytes that are already there are kept only where `seen` proves that they belong to the same
-    /// object. `progress` gets the bytes there are and, where it is known, the total. Does not fsync.
-    ///
-    /// # Errors
-    ///
-    /// [`DownloadError`]; the part file then holds what arrived, and the next try goes on from there.
-    pub async fn download(
-        &self,
-        url: &OutputUrl,
-        part: &mut File,
-        seen: &mut Seen,
-        progress: impl FnMut(u64, Option<u64>) + Send,
-    ) -> Result<Downloaded, DownloadError> {
-        download::download(self, url, part, seen, progress).await
+        wire::organization(judge_call(&at, &answer)?).map_err(|why| CallError::garbage(&at, why))
     }
 
     /// A call that costs nothing: the answer, whatever its status, or the trouble with the network. `what` it is about names
@@ -330,7 +287,7 @@ impl Client {
         let response = request
             .send()
             .await
-            .map_err(|error| transient(trouble(error)))?;
+            .map_err(|error| transient(describe(error)))?;
         let answer = self.read(response).await;
         tracing::debug!(at, status = answer.status, "answered");
         failpoint::hit(Point::AfterRequest(what)).map_err(|error| transient(error.to_string()))?;
@@ -380,8 +337,8 @@ impl Client {
     /// Reads an answer of the API to its end, within bounds. Should it repeat the key, the key is taken out.
     async fn read(&self, response: Response) -> Answer {
         let status = response.status().as_u16();
-        let date = header(response.headers(), DATE.as_str()).and_then(outcome::http_date);
-        let retry_after = retry_after(response.headers());
+        let date = text_header(response.headers(), DATE.as_str()).and_then(outcome::http_date);
+        let retry_after = read_retry_after(response.headers());
         let key = self.inner.key.expose_secret();
         let body = read_bounded(response).await.map(|bytes| {
             let text = String::from_utf8_lossy(&bytes);
@@ -397,114 +354,5 @@ impl Client {
             date,
             body,
         }
-    }
-}
-
-/// Whether a URL's host is this machine: 127.0.0.0/8, ::1 or `localhost`.
-#[must_use]
-pub fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
-        None => false,
-    }
-}
-
-/// Gives the process its cryptography, without which no HTTP client can be made.
-pub fn provide_crypto() {
-    if CryptoProvider::get_default().is_none() {
-        match rustls::crypto::ring::default_provider().install_default() {
-            // Refused where another thread was first; either way there is a provider now.
-            Ok(()) | Err(_) => {}
-        }
-    }
-}
-
-/// An HTTP client without redirects and repetitions, HTTP/1.1 only, with the machine's TLS roots.
-fn http(
-    loopback: bool,
-    connect_timeout: Duration,
-    further: impl Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
-) -> Result<reqwest::Client, ClientError> {
-    provide_crypto();
-    let builder = || {
-        let builder = further(reqwest::Client::builder())
-            .user_agent(concat!("taxiway/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .http1_only()
-            .connect_timeout(connect_timeout);
-        if loopback {
-            builder.no_proxy()
-        } else {
-            builder
-        }
-    };
-    let made = match builder().build() {
-        // The simulator speaks plain http and must work on a machine that has no TLS roots at all.
-        Err(_) if loopback => builder().tls_certs_only([]).build(),
-        made => made,
-    };
-    made.map_err(|error| ClientError::Tls {
-        why: trouble(error),
-    })
-}
-
-/// The body of an answer, or why it could not be read to its end.
-pub(super) async fn read_bounded(mut response: Response) -> Result<Vec<u8>, String> {
-    let mut body = Vec::new();
-    loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() > ANSWER_MAX_BYTES => {
-                return Err(format!("it is longer than {ANSWER_MAX_BYTES} bytes"));
-            }
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            Ok(None) => return Ok(body),
-            Err(error) => return Err(trouble(error)),
-        }
-    }
-}
-
-/// How long an answer asks to wait.
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let now = header(headers, DATE.as_str())
-        .and_then(outcome::http_date)
-        .unwrap_or_else(Timestamp::now);
-    outcome::retry_after(header(headers, RETRY_AFTER.as_str())?, now)
-}
-
-/// A header as text, where it is there and is text.
-pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
-}
-
-/// An error of the network in words, with its causes, and without the URL, which may be a signed one.
-pub(super) fn trouble(error: reqwest::Error) -> String {
-    let timed_out = error.is_timeout();
-    let error = error.without_url();
-    let mut words = vec![error.to_string()];
-    let mut source = std::error::Error::source(&error);
-    while let Some(cause) = source {
-        let cause_words = cause.to_string();
-        if !words.contains(&cause_words) {
-            words.push(cause_words);
-        }
-        source = cause.source();
-    }
-    let words = plain(&words.join(": "));
-    if timed_out {
-        format!("no answer in time ({words})")
-    } else {
-        words
-    }
-}
-
-/// A yes whose body is none that the API gives.
-pub(super) fn garbage(at: &str, wire::Unreadable(why): wire::Unreadable) -> CallError {
-    CallError::Garbage {
-        at: at.to_owned(),
-        why,
     }
 }

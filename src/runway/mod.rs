@@ -12,12 +12,13 @@
 //! - `outcome` judges. It is pure: an answer goes in, a [`Submission`] or a [`CallError`] comes out.
 //! - `wire` reads the API's JSON, and forgives what it does not know.
 //! - `upload` and `download` move media. They talk to storage hosts, which get neither the key nor the API's headers.
-//! - `route` chooses between a data URI and an upload, and `backoff` says how long to wait before the next try.
+//! - `route` chooses between a data URI and an upload.
 //!
 //! Two things never leave this module in an error, a log line or a `Debug` text: the API key, and the query of a signed
 //! URL.
 
 mod client;
+mod continuation;
 mod download;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -25,19 +26,22 @@ mod ids;
 mod outcome;
 mod route;
 mod text;
+mod transport;
 mod upload;
 mod wire;
 
 #[cfg(test)]
 mod tests;
 
-pub use client::{Client, ClientError, Timeouts, is_loopback, provide_crypto};
-pub use download::{DownloadError, Downloaded, Seen};
+pub use client::{Client, ClientError, Timeouts};
+pub use continuation::ObjectInfo;
+pub use download::{DownloadError, Downloaded};
 pub use ids::{BadTaskId, OutputUrl, RunwayUri, TaskId};
 pub use outcome::{
     CallError, Cancelled, Doubt, FailureClass, NotSent, Refusal, RefusalClass, Submission,
     classify_failure,
 };
-pub use route::{Route, TooBig, UPLOAD_MAX_BYTES, data_uri, route};
+pub use route::{Route, TooBig, UPLOAD_MAX_BYTES, route};
+pub use transport::{is_loopback, provide_crypto};
 pub use upload::UploadError;
 pub use wire::{ModelLimits, Organization, Task, TaskStatus};

@@ -203,6 +203,16 @@ pub enum CallError {
     },
 }
 
+impl CallError {
+    /// A success whose body is not one that the API gives.
+    pub(super) fn garbage(at: &str, wire::Unreadable(why): wire::Unreadable) -> CallError {
+        CallError::Garbage {
+            at: at.to_owned(),
+            why,
+        }
+    }
+}
+
 /// What became of a cancellation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cancelled {

@@ -3,9 +3,6 @@
 //! A data URI saves two requests, but swells the body by a third and is sent again with each job, so it is for small
 //! files that one job uses. Limits as Runway documents them, taken as decimal megabytes to stay on the safe side.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use crate::media::Kind;
 
 /// The largest file, in bytes, that an ephemeral upload takes.
@@ -20,7 +17,7 @@ const DATA_URI_HEAD_BYTES: u64 = 128;
 /// The way in which a file is handed to Runway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
-    /// Encoded into the request's body with [`data_uri`].
+    /// Encoded into the request's body with [`data_uri`](crate::media::encode_data_uri).
     DataUri,
     /// Uploaded first, then named by its `runway://` URI.
     Upload,
@@ -64,14 +61,6 @@ fn data_uri_limit(kind: Kind) -> u64 {
     }
 }
 
-/// The data URI of some bytes with the given media type (`image/png`).
-#[must_use]
-pub fn data_uri(mime: &str, bytes: &[u8]) -> String {
-    let mut uri = format!("data:{mime};base64,");
-    STANDARD.encode_string(bytes, &mut uri);
-    uri
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
@@ -99,11 +88,5 @@ mod tests {
         assert_eq!(refusal, TooBig { bytes: 200_000_001 });
         assert!(refusal.to_string().contains("make it smaller"));
         assert!(route(Kind::Video, u64::MAX, false).is_err());
-    }
-
-    #[test]
-    fn a_data_uri_names_its_type_and_pads() {
-        assert_eq!(data_uri("image/png", b"a"), "data:image/png;base64,YQ==");
-        assert_eq!(data_uri("audio/mpeg", b""), "data:audio/mpeg;base64,");
     }
 }

@@ -5,28 +5,32 @@
 //! is what was looked at, or nothing.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
+use parking_lot::Mutex;
 use reqwest::multipart::{Form, Part};
-use reqwest::{Body, Method};
+use reqwest::{Body, Method, Response};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio::time::timeout;
 
-use super::client::{Client, garbage, read_bounded, retry_after, trouble};
+use super::client::Client;
 use super::ids::RunwayUri;
 use super::outcome::{CallError, judge_call};
 use super::text::plain;
+use super::transport::{describe, read_bounded, read_retry_after};
 use super::wire::{self, UploadSlot};
 use crate::failpoint::{self, Point, Request};
 
 /// How much of the file is read at once, in bytes.
 const CHUNK_BYTES: usize = 64 * 1024;
-/// The longest file name, in characters, that is told to Runway.
+/// The longest file name, in characters, that Runway is given.
 const NAME_MAX_CHARS: usize = 100;
+const NO_REASON: &str = "the answer gave no reason";
 
 /// Why a file was not uploaded. Nothing was paid, whatever it is.
 #[derive(Debug, thiserror::Error)]
@@ -90,92 +94,120 @@ pub enum UploadError {
     },
 }
 
-/// See [`Client::upload`].
-pub(super) async fn upload(
-    client: &Client,
-    mut file: File,
-    len: u64,
-    name: &str,
-    mime: &str,
-) -> Result<RunwayUri, UploadError> {
-    let found = file.metadata().await.map_err(UploadError::Read)?.len();
-    if found != len {
-        return Err(UploadError::Changed {
-            expected: len,
-            found,
-        });
-    }
-    file.rewind().await.map_err(UploadError::Read)?;
-
-    let name = safe_name(name);
-    let UploadSlot { url, fields, uri } = ask_for_slot(client, &name).await?;
-    let host = url.host();
-    if !client.may_use(url.url()) {
-        return Err(UploadError::Insecure { host });
-    }
-
-    let watch = Arc::new(Watch::default());
-    let source = Source {
-        file,
-        len,
-        sent: 0,
-        watch: Arc::clone(&watch),
-    };
-    let form = form(fields, source, name, mime)?;
-    let sending = client
-        .storage()
-        .post(url.url().clone())
-        .multipart(form)
-        .send();
-    let stall = client.timeouts().upload_stall;
-    let transient = |why: String, retry_after| UploadError::Transient {
-        host: host.clone(),
-        why,
-        retry_after,
-    };
-
-    failpoint::hit(Point::BeforeRequest(Request::Upload))
-        .map_err(|error| transient(error.to_string(), None))?;
-    let answer = until_stalled(sending, &watch, stall).await;
-    if let Some(fault) = watch.take_fault() {
-        return Err(match fault {
-            Fault::Changed { found } => UploadError::Changed {
+impl Client {
+    /// Uploads a file of `len` bytes for use in requests during the next 24 hours. Streams from disk, in little memory.
+    /// Costs nothing, so it may be repeated.
+    ///
+    /// `name` is the file's name for Runway and `mime` its media type (`video/mp4`). The whole file is sent, wherever its
+    /// cursor is.
+    ///
+    /// # Errors
+    ///
+    /// [`UploadError`]; [`UploadError::Changed`] where the file is not `len` bytes long, or changes its length meanwhile.
+    pub async fn upload(
+        &self,
+        mut file: File,
+        len: u64,
+        name: &str,
+        mime: &str,
+    ) -> Result<RunwayUri, UploadError> {
+        let found = file.metadata().await.map_err(UploadError::Read)?.len();
+        if found != len {
+            return Err(UploadError::Changed {
                 expected: len,
                 found,
-            },
-            Fault::Read(error) => UploadError::Read(error),
-        });
-    }
-    let response = match answer {
-        None => {
-            return Err(transient(
-                format!("it did not get on for {} s", stall.as_secs()),
-                None,
-            ));
-        }
-        Some(Err(error)) if error.is_builder() => {
-            return Err(UploadError::Unsendable {
-                why: trouble(error),
             });
         }
-        Some(Err(error)) => return Err(transient(trouble(error), None)),
-        Some(Ok(response)) => response,
-    };
+        file.rewind().await.map_err(UploadError::Read)?;
+
+        let name = safe_name(name);
+        let UploadSlot { url, fields, uri } = self.ask_for_slot(&name).await?;
+        let host = url.host();
+        if !self.may_use(url.url()) {
+            return Err(UploadError::Insecure { host });
+        }
+        let watch = Arc::new(Watch::default());
+        let source = Source {
+            file,
+            len,
+            sent: 0,
+            watch: Arc::clone(&watch),
+        };
+        let form = make_form(fields, source, name, mime)?;
+        let stall = self.timeouts().upload_stall;
+        let sending = self
+            .storage()
+            .post(url.url().clone())
+            .multipart(form)
+            .send();
+        failpoint::hit(Point::BeforeRequest(Request::Upload))
+            .map_err(|error| transient(&host, error.to_string()))?;
+        let answer = until_stalled(sending, &watch, stall).await;
+        if let Some(fault) = watch.take_fault() {
+            return Err(fault.into_error(len));
+        }
+        let response = match answer {
+            None => {
+                let why = format!("nothing was sent for {} s", stall.as_secs());
+                return Err(transient(&host, why));
+            }
+            Some(Err(error)) if error.is_builder() => {
+                return Err(UploadError::Unsendable {
+                    why: describe(error),
+                });
+            }
+            Some(Err(error)) => return Err(transient(&host, describe(error))),
+            Some(Ok(response)) => response,
+        };
+        judge_upload(response, host, watch.sent() == len, stall).await?;
+        Ok(uri)
+    }
+
+    /// Asks the API for a form.
+    async fn ask_for_slot(&self, name: &str) -> Result<UploadSlot, CallError> {
+        let path = "/v1/uploads";
+        let at = self.place(&Method::POST, path);
+        let body = serde_json::json!({ "filename": name, "type": "ephemeral" });
+        let answer = self
+            .call(Request::UploadSlot, Method::POST, path, Some(&body))
+            .await?;
+        wire::upload_slot(judge_call(&at, &answer)?).map_err(|why| CallError::garbage(&at, why))
+    }
+}
+
+fn transient(host: &str, why: String) -> UploadError {
+    UploadError::Transient {
+        host: host.to_owned(),
+        why,
+        retry_after: None,
+    }
+}
+
+/// What a storage host's answer means for the upload. `whole`: all of the file was sent.
+async fn judge_upload(
+    response: Response,
+    host: String,
+    whole: bool,
+    stall: Duration,
+) -> Result<(), UploadError> {
     let status = response.status().as_u16();
-    let wait = retry_after(response.headers());
     failpoint::hit(Point::AfterRequest(Request::Upload))
-        .map_err(|error| transient(error.to_string(), None))?;
+        .map_err(|error| transient(&host, error.to_string()))?;
     match status {
-        200..=299 if watch.sent() == len => Ok(uri),
+        200..=299 if whole => Ok(()),
         200..=299 => Err(transient(
-            "it was answered before the whole file was sent".to_owned(),
-            None,
+            &host,
+            "the host answered before the whole file was sent".to_owned(),
         )),
-        408 | 425 | 429 | 500..=599 => Err(transient(format!("status {status}"), wait)),
+        408 | 425 | 429 | 500..=599 => Err(UploadError::Transient {
+            host,
+            why: format!("status {status}"),
+            retry_after: read_retry_after(response.headers()),
+        }),
         _ => {
-            let message = match tokio::time::timeout(stall, read_bounded(response)).await {
+            let message = match timeout(stall, read_bounded(response)).await {
                 Ok(Ok(body)) => storage_reason(&body),
-                Ok(Err(_)) | Err(_) => "the answer gave no reason".to_owned(),
+                Ok(Err(_)) | Err(_) => NO_REASON.to_owned(),
             };
             Err(UploadError::Refused {
                 host,
@@ -186,19 +218,8 @@ pub(super) async fn upload(
     }
 }
 
-/// Asks the API for a form.
-async fn ask_for_slot(client: &Client, name: &str) -> Result<UploadSlot, CallError> {
-    let path = "/v1/uploads";
-    let at = client.place(&Method::POST, path);
-    let body = serde_json::json!({ "filename": name, "type": "ephemeral" });
-    let answer = client
-        .call(Request::UploadSlot, Method::POST, path, Some(&body))
-        .await?;
-    wire::upload_slot(judge_call(&at, &answer)?).map_err(|why| garbage(&at, why))
-}
-
 /// The form: all fields first, the file last, as storage hosts demand.
-fn form(
+fn make_form(
     fields: Vec<(String, String)>,
     source: Source,
     name: String,
@@ -217,7 +238,7 @@ fn form(
         .file_name(name)
         .mime_str(mime)
         .map_err(|error| UploadError::Unsendable {
-            why: trouble(error),
+            why: describe(error),
         })?;
     let form = fields
         .into_iter()
@@ -230,7 +251,7 @@ async fn until_stalled<F: Future>(sending: F, watch: &Watch, stall: Duration) ->
     let mut sending = std::pin::pin!(sending);
     let mut before = 0;
     loop {
-        match tokio::time::timeout(stall, &mut sending).await {
+        match timeout(stall, &mut sending).await {
             Ok(answer) => return Some(answer),
             Err(_) if watch.sent() == before => return None,
             Err(_) => before = watch.sent(),
@@ -251,6 +272,15 @@ enum Fault {
     Read(io::Error),
 }
 
+impl Fault {
+    fn into_error(self, expected: u64) -> UploadError {
+        match self {
+            Fault::Changed { found } => UploadError::Changed { expected, found },
+            Fault::Read(error) => UploadError::Read(error),
+        }
+    }
+}
+
 impl Watch {
     /// How many of the file's bytes were handed to the network.
     fn sent(&self) -> u64 {
@@ -258,14 +288,11 @@ impl Watch {
     }
 
     fn set_fault(&self, fault: Fault) {
-        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+        *self.fault.lock() = Some(fault);
     }
 
     fn take_fault(&self) -> Option<Fault> {
-        self.fault
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        self.fault.lock().take()
     }
 }
 
@@ -339,7 +366,7 @@ fn storage_reason(body: &[u8]) -> String {
         .and_then(|(_, rest)| rest.split_once("</Code>"))
         .map(|(code, _)| plain(code))
         .filter(|code| !code.is_empty())
-        .unwrap_or_else(|| "the answer gave no reason".to_owned())
+        .unwrap_or_else(|| NO_REASON.to_owned())
 }
 
 #[cfg(test)]

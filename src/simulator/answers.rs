@@ -91,6 +91,19 @@ pub(super) fn invalid(issues: &[Issue]) -> Answer {
     )
 }
 
+/// The refusal of a URL that has expired.
+pub(super) fn too_late() -> Denied {
+    Denied::new(
+        StatusCode::FORBIDDEN,
+        "Access denied: the URL has expired or its signature is wrong.",
+    )
+}
+
+/// The answer at a URL that has expired.
+pub(super) fn expired() -> Answer {
+    too_late().by_storage()
+}
+
 /// The same answer with one more header. A value that HTTP does not allow is left out and logged.
 pub(super) fn with_header(mut answer: Answer, name: &str, value: &str) -> Answer {
     match (HeaderName::try_from(name), HeaderValue::try_from(value)) {

@@ -15,12 +15,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::answers::{Answer, Denied, json_answer, refusal};
+use super::clock::{Millis, now, to_timestamp};
 use super::faults::Rule;
 use super::log::Seen;
 use super::state::{App, Change};
 use super::tasks::{Status, Task};
-use super::{now, timestamp};
-use crate::catalogue::Catalogue;
 
 /// The most that a list of rules may have, in bytes.
 const MOST_BODY: usize = 1024 * 1024;
@@ -80,36 +79,26 @@ pub(super) fn snapshot(app: &App) -> Snapshot {
     }
 }
 
-fn shown(task: &Task, now: super::tasks::Millis) -> SeenTask {
+fn shown(task: &Task, now: Millis) -> SeenTask {
     let status = task.status(now);
     SeenTask {
         id: task.order.id.clone(),
         endpoint: task.order.endpoint.clone(),
         model: task.order.model.clone(),
-        status: status.word().to_owned(),
-        created_at: timestamp(task.order.created),
+        status: status.as_str().to_owned(),
+        created_at: to_timestamp(task.order.created),
         estimated: task.order.estimated,
         charged: status.cost(),
         failure: match &status {
             Status::Failed { code, .. } => Some(code.clone()),
-            _ => None,
+            Status::Pending
+            | Status::Throttled
+            | Status::Running { .. }
+            | Status::Succeeded { .. }
+            | Status::Cancelled { .. } => None,
         },
         body_sha256: task.order.body_sha256.clone(),
     }
-}
-
-/// All names that limits and usage are counted by: models, and endpoints that take none.
-pub(super) fn lanes(catalogue: &Catalogue) -> Vec<&str> {
-    let mut names: Vec<&str> = catalogue
-        .endpoints()
-        .flat_map(|endpoint| {
-            let own = (!endpoint.takes_model()).then(|| super::submit::lane(endpoint, ""));
-            endpoint.model_names().chain(own)
-        })
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    names
 }
 
 /// Takes every request under `/_simulator/`.

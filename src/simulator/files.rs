@@ -6,16 +6,16 @@ use axum::http::{Method, StatusCode};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
-use super::answers::{Answer, Denied, content, text, with_header};
+use super::answers::{Answer, Denied, content, text, too_late, with_header};
+use super::clock::{Millis, now};
 use super::connection::Peer;
+use super::exchange::{conclude, instead, meet};
 use super::faults::{Action, Target};
-use super::log::Seen;
+use super::log::{Seen, note_stray_headers};
 use super::media::Product;
-use super::routes::{conclude, instead, meet};
 use super::state::{App, Inner};
-use super::tasks::{Kind, Millis, Order};
-use super::uploads::stray_headers;
-use super::{hex, now, sha256};
+use super::tasks::{Kind, Order};
+use crate::files::hash_bytes;
 
 /// What output URLs are made from.
 pub(super) struct Links<'a> {
@@ -41,24 +41,12 @@ impl Links<'_> {
 }
 
 fn sign(secret: &str, path: &str, expires: Millis) -> String {
-    hex(&sha256(format!("{secret}{path}/{expires}").as_bytes()))
-}
-
-/// The answer at a URL that has expired.
-pub(super) fn expired() -> Answer {
-    too_late().by_storage()
-}
-
-fn too_late() -> Denied {
-    Denied::new(
-        StatusCode::FORBIDDEN,
-        "Access denied: the URL has expired or its signature is wrong.",
-    )
+    hash_bytes(format!("{secret}{path}/{expires}").as_bytes())
 }
 
 /// `GET` of an output.
 pub(super) async fn deliver(app: &App, peer: &Peer, mut seen: Seen, parts: &Parts) -> Answer {
-    stray_headers(&parts.headers, &mut seen);
+    note_stray_headers(&parts.headers, &mut seen);
     let fault = meet(app, Target::Output, &seen, None);
     let answer = match fault.as_ref().and_then(instead) {
         Some(answer) => answer,
@@ -154,8 +142,8 @@ fn wanted(range: Option<&str>, length: usize) -> Wanted {
 fn serve(product: Product, mark: &str, parts: &Parts, fault: Option<&Action>) -> Answer {
     let file = Bytes::from(product.file(mark));
     // Format and mark settle the content.
-    let tag = sha256(format!("{}/{mark}", product.extension()).as_bytes());
-    let tag = format!("\"{}\"", hex(&tag));
+    let tag = hash_bytes(format!("{}/{mark}", product.extension()).as_bytes());
+    let tag = format!("\"{tag}\"");
     let header = |name: &str| {
         parts
             .headers

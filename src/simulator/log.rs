@@ -2,8 +2,11 @@
 
 use std::collections::VecDeque;
 
+use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::files::hash_bytes;
 
 /// So many requests are remembered; beyond, the oldest are forgotten.
 const REMEMBERED: usize = 200_000;
@@ -78,6 +81,21 @@ impl Log {
     }
 }
 
+/// Notes headers of the API in a request to a storage host, where they do not belong.
+pub(super) fn note_stray_headers(headers: &HeaderMap, seen: &mut Seen) {
+    for (name, what) in [
+        ("authorization", "the API key was sent to a storage host"),
+        (
+            "x-runway-version",
+            "X-Runway-Version was sent to a storage host",
+        ),
+    ] {
+        if headers.contains_key(name) {
+            seen.violations.push(what.to_owned());
+        }
+    }
+}
+
 /// The same JSON with data URIs, and other very long strings, cut to what tells them apart.
 pub(super) fn shortened(value: &Value) -> Value {
     match value {
@@ -97,7 +115,7 @@ fn short(text: &str) -> String {
         .then(|| text.split_once(','))
         .flatten();
     if let Some((head, _)) = data {
-        let sum = super::hex(&super::sha256(text.as_bytes()));
+        let sum = hash_bytes(text.as_bytes());
         return format!(
             "{head},… ({} characters, sha256 {})",
             text.len(),

@@ -8,17 +8,19 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::answers::{
-    Answer, Denied, content, empty, invalid, json_answer, refusal, text, with_header,
-};
+use super::answers::{Answer, Denied, empty, invalid, json_answer, refusal, with_header};
+use super::board::Refused;
+use super::clock::{Millis, now, to_timestamp};
 use super::connection::Peer;
+use super::exchange::{begin, conclude, instead, meet};
 use super::faults::{Action, Target};
 use super::log::{Seen, shortened};
 use super::state::App;
-use super::submit::{Circumstances, NODES, order};
-use super::tasks::{Kind, Millis, Order, Refused, Status, Task};
-use super::{control, files, hex, now, sha256, timestamp, uploads};
+use super::submit::{Circumstances, NODES, list_lanes, order};
+use super::tasks::{Kind, Order, Status, Task};
+use super::{control, files, uploads};
 use crate::catalogue::EndpointRef;
+use crate::files::hash_bytes;
 
 /// The version of the API that is spoken here.
 const VERSION: &str = "2024-11-06";
@@ -54,7 +56,7 @@ pub(super) async fn handle(
     };
     let value: Option<Value> = serde_json::from_slice(&body).ok();
     if !body.is_empty() {
-        seen.body_sha256 = Some(hex(&sha256(&body)));
+        seen.body_sha256 = Some(hash_bytes(&body));
         seen.body = value.as_ref().map(shortened);
     }
     let route = Route::of(&app, parts.uri.path());
@@ -85,123 +87,6 @@ pub(super) async fn handle(
         }
     };
     conclude(&app, &peer, seen, fault, answer).await
-}
-
-/// The log's line for a request that has just come in.
-fn begin(peer: &Peer, method: &Method, path: &str) -> Seen {
-    Seen {
-        number: 0,
-        time: timestamp(now()),
-        peer: peer.address.to_string(),
-        method: method.to_string(),
-        path: path.to_owned(),
-        status: None,
-        key_ok: None,
-        body_sha256: None,
-        body: None,
-        task: None,
-        fault: None,
-        violations: Vec::new(),
-    }
-}
-
-/// The fault that this request meets, if any.
-pub(super) fn meet(app: &App, target: Target, seen: &Seen, model: Option<&str>) -> Option<Action> {
-    let mut inner = app.lock();
-    inner
-        .faults
-        .meet(target, &seen.method, &seen.path, model, fastrand::f64)
-}
-
-/// The answer in place of doing what was asked, for the faults that are so.
-pub(super) fn instead(fault: &Action) -> Option<Answer> {
-    match fault {
-        Action::Status {
-            code,
-            body,
-            headers,
-        } => {
-            let status = StatusCode::from_u16(*code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            let answer = match body {
-                None => refusal(
-                    status,
-                    status.canonical_reason().unwrap_or("Trouble on request."),
-                ),
-                Some(Value::String(words)) => text(status, words.as_str()),
-                Some(value) => json_answer(status, value),
-            };
-            Some(headers.iter().fold(answer, |answer, (name, value)| {
-                with_header(answer, name, value)
-            }))
-        }
-        Action::Redirect { to } => Some(with_header(
-            empty(StatusCode::TEMPORARY_REDIRECT),
-            "location",
-            to,
-        )),
-        Action::ResetBefore => Some(empty(StatusCode::NO_CONTENT)),
-        Action::Expire => Some(files::expired()),
-        Action::ResetAfter
-        | Action::Slow { .. }
-        | Action::Garbage { .. }
-        | Action::NoId
-        | Action::Truncate { .. }
-        | Action::CorruptLength
-        | Action::TaskFails { .. }
-        | Action::Stuck => None,
-    }
-}
-
-/// The last step of every request: what a fault does to the answer, the line in the log, the wait.
-pub(super) async fn conclude(
-    app: &App,
-    peer: &Peer,
-    mut seen: Seen,
-    fault: Option<Action>,
-    mut answer: Answer,
-) -> Answer {
-    let mut wait = None;
-    let mut reset = false;
-    match &fault {
-        Some(Action::ResetBefore | Action::ResetAfter) => reset = true,
-        Some(Action::Slow { ms }) => wait = Some(std::time::Duration::from_millis(*ms)),
-        Some(Action::Garbage { code, html }) => {
-            let status = StatusCode::from_u16(*code).unwrap_or(StatusCode::OK);
-            answer = if *html {
-                content(
-                    status,
-                    "text/html",
-                    "<!doctype html><title>Sign in</title><p>This is the network's login page.</p>\n",
-                )
-            } else {
-                content(status, "application/json", "{\"id\": \"17")
-            };
-        }
-        Some(
-            Action::Status { .. }
-            | Action::NoId
-            | Action::Truncate { .. }
-            | Action::Expire
-            | Action::CorruptLength
-            | Action::TaskFails { .. }
-            | Action::Stuck
-            | Action::Redirect { .. },
-        )
-        | None => {}
-    }
-    seen.fault = fault.as_ref().map(|fault| fault.name().to_owned());
-    seen.status = (!reset).then(|| answer.status().as_u16());
-    app.lock().record(seen);
-    if let Some(wait) = wait {
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = app.closing.cancelled() => {}
-        }
-    }
-    if reset {
-        peer.reset();
-    }
-    answer
 }
 
 /// What a path of the API is about.
@@ -394,7 +279,7 @@ impl Call<'_> {
         let balance = inner.board.balance(self.now);
         let limits = inner.board.limits().clone();
         let usage = inner.board.usage(self.now);
-        let names = control::lanes(&self.app.catalogue);
+        let names = list_lanes(&self.app.catalogue);
         let tier: Map<String, Value> = names
             .iter()
             .map(|name| {
@@ -429,7 +314,7 @@ impl Call<'_> {
         let mut inner = self.app.lock();
         for task in inner.board.all(self.now) {
             let spent = task.status(self.now).cost().unwrap_or(0);
-            let day = timestamp(task.order.created)
+            let day = to_timestamp(task.order.created)
                 .strftime("%Y-%m-%d")
                 .to_string();
             let models = days.entry(day).or_default();
@@ -486,9 +371,9 @@ fn wire(task: &Task, now: Millis, links: &files::Links<'_>) -> Value {
     said.insert("id".to_owned(), order.id.as_str().into());
     said.insert(
         "createdAt".to_owned(),
-        timestamp(order.created).to_string().into(),
+        to_timestamp(order.created).to_string().into(),
     );
-    said.insert("status".to_owned(), status.word().into());
+    said.insert("status".to_owned(), status.as_str().into());
     let estimated = ("estimatedCost", json!({"credits": order.estimated}));
     let more = match status {
         Status::Pending | Status::Throttled => vec![estimated],

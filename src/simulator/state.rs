@@ -1,18 +1,20 @@
 //! What the simulator knows, behind one lock that is held for moments and never across an `await`.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+use super::board::{Board, Refused};
+use super::clock::Millis;
 use super::faults::Faults;
 use super::log::{Log, Seen};
-use super::store::{Event, Store};
-use super::tasks::{Board, Kind, Limits, Millis, Order, Refused};
-use super::uploads::Upload;
-use super::{Options, hex};
+use super::options::Options;
+use super::store::{Event, Store, Upload};
+use super::tasks::{Kind, Limits, Order};
 use crate::catalogue::Catalogue;
+use crate::files::hex;
 
 /// What can be set while the simulator runs.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,9 +71,8 @@ impl App {
         }
     }
 
-    /// The state. A panic elsewhere while it was held does not make it useless for a rehearsal.
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }
 

@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::clock::Millis;
 use super::log::Seen;
-use super::tasks::{Kind, Limits, Millis, Order};
-use super::uploads::Upload;
+use super::tasks::{Kind, Limits, Order};
+use crate::media::Kind as MediaKind;
 
 /// The name of the file in the directory that was given.
 const FILE: &str = "simulator.jsonl";
@@ -35,6 +36,28 @@ pub(super) enum Event {
     Balance { balance: i64, at: Millis },
     /// A request was answered.
     Seen { seen: Box<Seen> },
+}
+
+/// An upload, from its announcement on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Upload {
+    /// What follows `runway://`.
+    pub(super) id: String,
+    /// The name that was announced.
+    pub(super) filename: String,
+    /// When it was announced.
+    pub(super) created: Millis,
+    /// What came.
+    pub(super) content: Option<Content>,
+}
+
+/// The bytes of an upload, as far as they matter.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Content {
+    pub(super) bytes: u64,
+    pub(super) sha256: String,
+    /// What it is; `None`: nothing that the API takes.
+    pub(super) kind: Option<MediaKind>,
 }
 
 /// The file of events.

@@ -5,11 +5,13 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use super::answers::Issue;
+use super::clock::Millis;
 use super::faults::Action;
 use super::media::Product;
-use super::tasks::{Ending, Kind, Millis, Order};
+use super::tasks::{Ending, Kind, Order};
+use super::uuid::random_uuid;
 use crate::catalogue::{
-    Endpoint, EndpointRef, MediaSlot, Model, On, Output, Problem, check, media_slots,
+    Catalogue, Endpoint, EndpointRef, MediaSlot, Model, On, Output, Problem, check, media_slots,
 };
 use crate::json::Step;
 use crate::media::{Kind as MediaKind, sniff};
@@ -69,7 +71,7 @@ pub(super) fn order(
     }
     let magic = Magic::in_body(body);
     Ok(Order {
-        id: super::uuid(),
+        id: random_uuid(),
         kind: if endpoint.poll.starts_with("/v1/workflow_invocations/") {
             Kind::Workflow
         } else {
@@ -93,6 +95,20 @@ pub(super) fn lane<'a>(endpoint: &'a Endpoint, model: &'a str) -> &'a str {
     } else {
         model
     }
+}
+
+/// All names that limits and usage are counted by: models, and endpoints that take none.
+pub(super) fn list_lanes(catalogue: &Catalogue) -> Vec<&str> {
+    let mut names: Vec<&str> = catalogue
+        .endpoints()
+        .flat_map(|endpoint| {
+            let own = (!endpoint.takes_model()).then(|| lane(endpoint, ""));
+            endpoint.model_names().chain(own)
+        })
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// The model that the body names, or that the endpoint has without a name.
@@ -335,7 +351,6 @@ impl Magic {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
-    use crate::catalogue::Catalogue;
     use serde_json::json;
 
     fn ordered(endpoint: &str, body: Value) -> Result<Order, Vec<Issue>> {

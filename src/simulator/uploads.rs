@@ -9,21 +9,22 @@ use std::collections::BTreeMap;
 use axum::body::Body;
 use axum::extract::multipart::{Field, Multipart, MultipartError};
 use axum::extract::{FromRequest, Request};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use futures_util::StreamExt;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::answers::{Answer, Denied, Issue, empty, invalid, json_answer};
+use super::clock::Millis;
 use super::connection::Peer;
+use super::exchange::{conclude, instead, meet};
 use super::faults::Target;
-use super::log::Seen;
-use super::routes::{conclude, instead, meet};
+use super::log::{Seen, note_stray_headers};
 use super::state::App;
+use super::store::{Content, Upload};
 use super::submit::kind_of;
-use super::tasks::Millis;
-use super::{hex, sha256, uuid};
+use super::uuid::random_uuid;
+use crate::files::{hash_bytes, hex};
 use crate::media::Kind;
 
 /// The fewest bytes of an upload.
@@ -36,28 +37,6 @@ const HEAD: usize = 4096;
 const FIELD: usize = 64 * 1024;
 /// The most bytes of a refused request that are read all the same.
 const POLITE: u64 = 16 * 1024 * 1024;
-
-/// An upload, from its announcement on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Upload {
-    /// What follows `runway://`.
-    pub(super) id: String,
-    /// The name that was announced.
-    pub(super) filename: String,
-    /// When it was announced.
-    pub(super) created: Millis,
-    /// What came.
-    pub(super) content: Option<Content>,
-}
-
-/// The bytes of an upload, as far as they matter.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Content {
-    pub(super) bytes: u64,
-    pub(super) sha256: String,
-    /// What it is; `None`: nothing that the API takes.
-    pub(super) kind: Option<Kind>,
-}
 
 /// `POST /v1/uploads`.
 pub(super) fn announce(app: &App, base: &str, body: &Map<String, Value>, now: Millis) -> Answer {
@@ -84,7 +63,7 @@ pub(super) fn announce(app: &App, base: &str, body: &Map<String, Value>, now: Mi
         return invalid(&issues);
     }
     let upload = Upload {
-        id: uuid(),
+        id: random_uuid(),
         filename: filename.to_owned(),
         created: now,
         content: None,
@@ -101,7 +80,7 @@ pub(super) fn announce(app: &App, base: &str, body: &Map<String, Value>, now: Mi
 
 /// The form fields that go with an upload.
 fn fields(secret: &str, id: &str) -> BTreeMap<&'static str, String> {
-    let signature = hex(&sha256(format!("{secret}/upload/{id}").as_bytes()));
+    let signature = hash_bytes(format!("{secret}/upload/{id}").as_bytes());
     BTreeMap::from([
         ("bucket", "simulated-uploads".to_owned()),
         ("key", format!("ephemeral/{id}")),
@@ -121,21 +100,6 @@ pub(super) fn kind(app: &App, id: &str, now: Millis) -> Option<Kind> {
     upload.content.as_ref()?.kind
 }
 
-/// What the API's headers have no place in: requests to storage hosts. Notes each of them that is there.
-pub(super) fn stray_headers(headers: &HeaderMap, seen: &mut Seen) {
-    for (name, what) in [
-        ("authorization", "the API key was sent to a storage host"),
-        (
-            "x-runway-version",
-            "X-Runway-Version was sent to a storage host",
-        ),
-    ] {
-        if headers.contains_key(name) {
-            seen.violations.push(what.to_owned());
-        }
-    }
-}
-
 /// `POST` to the URL of an upload.
 pub(super) async fn receive(
     app: &App,
@@ -144,7 +108,7 @@ pub(super) async fn receive(
     id: &str,
     request: Request,
 ) -> Answer {
-    stray_headers(request.headers(), &mut seen);
+    note_stray_headers(request.headers(), &mut seen);
     let fault = meet(app, Target::Upload, &seen, None);
     let answer = match fault.as_ref().and_then(instead) {
         Some(answer) => {

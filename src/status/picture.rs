@@ -17,7 +17,7 @@ const MEMORY: u64 = 192 * 1024 * 1024;
 /// # Errors
 /// As [`small_picture`].
 pub fn picture(file: File) -> io::Result<String> {
-    small_picture(file).map(|bytes| crate::runway::data_uri("image/jpeg", &bytes))
+    small_picture(file).map(|bytes| crate::media::encode_data_uri("image/jpeg", &bytes))
 }
 
 /// A small picture of an image, as a JPEG of a few kilobytes.

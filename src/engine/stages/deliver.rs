@@ -179,7 +179,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
     use super::*;
-    use crate::files::sha256;
+    use crate::files::hash_path;
 
     /// An outbox with a part file, and what it is to become.
     fn outbox() -> (tempfile::TempDir, JobId, Delivery, RelPath) {
@@ -187,7 +187,7 @@ mod tests {
         let part = RelPath::new(Path::new(".p.part")).unwrap();
         std::fs::write(dir.path().join(".p.part"), "film").unwrap();
         let output = Delivery {
-            sha256: sha256(&dir.path().join(".p.part")).unwrap(),
+            sha256: hash_path(&dir.path().join(".p.part")).unwrap(),
             part,
             name: None,
             bytes: 4,

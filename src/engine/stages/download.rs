@@ -10,12 +10,14 @@ use super::common::{StageError, blocking, find_outbox, record};
 use crate::engine::Engine;
 use crate::engine::limiter::{HANGS_AFTER, Permit, SENDING_HANGS_AFTER};
 use crate::engine::poller::next_poll;
-use crate::files::{RelPath, create_folders, open_part, sha256, sync_file, sync_parent};
+use crate::files::{RelPath, create_folders, hash_path, open_part, sync_file, sync_parent};
 use crate::folders::outbox;
 use crate::job::{Delivery, Event, Failure, FailureKind, Job, Task};
 use crate::media::{self, Probe, Wholeness};
 use crate::policy::retry::Trouble;
-use crate::runway::{CallError, DownloadError, Downloaded, OutputUrl, Seen, TaskId, TaskStatus};
+use crate::runway::{
+    CallError, DownloadError, Downloaded, ObjectInfo, OutputUrl, TaskId, TaskStatus,
+};
 
 /// The longest pause between two attempts, whatever a storage host asks for: addresses expire.
 const LONGEST: Duration = Duration::from_secs(300);
@@ -165,7 +167,7 @@ async fn fetch(
     path: PathBuf,
 ) -> Result<Delivery, StageError> {
     let (engine, job) = (addresses.engine, addresses.job);
-    let mut seen = Seen::default();
+    let mut seen = ObjectInfo::default();
     let mut attempt = 0_u32;
     let mut unproven = Unproven::default();
     loop {
@@ -187,7 +189,7 @@ async fn fetch(
                         extension: outbox::extension(&probe, content_type),
                     });
                 };
-                seen = Seen::default();
+                seen = ObjectInfo::default();
                 addresses.refresh().await?;
                 (why, None)
             }
@@ -217,7 +219,7 @@ async fn download(
     addresses: &Addresses<'_>,
     index: usize,
     path: &std::path::Path,
-    seen: &mut Seen,
+    seen: &mut ObjectInfo,
     permit: &mut Permit,
 ) -> Result<Result<(std::fs::File, Downloaded), DownloadError>, StageError> {
     let (engine, job) = (addresses.engine, addresses.job);
@@ -264,7 +266,7 @@ async fn read_back(
         // The journal will name the part file: its name has to survive as well as its content.
         sync_parent(&read)?;
         let probe = media::probe(&mut std::fs::File::open(&read)?)?;
-        Ok((probe, sha256(&read)?))
+        Ok((probe, hash_path(&read)?))
     });
     let what = format!("the output {} cannot be read back", path.display());
     let read = permit.run(HANGS_AFTER, reading).await?;

@@ -13,12 +13,12 @@ use serde_json::{Map, Value};
 use super::common::{StageError, blocking, check_reachable, load_inbox};
 use crate::engine::Engine;
 use crate::engine::limiter::{HANGS_AFTER, SENDING_HANGS_AFTER};
-use crate::files::{RelPath, open_beneath, sha256_of};
+use crate::files::{RelPath, hash_file, open_beneath};
 use crate::folders::Places;
 use crate::job::{FileRef, InputFile, Job, MediaUse, Plan};
 use crate::journal::Upload;
 use crate::json::set_slot;
-use crate::runway::{CallError, Client, Route, UploadError, data_uri, route};
+use crate::runway::{CallError, Client, Route, UploadError, route};
 
 /// How long Runway keeps an ephemeral upload (its documentation on inputs).
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
@@ -155,7 +155,7 @@ impl Preparation<'_> {
             let expected = file.bytes;
             let reading = self.block(move || -> io::Result<(u64, String)> {
                 let file = open_beneath(&folder, path.as_path())?;
-                Ok((file.metadata()?.len(), sha256_of(&file)?))
+                Ok((file.metadata()?.len(), hash_file(&file)?))
             });
             match reading.await? {
                 Ok((bytes, digest)) if bytes == expected => file.sha256 = Some(digest),
@@ -257,14 +257,14 @@ impl Preparation<'_> {
                     file.read_to_end(&mut content).map(|_| content)
                 });
                 let content = reading.await?.map_err(cannot_read(&name))?;
-                Ok(data_uri(&media.mime, &content))
+                Ok(crate::media::encode_data_uri(&media.mime, &content))
             }
             Route::Upload => {
                 let digest = match digest {
                     Some(digest) => digest,
                     None => {
                         let hashing = file.try_clone().map_err(cannot_read(&name))?;
-                        let digest = self.block(move || sha256_of(&hashing)).await?;
+                        let digest = self.block(move || hash_file(&hashing)).await?;
                         digest.map_err(cannot_read(&name))?
                     }
                 };
@@ -347,7 +347,7 @@ impl Preparation<'_> {
         // If the file was changed with the same length, the content is not what its digest says, and others would get it for
         // theirs.
         let file = clone()?;
-        let hashing = self.block(move || sha256_of(&file));
+        let hashing = self.block(move || hash_file(&file));
         let after = permit.run(HANGS_AFTER, hashing).await?;
         if after.map_err(cannot_read(&content.name))? != content.digest {
             return Err(NotReady::Files(format!(

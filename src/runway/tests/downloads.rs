@@ -1,7 +1,7 @@
 //! Promises about downloads.
 
 use super::*;
-use crate::runway::{DownloadError, Downloaded, OutputUrl, Seen};
+use crate::runway::{DownloadError, Downloaded, ObjectInfo, OutputUrl};
 
 const SECRET: &str = "s3cr3t";
 
@@ -12,7 +12,7 @@ fn content() -> Vec<u8> {
 /// A part file, and what is known about its object.
 struct Part {
     file: tokio::fs::File,
-    seen: Seen,
+    seen: ObjectInfo,
     named: tempfile::NamedTempFile,
 }
 
@@ -21,7 +21,7 @@ impl Part {
         let named = tempfile::NamedTempFile::new().unwrap();
         Part {
             file: tokio::fs::File::from_std(named.reopen().unwrap()),
-            seen: Seen::default(),
+            seen: ObjectInfo::default(),
             named,
         }
     }

@@ -385,7 +385,7 @@ async fn the_side_door_shows_the_log_and_takes_settings() {
 #[test]
 fn ids_are_uuids_of_version_4() {
     for _ in 0..100 {
-        let id = uuid();
+        let id = uuid::random_uuid();
         assert_eq!(id.len(), 36);
         assert_eq!(id.as_bytes()[14], b'4');
         assert!(b"89ab".contains(&id.as_bytes()[19]), "{id}");

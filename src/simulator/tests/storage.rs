@@ -22,7 +22,7 @@ async fn an_upload_is_hashed_and_can_be_used_until_it_expires() {
     );
     assert_eq!(start().await, 200);
     assert_eq!(start().await, 200, "as often as one likes");
-    let sum = hex(&sha256(&picture));
+    let sum = crate::files::hash_bytes(&picture);
     assert!(
         simulator
             .snapshot()
