@@ -11,7 +11,7 @@ use crate::control::actions::{line, values};
 use crate::daemon::Shared;
 use crate::engine::Engine;
 use crate::files::{RelPath, shown};
-use crate::inbox::Held;
+use crate::inbox::WaitingFile;
 use crate::job::{Job, JobId, State, StateName};
 use crate::journal::{Count, Filter, JournalError, Spent};
 use crate::policy::budget::{DAY, MONTH, SpendLimits};
@@ -26,7 +26,7 @@ const DAYS_MAX: u32 = 366;
 /// Something that may be on a page.
 enum Candidate {
     /// It lies in the inbox with this name.
-    Waiting(String, Option<String>, Arc<Vec<Held>>, usize),
+    Waiting(String, Option<String>, Arc<Vec<WaitingFile>>, usize),
     Job(Arc<Job>),
 }
 
@@ -175,7 +175,7 @@ fn waiting(
 }
 
 /// The line of what still lies in an inbox.
-pub(crate) fn waiting_line(inbox: &str, frozen: Option<&str>, held: &Held) -> Line {
+pub(crate) fn waiting_line(inbox: &str, frozen: Option<&str>, held: &WaitingFile) -> Line {
     let waiting = &held.waiting;
     let reason = match frozen {
         Some(frozen) => format!("{}; the inbox is frozen: {frozen}", waiting.reason),

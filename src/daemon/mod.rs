@@ -616,8 +616,9 @@ fn spawn_inbox(
         catalogue: engine.catalogue.clone(),
         allow_unknown_models: config.runway.allow_unknown_models,
         ledger: engine.ledger.clone(),
+        runtime: Handle::current(),
     };
-    inbox::spawn_after(setup, old, Handle::current()).map_err(|source| StartError::Io {
+    inbox::spawn_after(setup, old).map_err(|source| StartError::Io {
         what: format!("no thread can be started for inbox '{}'", inbox.name),
         source,
     })

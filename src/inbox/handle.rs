@@ -1,105 +1,20 @@
-//! A running inbox as the rest of the daemon sees it: what it was told, what it last knew, and how to speak to its thread.
+//! A running inbox as the rest of the daemon sees it: what its thread last knew, and how to speak to it.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use jiff::Timestamp;
+use tokio::sync::watch;
 
-use super::evaluate::rules::Waiting;
-use crate::catalogue::Catalogue;
-use crate::config::Inbox;
 use crate::files::RelPath;
 use crate::folders::Places;
+use crate::inbox::board::InboxView;
+use crate::inbox::evaluate::rules::Waiting;
 use crate::inbox::events::watch::Hint;
-use crate::inbox::look::scan::Ignore;
-use crate::job::{Job, JobId};
-use crate::ledger::Ledger;
-use crate::sidecar::layers::Layer;
-
-/// A thread that gave no sign of life for so long hangs in its folder.
-pub(super) const STALLED_AFTER: Duration = Duration::from_secs(30);
-
-/// All that the thread of an inbox needs.
-pub struct Setup {
-    /// The inbox's name.
-    pub name: String,
-    /// Names that it had before, under which jobs in its folders are still in progress.
-    pub formerly: Vec<String>,
-    /// Its folders.
-    pub places: Places,
-    /// Everything else that is configured.
-    pub inbox: Arc<Inbox>,
-    /// Largest input in bytes.
-    pub max_input: u64,
-    /// Names that are passed over.
-    pub ignore: Ignore,
-    /// The configuration's `defaults`.
-    pub defaults: Layer,
-    /// Endpoints, models and parameters.
-    pub catalogue: Arc<Catalogue>,
-    /// Whether models that the catalogue does not know are let through.
-    pub allow_unknown_models: bool,
-    /// The owner of all jobs.
-    pub ledger: Ledger,
-}
-
-/// What an inbox's thread last knew.
-#[derive(Debug, Clone)]
-pub struct InboxView {
-    /// What stays in the inbox, by folder. Shared, since thousands of files may lie there.
-    pub waiting: HashMap<RelPath, Arc<Vec<Held>>>,
-    /// How often what waits has become another.
-    pub news: u64,
-    /// How changes are noticed and why, for people.
-    pub backend: String,
-    /// What cannot be done in which of its folders, a sentence each.
-    pub unusable: Vec<String>,
-    /// Why nothing can be done with the folder now.
-    pub frozen: Option<String>,
-    /// Whether the first scan is over.
-    pub ready: bool,
-    /// How long the last look at the whole inbox took.
-    pub scan: Option<Duration>,
-    /// When the thread last gave a sign of life.
-    pub beat: Instant,
-}
-
-/// Why nothing is done with an inbox before its thread has had a look at its folders.
-pub(super) const NOT_LOOKED: &str = "its folders have not been looked at yet";
-
-impl InboxView {
-    pub(super) fn new(now: Instant, frozen: Option<String>) -> InboxView {
-        InboxView {
-            waiting: HashMap::new(),
-            news: 0,
-            backend: String::new(),
-            unusable: Vec::new(),
-            frozen,
-            ready: false,
-            scan: None,
-            beat: now,
-        }
-    }
-
-    pub(super) fn is_stalled_at(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.beat) > STALLED_AFTER
-    }
-}
-
-/// Something that stays in the inbox for now.
-#[derive(Debug, Clone)]
-pub struct Held {
-    /// A name that becomes the job's.
-    pub id: JobId,
-    /// When it was first seen.
-    pub since: Timestamp,
-    /// What waits, and for what.
-    pub waiting: Waiting,
-}
+use crate::inbox::take::retries::Retries;
+use crate::job::Job;
 
 /// A running inbox.
 pub struct InboxHandle {
@@ -109,22 +24,11 @@ pub struct InboxHandle {
     pub formerly: Vec<String>,
     /// Its folders.
     pub places: Places,
-    pub(super) view: Arc<Mutex<InboxView>>,
+    pub(super) view: watch::Receiver<InboxView>,
     pub(super) stop: Arc<AtomicBool>,
     pub(super) hints: Sender<Hint>,
     pub(super) retries: Retries,
     pub(super) thread: JoinHandle<()>,
-}
-
-/// Ended jobs whose inputs are on their way back to the inbox, by the input's path.
-pub(super) type Retries = Arc<Mutex<HashMap<RelPath, Retry>>>;
-
-/// An ended job that is to run again.
-pub(super) struct Retry {
-    /// The job.
-    pub(super) job: Box<Job>,
-    /// Whether its files are still on their way: nothing of them is taken then, since they may go back.
-    pub(super) coming: bool,
 }
 
 impl InboxHandle {
@@ -133,34 +37,45 @@ impl InboxHandle {
         self.name == inbox || self.formerly.iter().any(|name| name == inbox)
     }
 
-    /// How often what waits in it has become another since the start.
-    pub fn news(&self) -> u64 {
-        self.peek().news
+    /// What its thread knows, to wait for changes. The sender is gone once the thread has ended.
+    pub fn subscribe(&self) -> watch::Receiver<InboxView> {
+        self.view.clone()
     }
 
-    /// What it last knew.
+    /// What its thread last knew. Do not keep it across an `await`: the thread waits meanwhile.
+    pub(super) fn peek(&self) -> watch::Ref<'_, InboxView> {
+        self.view.borrow()
+    }
+
+    /// A copy of what its thread last knew.
     pub fn view(&self) -> InboxView {
         self.peek().clone()
     }
 
-    /// Whether its thread has had a look at its folders, and knows whether they can be used.
-    pub fn has_begun(&self) -> bool {
-        self.peek().frozen.as_deref() != Some(NOT_LOOKED)
+    /// How often what waits in it has changed since the start.
+    pub fn revision(&self) -> u64 {
+        self.peek().revision
     }
 
-    /// Whether the first scan is over.
+    /// Whether its thread has checked whether its folders can be used.
+    pub fn has_begun(&self) -> bool {
+        self.peek().checked
+    }
+
+    /// Whether the first scan has finished.
     pub fn has_looked(&self) -> bool {
         self.peek().ready
     }
 
     /// Why nothing can be done with its folder now, if nothing can.
     pub fn frozen(&self) -> Option<String> {
-        let stalled = || {
+        let view = self.peek();
+        if view.is_stalled_at(Instant::now()) {
             let why =
-                "the folder does not answer: is its share's server in order? Other inboxes go on";
-            self.is_stalled().then(|| why.to_owned())
-        };
-        stalled().or_else(|| self.peek().frozen.clone())
+                "the folder does not answer: check its share's server. Other inboxes continue";
+            return Some(why.to_owned());
+        }
+        view.frozen.clone()
     }
 
     /// How changes in it are noticed, and why so.
@@ -175,28 +90,24 @@ impl InboxHandle {
 
     /// How much stays in the inbox.
     pub fn count_waiting(&self) -> usize {
-        self.peek().waiting.values().map(|held| held.len()).sum()
+        self.peek().waiting.values().map(|files| files.len()).sum()
     }
 
-    /// The first of what stays in the inbox, by path, at most `limit`. Thousands may lie there, and nobody needs them all.
+    /// The first of what stays in the inbox, by path, at most `limit`. There may be thousands, and nobody needs them all.
     pub fn first_waiting(&self, limit: usize) -> Vec<Waiting> {
         let view = self.peek();
         let mut folders: Vec<&RelPath> = view.waiting.keys().collect();
         folders.sort_unstable();
-        let mut first = Vec::new();
-        for folder in folders {
-            let held = view.waiting.get(folder).into_iter();
-            first.extend(held.flat_map(|held| held.iter().map(|held| held.waiting.clone())));
-            if first.len() >= limit {
-                break;
-            }
-        }
-        drop(view);
-        first.truncate(limit);
-        first
+        let files = folders
+            .into_iter()
+            .filter_map(|folder| view.waiting.get(folder));
+        files
+            .flat_map(|files| files.iter().map(|file| file.waiting.clone()))
+            .take(limit)
+            .collect()
     }
 
-    /// Whether the first scan is over, or nobody knows when it will be: a folder that hangs keeps only itself waiting.
+    /// Whether the first scan has finished, or nobody knows when it will: a folder that hangs keeps only itself waiting.
     pub fn is_ready(&self) -> bool {
         let view = self.peek();
         view.ready || view.is_stalled_at(Instant::now())
@@ -207,68 +118,42 @@ impl InboxHandle {
         self.peek().is_stalled_at(Instant::now())
     }
 
-    pub(super) fn peek(&self) -> MutexGuard<'_, InboxView> {
-        self.view.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The next job that is made of this job's input is this job again. Said before the files move back to the inbox; nothing
-    /// of them is taken until [`InboxHandle::retry_has_come`]. False if they are on their way already.
+    /// The next job that is made of this job's input is this job again. Called before the files move back to the inbox; they are
+    /// not taken until [`InboxHandle::retry_has_come`]. False if they are on their way already.
     pub fn expect_retry(&self, job: Job) -> bool {
-        expect(&self.retries, job)
+        self.retries.expect(job)
     }
 
-    /// The files of this job lie in the inbox and stay there.
+    /// The files of this job are in the inbox and stay there.
     pub fn retry_has_come(&self, job: &Job) {
-        has_come(&self.retries, job);
+        self.retries.arrive(job);
     }
 
-    /// Takes back what [`InboxHandle::expect_retry`] said.
+    /// Undoes [`InboxHandle::expect_retry`].
     pub fn forget_retry(&self, job: &Job) {
-        let mut retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
-        if retries
-            .get(&job.input)
-            .is_some_and(|retry| retry.job.id == job.id)
-        {
-            retries.remove(&job.input);
-        }
+        self.retries.forget(job);
     }
 
-    /// Looks at the whole inbox now.
+    /// Has the whole inbox scanned now.
     pub fn look(&self) {
-        if self.hints.send(Hint::Everything).is_err() {
-            tracing::trace!(inbox = %self.name, "the inbox's thread is gone already");
-        }
+        self.send(Hint::Everything);
     }
 
-    /// Tells the thread to stop. It does so after what it is doing; a folder that hangs may keep it.
+    /// Asks the thread to stop. It does so after what it is doing; a folder that hangs may keep it.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
-        // A thread that is gone needs no waking.
-        if self.hints.send(Hint::Wake).is_err() {
-            tracing::trace!(inbox = %self.name, "the inbox's thread is gone already");
+        self.send(Hint::Wake);
+        self.thread.thread().unpark();
+    }
+
+    fn send(&self, hint: Hint) {
+        if self.hints.send(hint).is_err() {
+            tracing::trace!(inbox = %self.name, "the inbox's thread has ended already");
         }
     }
 
-    /// Whether the thread is over.
+    /// Whether the thread has ended.
     pub fn is_over(&self) -> bool {
         self.thread.is_finished()
     }
-}
-
-/// See [`InboxHandle::expect_retry`].
-pub(super) fn expect(retries: &Retries, job: Job) -> bool {
-    let mut retries = retries.lock().unwrap_or_else(PoisonError::into_inner);
-    if retries.get(&job.input).is_some_and(|retry| retry.coming) {
-        return false;
-    }
-    let (input, job) = (job.input.clone(), Box::new(job));
-    retries.insert(input, Retry { job, coming: true });
-    true
-}
-
-/// See [`InboxHandle::retry_has_come`].
-pub(super) fn has_come(retries: &Retries, job: &Job) {
-    let mut retries = retries.lock().unwrap_or_else(PoisonError::into_inner);
-    let (input, job) = (job.input.clone(), Box::new(job.clone()));
-    retries.insert(input, Retry { job, coming: false });
 }

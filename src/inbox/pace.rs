@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 /// How long a file must be quiet, where nobody set it.
-pub(super) const SETTLE_LOCAL: Duration = Duration::from_secs(5);
+pub(crate) const SETTLE_LOCAL: Duration = Duration::from_secs(5);
 /// The same on a network, whose files are told late and in parts.
-pub(super) const SETTLE_NETWORK: Duration = Duration::from_secs(12);
+pub(crate) const SETTLE_NETWORK: Duration = Duration::from_secs(12);
 
 /// How long a text must be quiet once its writer has closed it: a text has no end of its own, and a script may close it after
 /// every line.
@@ -13,6 +13,12 @@ pub(crate) const TEXT_SETTLE: Duration = Duration::from_secs(1);
 
 /// How often something outside the watched folders is checked again, such as a shared picture that is missing.
 pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// How often a folder that cannot be used is tried again.
+pub(crate) const TRY_AGAIN: Duration = Duration::from_secs(2);
+
+/// How often single files are tried again that cannot be taken where they are.
+pub(crate) const REFUSED_AGAIN: Duration = Duration::from_secs(10);
 
 /// Time between scans where events tell of every change: the scan only catches what was lost. Longer where there are many
 /// folders, up to a bound, since what was lost waits for so long.
@@ -31,12 +37,12 @@ const REST_SHARE: u32 = 5;
 const REST_MAX: Duration = Duration::from_secs(1);
 
 /// How long events wait after a look that took `cost` and found nothing to take.
-pub(super) fn rest(cost: Duration) -> Duration {
+pub(crate) fn rest(cost: Duration) -> Duration {
     cost.saturating_mul(REST_SHARE).min(REST_MAX)
 }
 
 /// The time until the next scan of everything, after one that took `cost`.
-pub(super) fn pause(trusted: bool, folders: usize, cost: Duration) -> Duration {
+pub(crate) fn pause(trusted: bool, folders: usize, cost: Duration) -> Duration {
     let fair = cost.saturating_mul(SCAN_SHARE);
     if trusted {
         // A few calls of the system a second at most, for as many folders as people have.

@@ -79,7 +79,7 @@ fn surroundings(shared: &Shared) -> u64 {
     let mut hash = DefaultHasher::new();
     for handle in shared.inboxes().iter() {
         let line = inbox_line(handle);
-        handle.news().hash(&mut hash);
+        handle.revision().hash(&mut hash);
         (
             line.inbox,
             line.watched,

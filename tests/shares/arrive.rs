@@ -25,7 +25,7 @@ fn row_01_what_another_client_puts_is_found_by_scanning_and_the_choice_is_told()
     share.server.put("inbox/red.jpg", jpeg("red"));
     let job = studio.wait_done("red.jpg");
     assert_eq!(job.inbox(), "nas");
-    let chosen = "scans on fuse.rclone, where events do not tell of every change";
+    let chosen = "scans on fuse.rclone, where events do not report every change";
     let log = studio.log();
     assert!(log.contains(chosen), "{log}");
     let status = unwrapped(&studio.cli_ok(&["status"]));

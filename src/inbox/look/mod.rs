@@ -1,5 +1,6 @@
 //! What is in an inbox: the scan, what was last seen, and which files are finished.
 
+pub(crate) mod agenda;
 pub(crate) mod defaults;
 pub(crate) mod finished;
 pub(crate) mod references;

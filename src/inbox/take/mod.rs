@@ -1,4 +1,7 @@
-//! Which files are taken, and when.
+//! Which files are taken, how, and by which job.
 
 pub(crate) mod again;
-pub(crate) mod claim;
+pub(crate) mod claims;
+pub(crate) mod deleted;
+pub(crate) mod retries;
+pub(crate) mod taking;

@@ -1,12 +1,11 @@
-//! The filesystem that a folder lies on: whether it is still the same, and whether the kernel's events are trusted there.
+//! The filesystem that a folder is on, to see whether it is still the same.
 
-use crate::config::Watch;
 use crate::files::mounts::Mount;
 
-/// What tells one filesystem at a folder from another, over the time that it may be away.
+/// What tells the filesystem at a folder from another one, even after it was away.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// The device number, where it names a device. Numbers that the kernel makes up (NFS, SMB, FUSE, tmpfs, btrfs) may be others
+    /// The device number, where it names a device. Numbers that the kernel makes up (NFS, SMB, FUSE, tmpfs, btrfs) may be different
     /// after the same share was mounted again.
     device: Option<u64>,
     /// The mount; `None` where the table cannot be read.
@@ -14,7 +13,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Of a folder on `device` (as stat(2) has it) and `mount`.
+    /// The identity of a folder on `device` (as in stat(2)) and `mount`.
     pub fn new(device: u64, mount: Option<Mount>) -> Identity {
         Identity {
             device: (rustix::fs::major(device) != 0).then_some(device),
@@ -30,26 +29,6 @@ impl Identity {
             }
             (Some(_) | None, None) | (None, Some(_)) => false,
         }
-    }
-}
-
-/// How changes below a folder are noticed, for people, and whether the kernel's events are trusted to tell of each. `events`
-/// says whether there are any.
-pub fn trust(watch: Watch, mount: Option<&Mount>, events: bool) -> (bool, String) {
-    let kind = mount.map_or("a filesystem of unknown kind", |mount| mount.kind.as_str());
-    let local = mount.is_some_and(Mount::is_local);
-    match (watch, events, local) {
-        (Watch::Scan, _, _) => (false, format!("scans only, as configured, on {kind}")),
-        (Watch::Events, true, _) => (true, format!("events on {kind}, as configured, and scans")),
-        (Watch::Auto, true, true) => (true, format!("events on {kind}, and scans")),
-        (Watch::Auto, true, false) => (
-            false,
-            format!("scans on {kind}, where events do not tell of every change"),
-        ),
-        (Watch::Auto | Watch::Events, false, _) => (
-            false,
-            format!("scans on {kind}, since the kernel gives no events (too few watches)"),
-        ),
     }
 }
 
