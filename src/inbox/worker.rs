@@ -17,7 +17,7 @@ use crate::inbox::events::watch::Hint;
 use crate::inbox::look::agenda::Agenda;
 use crate::inbox::look::settle::Writer;
 use crate::inbox::look::tree::Tree;
-use crate::inbox::pace::{REFUSED_AGAIN, TRY_AGAIN, pause, rest};
+use crate::inbox::pace::{REFUSED_AGAIN, TRY_AGAIN, pause_after, rest_after};
 use crate::inbox::root::check::{Presence, Root};
 use crate::inbox::root::folders::OwnFolders;
 use crate::inbox::setup::Setup;
@@ -126,7 +126,7 @@ impl Worker {
             true => Duration::ZERO,
             false => begun.elapsed(),
         };
-        self.wait(rest(cost))
+        self.wait(rest_after(cost))
     }
 
     /// Gives a sign of life. False once the thread is told to stop.
@@ -292,7 +292,7 @@ impl Worker {
     fn schedule_scans(&mut self, full: bool, untrusted: bool, begun: Instant) {
         let (took, interval) = (begun.elapsed(), self.setup.inbox.scan_interval);
         if full || untrusted {
-            let alone = interval.unwrap_or_else(|| pause(false, 0, took));
+            let alone = interval.unwrap_or_else(|| pause_after(false, 0, took));
             self.agenda.schedule_untrusted_scan(alone);
         }
         if full {
@@ -302,7 +302,8 @@ impl Worker {
                 .retain_folders(|folder| folder.is_root() || tree.contains(folder));
             self.board.set_scan_time(took);
             let folders = self.tree.folders().count();
-            let interval = interval.unwrap_or_else(|| pause(self.is_trusted(), folders, took));
+            let interval =
+                interval.unwrap_or_else(|| pause_after(self.is_trusted(), folders, took));
             self.agenda.schedule_scan(interval);
         }
     }

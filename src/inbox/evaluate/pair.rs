@@ -7,19 +7,19 @@ use std::os::unix::ffi::OsStrExt;
 use crate::files::names::stem;
 use crate::sidecar::names::{Class, classify, extension, nfc_key};
 
-/// Files that belong together.
+/// Files of one folder that belong together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Group {
-    /// A sidecar, with the medium that it stands beside if there is one.
+    /// A sidecar, with its medium if there is one.
     Sidecar {
         /// The sidecar.
         sidecar: OsString,
         /// The medium.
         main: Option<OsString>,
-        /// Whether the sidecar's name holds the medium's whole name (`cat.jpg.yaml`), so that it is for that and nothing else.
+        /// Whether the sidecar's name contains the medium's whole name (`cat.jpg.yaml`), so that it can be for nothing else.
         exact: bool,
     },
-    /// A medium that no sidecar stands beside.
+    /// A medium without a sidecar.
     Alone {
         /// The medium.
         main: OsString,
@@ -47,8 +47,8 @@ pub enum Group {
 
 /// Sorts the files of one folder into groups.
 ///
-/// `named` holds the files of this folder that some sidecar refers to: they belong to its job and are no job of their
-/// own, unless a sidecar of exactly their name stands beside them.
+/// `named` contains the files of this folder that a sidecar refers to: they belong to its job and are no jobs of their own, unless
+/// there is a sidecar of exactly their name.
 pub fn pair<'a>(
     names: impl IntoIterator<Item = &'a OsStr>,
     named: &BTreeSet<Vec<u8>>,
@@ -69,24 +69,10 @@ pub fn pair<'a>(
         }
     }
 
-    // One sidecar for each name; `.yaml` goes before `.yml`.
-    let mut used: BTreeMap<Vec<u8>, &OsStr> = BTreeMap::new();
-    for (key, mut candidates) in sidecars {
-        candidates.sort_by_key(|name| (extension(name) != Some("yaml".into()), name.to_owned()));
-        let mut candidates = candidates.into_iter();
-        let Some(first) = candidates.next() else {
-            continue;
-        };
-        groups.extend(candidates.map(|spare| Group::Spare {
-            sidecar: spare.to_owned(),
-            used: first.to_owned(),
-        }));
-        used.insert(key, first);
-    }
-
+    let mut used = choose_sidecars(sidecars, &mut groups);
     let mut free: Vec<(&Vec<u8>, &OsStr)> = Vec::new();
     for (key, names) in &media {
-        // Two names that differ only in their Unicode form can lie side by side on Linux.
+        // On Linux, two names in one folder may differ only in their Unicode form.
         match (used.remove(key), names.as_slice()) {
             (Some(sidecar), [name]) => groups.push(Group::Sidecar {
                 sidecar: sidecar.to_owned(),
@@ -132,6 +118,27 @@ pub fn pair<'a>(
         }));
     }
     groups
+}
+
+/// One sidecar for each name, `.yaml` before `.yml`; the others become [`Group::Spare`].
+fn choose_sidecars<'a>(
+    sidecars: BTreeMap<Vec<u8>, Vec<&'a OsStr>>,
+    groups: &mut Vec<Group>,
+) -> BTreeMap<Vec<u8>, &'a OsStr> {
+    let mut used = BTreeMap::new();
+    for (key, mut candidates) in sidecars {
+        candidates.sort_by_key(|name| (extension(name) != Some("yaml".into()), name.to_owned()));
+        let mut candidates = candidates.into_iter();
+        let Some(first) = candidates.next() else {
+            continue;
+        };
+        groups.extend(candidates.map(|spare| Group::Spare {
+            sidecar: spare.to_owned(),
+            used: first.to_owned(),
+        }));
+        used.insert(key, first);
+    }
+    used
 }
 
 #[cfg(test)]
@@ -226,7 +233,7 @@ mod tests {
     }
 
     proptest! {
-        /// Every file of a folder stands in exactly one group: none is forgotten, none is used twice.
+        /// Every file of a folder is in exactly one group: none is forgotten, none is used twice.
         #[test]
         fn no_file_is_forgotten_or_used_twice(names in prop::collection::btree_set(
             "(cat|dog|a b|\u{e9}|e\u{301})(\\.(jpg|mp4|wav|txt|png))?(\\.(yaml|yml))?", 0..12)) {

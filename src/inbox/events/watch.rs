@@ -1,4 +1,4 @@
-//! Hints from the kernel. They only wake the scan, early and for one folder; losing them loses time and nothing else.
+//! Events of the kernel as hints. They only start the scan of a folder early; a lost one costs time and nothing else.
 
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt as _;
@@ -10,7 +10,7 @@ use std::sync::mpsc::Sender;
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 
-/// Something may have changed.
+/// What may have changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hint {
     /// Something in this folder.
@@ -25,11 +25,11 @@ pub enum Hint {
     Overflow,
     /// A watcher has ended, the present one or an earlier one.
     Ended,
-    /// Not a hint about files: the daemon wants something, or stops.
+    /// Nothing: the thread is told to stop.
     Wake,
 }
 
-/// Goes with the watcher's thread and tells of its end, however it came.
+/// Lives as long as the watcher's thread, and reports its end, whatever the reason.
 struct Life {
     ended: Arc<AtomicBool>,
     hints: Sender<Hint>,
@@ -38,22 +38,22 @@ struct Life {
 impl Drop for Life {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Release);
-        // Nobody is there to hear it where the inbox itself was given up.
+        // Nobody receives it if the inbox's own thread has ended.
         self.hints.send(Hint::Ended).unwrap_or_default();
     }
 }
 
 /// One non-recursive watch for each folder.
 pub struct Watches {
-    /// There until this is dropped.
+    /// `Some` until this is dropped.
     watcher: Option<RecommendedWatcher>,
     /// Whether the watcher's thread has ended. The watcher's own functions panic then, even the one that drops it.
     ended: Arc<AtomicBool>,
-    /// Each with its device and inode: a folder that was removed and made again is another one.
+    /// With device and inode: a folder that was removed and created again is another one.
     watched: HashMap<PathBuf, (u64, u64)>,
-    /// The other way round: the kernel has one watch for a folder, however it is called by now.
+    /// By device and inode: the kernel has one watch for a folder, whatever its name is by now.
     names: HashMap<(u64, u64), PathBuf>,
-    /// Whether the kernel refused a watch for want of room; said once.
+    /// Whether the kernel refused a watch because there are too many.
     pub full: bool,
 }
 
@@ -67,7 +67,7 @@ impl Watches {
         };
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             for hint in translate(event) {
-                // The other end goes away when the inbox is given up; then nobody wants hints.
+                // The receiver goes away with the inbox's thread; then nobody needs hints.
                 if life.hints.send(hint).is_err() {
                     return;
                 }
@@ -87,7 +87,7 @@ impl Watches {
         self.ended.load(Ordering::Acquire)
     }
 
-    /// Watches a folder; watching it again is nothing.
+    /// Watches a folder. Does nothing if it is watched already.
     pub fn add(&mut self, folder: &Path) -> notify::Result<()> {
         let meta = std::fs::metadata(folder).map_err(notify::Error::io)?;
         let identity = (meta.dev(), meta.ino());
@@ -96,7 +96,7 @@ impl Watches {
             Some(_) => self.forget(folder),
             None => {}
         }
-        // It was renamed: to forget its old name afterwards would end the watch under the new one.
+        // It was renamed: if its old name were forgotten afterwards, the watch under the new one would end.
         if let Some(other) = self.names.get(&identity).cloned() {
             self.forget(&other);
         }
@@ -110,7 +110,7 @@ impl Watches {
         Ok(())
     }
 
-    /// Forgets a folder that is gone.
+    /// Stops watching a folder that is gone.
     pub fn forget(&mut self, folder: &Path) {
         let Some(identity) = self.watched.remove(folder) else {
             return;
@@ -120,7 +120,7 @@ impl Watches {
         if let Some(watcher) = self.watcher.as_mut().filter(|_| !ended)
             && let Err(error) = watcher.unwatch(folder)
         {
-            // The kernel drops the watch of a removed folder by itself.
+            // The kernel removes the watch of a removed folder itself.
             tracing::trace!(folder = %folder.display(), %error, "the watch was gone already");
         }
     }
@@ -128,7 +128,7 @@ impl Watches {
 
 impl Drop for Watches {
     fn drop(&mut self) {
-        // To drop it would panic; what it holds is little, and this is rare.
+        // Dropping it would panic. It holds little, and this is rare.
         if self.has_ended()
             && let Some(watcher) = self.watcher.take()
         {

@@ -1,4 +1,4 @@
-//! Looking at folders: the truth about what lies there.
+//! Scans of folders: what is in them is what counts.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -8,7 +8,7 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::files::{Stamp, stamp};
 
-/// Litter of systems, sync clients and editors, and files that are marked as unfinished by their names.
+/// Names that systems, sync clients and editors use for their own files, and names of unfinished files.
 const LITTER: &[&str] = &[
     ".*",
     "Thumbs.db",
@@ -35,7 +35,7 @@ const LITTER: &[&str] = &[
     "STATUS.html",
 ];
 
-/// Names that are passed over.
+/// Names that are ignored.
 #[derive(Debug, Clone)]
 pub struct Ignore(GlobSet);
 
@@ -43,7 +43,7 @@ impl Ignore {
     /// The built-in list and `more` patterns.
     ///
     /// # Errors
-    /// A pattern that is none.
+    /// A pattern is invalid.
     pub fn new(more: &[String]) -> Result<Ignore, globset::Error> {
         let mut set = GlobSetBuilder::new();
         for pattern in LITTER
@@ -67,7 +67,7 @@ impl Ignore {
     }
 }
 
-/// What lies under a name.
+/// What a name in a folder is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
     /// A file.
@@ -78,13 +78,12 @@ pub enum Entry {
     Link,
     /// A socket, a pipe or a device.
     Special,
-    /// It is there, and cannot be looked at.
+    /// It is there and cannot be accessed.
     Unreadable,
 }
 
-/// Reads one folder. Litter is passed over before it is looked at; so are names that begin with `_`, which are never
-/// inputs. What vanishes between the listing and the look is left out,
-/// and trouble with one entry hides no other.
+/// Reads one folder. Ignored names and names that begin with `_`, which are never inputs, are left out before they are accessed. So
+/// is what vanishes after it was listed. A problem with one entry does not hide the others.
 pub fn read_folder(path: &Path, ignore: &Ignore) -> io::Result<Vec<(OsString, Entry)>> {
     let mut entries = Vec::new();
     for entry in std::fs::read_dir(path)? {
@@ -93,7 +92,7 @@ pub fn read_folder(path: &Path, ignore: &Ignore) -> io::Result<Vec<(OsString, En
         if name.as_encoded_bytes().starts_with(b"_") || ignore.matches(&name) {
             continue;
         }
-        // Where the listing does not tell the kind, this is a look at the file itself, which may have gone.
+        // Where the listing does not contain the kind, this accesses the file itself, which may be gone.
         let kind = match entry.file_type() {
             Ok(kind) => kind,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -126,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn row_13_litter_is_passed_over() {
+    fn row_13_litter_is_ignored() {
         let ignore = Ignore::new(&["*.bak".to_owned()]).unwrap();
         for name in [
             ".DS_Store",

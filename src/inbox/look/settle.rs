@@ -1,65 +1,65 @@
 //! Whether a file is finished or still being written. Pure: what was seen, and a clock.
 //!
-//! Time is the daemon's own monotonic clock from what it saw itself: clocks of servers and clients differ, and copying
-//! tools set old times on new files.
+//! Only the daemon's own monotonic clock counts, from when it saw a change itself: the clocks of servers and clients differ, and
+//! copying tools set old times on new files.
 
 use std::time::{Duration, Instant};
 
 use crate::files::Stamp;
 
-/// What events say of whoever writes a file.
+/// What events say about a file's writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Writer {
-    /// Nothing: no event tells of it, or events cannot be trusted.
+    /// Nothing: there was no event, or events are not trusted.
     Unknown,
-    /// Somebody wrote to it and has not closed it since.
+    /// It was written to and has not been closed since.
     Busy,
-    /// It was closed, or renamed into place, and nobody has written since.
+    /// It was closed, or renamed into place, and has not been written to since.
     Done,
 }
 
-/// What is known of a file's writing.
+/// A file as it was last seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sighting {
     /// The version last seen.
     pub stamp: Stamp,
     /// When this version was first seen.
     pub since: Instant,
-    /// Its writer, as far as events can be trusted.
+    /// Its writer, as far as events are trusted.
     pub writer: Writer,
 }
 
-/// What its content says.
+/// What a file's content says about whether something is missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
     /// Its own structure proves that nothing is missing.
     Whole,
     /// Its own structure says that something is missing: what.
     Partial(String),
-    /// This kind of content proves neither.
+    /// This kind of content shows neither.
     Unknowable,
 }
 
-/// The answer.
+/// Whether a file is finished.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Judgement {
     /// It is finished.
     Finished,
-    /// It is not, or that is not certain yet.
+    /// It is not finished, or that is not certain yet.
     NotYet {
-        /// Why, in words.
+        /// Why, for people.
         why: String,
-        /// When to look again if nothing happens meanwhile.
+        /// When to check again if nothing changes until then.
         look_again: Instant,
     },
 }
 
-/// A file that is provably cut short is given this many times the quiet time before it is taken for broken: a copy over a
-/// slow line may pause.
+/// A file that is provably incomplete gets this many times the quiet time before it counts as broken: a copy over a slow
+/// connection may pause.
 const PATIENCE: u32 = 3;
 
-/// The same for a file that its writer still has open: copies over a line that comes and goes pause for long. Not for ever,
-/// since a program may forget to close it, and the event that tells of it may be lost.
+/// The same for a file that its writer still has open: copies over an unreliable connection pause for long. There is an end to
+/// it, since a program may forget to close the file, and the event that reports it may be lost.
 const PATIENCE_WITH_WRITER: u32 = 12;
 
 /// Judges a file. `settle` is how long it must be quiet where nothing else proves it finished.
@@ -94,8 +94,8 @@ pub fn judge(sighting: &Sighting, content: &Content, settle: Duration, now: Inst
     }
 }
 
-/// What is known after another look: the same version keeps its time, a new one starts anew. `writer` is what events have
-/// said since the last look.
+/// The sighting after another scan: the same version keeps its time, a new one starts over. `writer` is what events have reported
+/// since the last scan.
 pub fn update_sighting(
     before: Option<&Sighting>,
     stamp: Stamp,
@@ -205,15 +205,15 @@ mod tests {
             judge(&seen, &Content::Whole, SETTLE, later + SETTLE),
             Judgement::Finished
         );
-        // What the closed file becomes afterwards is another version, of whose writer nothing is known.
+        // What the closed file becomes afterwards is another version, whose writer is unknown.
         seen = update_sighting(Some(&seen), stamp(10), Writer::Unknown, later + SETTLE);
         assert_eq!(seen.writer, Writer::Unknown);
     }
 
     proptest! {
-        /// However a writer goes on, the file is never taken within the quiet time of its last change.
+        /// However a writer continues, the file is never taken within the quiet time after its last change.
         #[test]
-        fn row_03_a_change_starts_the_quiet_time_anew(gaps in prop::collection::vec(0_u64..4_999, 1..40)) {
+        fn row_03_a_change_starts_the_quiet_time_again(gaps in prop::collection::vec(0_u64..4_999, 1..40)) {
             let mut now = Instant::now();
             let mut seen = update_sighting(None, stamp(0), Writer::Unknown, now);
             for (size, gap) in (1_u64..).zip(gaps) {

@@ -1,5 +1,5 @@
-//! Whether a folder can be used, tried out: a hidden file is made in it, renamed and removed. What a mode or a mount's options
-//! say is not asked, since a share's server may say otherwise.
+//! Whether a folder can be used: a hidden file is created in it, renamed and removed. Modes and mount options do not count, since a
+//! share's server may decide otherwise.
 
 use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -9,7 +9,7 @@ use crate::failpoint::{self, Point};
 use crate::files::{advice, open_own};
 use crate::folders::Places;
 
-/// What somebody who works in a folder has to be able to do.
+/// What taxiway has to be able to do in a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     List,
@@ -19,7 +19,7 @@ enum Step {
 }
 
 impl Step {
-    fn words(self) -> &'static str {
+    fn as_str(self) -> &'static str {
         match self {
             Step::List => "it cannot be listed",
             Step::Create => "files cannot be created in it",
@@ -29,8 +29,8 @@ impl Step {
     }
 }
 
-/// Tries out an inbox's folders that are there. Answers with a sentence for each that cannot be used: which, what cannot be
-/// done, by whom, whose the folder is, and what to do.
+/// Probes those of an inbox's folders that exist. Returns a sentence for each that cannot be used: which one it is, what cannot be done, as
+/// which user, who owns the folder, and what to do.
 ///
 /// A crash leaves at most one hidden file in each folder, which the next probe of the same inbox removes.
 pub fn probe(inbox: &str, places: &Places) -> Vec<String> {
@@ -43,16 +43,16 @@ pub fn probe(inbox: &str, places: &Places) -> Vec<String> {
     ];
     let mut found = Vec::new();
     for (word, folder) in folders {
-        match try_out(folder, inbox) {
+        match try_folder(folder, inbox) {
             Ok(()) => {}
-            // What could not be made is said where it was tried.
+            // That a folder could not be created is reported where it was tried.
             Err((Step::List, error)) if error.kind() == io::ErrorKind::NotFound => {}
             Err((step, error)) => found.push(format!(
                 "the {word} folder {} cannot be used: {}: {error}. taxiway runs as {}{}. {}",
                 folder.display(),
-                step.words(),
-                user(),
-                owner(folder),
+                step.as_str(),
+                describe_user(),
+                describe_owner(folder),
                 advice(&error)
             )),
         }
@@ -60,8 +60,8 @@ pub fn probe(inbox: &str, places: &Places) -> Vec<String> {
     found
 }
 
-/// Two inboxes may share a folder and try it out at the same time, so the file's name is the inbox's own.
-fn try_out(folder: &Path, inbox: &str) -> Result<(), (Step, io::Error)> {
+/// Two inboxes may share a folder and probe it at the same time, so the file's name contains the inbox's.
+fn try_folder(folder: &Path, inbox: &str) -> Result<(), (Step, io::Error)> {
     let name = |number: u8| {
         let safe: String = inbox
             .chars()
@@ -74,10 +74,10 @@ fn try_out(folder: &Path, inbox: &str) -> Result<(), (Step, io::Error)> {
     std::fs::read_dir(folder).map_err(|error| (Step::List, error))?;
     let make = || {
         failpoint::hit(Point::ProbeCreate)?;
-        // An earlier probe may have left it. A link that somebody put there, to have another file emptied, is not followed.
+        // An earlier probe may have left it. A link that somebody put there to have another file emptied is not followed.
         open_own(&first)?
-            // Some mounts make a file on the server only when something is written to it, or after it was closed.
-            .write_all(b"taxiway tries out whether it can write here\n")
+            // Some mounts create a file on the server only when something is written to it, or after it was closed.
+            .write_all(b"taxiway checks whether it can write here\n")
     };
     let rename = || {
         failpoint::hit(Point::ProbeRename)?;
@@ -87,19 +87,18 @@ fn try_out(folder: &Path, inbox: &str) -> Result<(), (Step, io::Error)> {
         .map_err(|error| (Step::Create, error))
         .and_then(|()| rename().map_err(|error| (Step::Rename, error)));
     if let Err(failed) = tried {
-        // What could not be done counts more than whether this can. On a full disk there is a file with nothing in it.
-        // An earlier probe that was cut short may have left the other.
+        // The first failure is the one to report. On a full disk an empty file is left, and an interrupted probe may have left the
+        // other one.
         for path in [&first, &second] {
             match remove(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    tracing::debug!(%error, "{} stays", path.display());
-                }
-                _ => {}
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => tracing::debug!(%error, "{} stays", path.display()),
             }
         }
         return Err(failed);
     }
-    // What fails once and not again is no matter of permissions, and nothing is to be left behind.
+    // A failure that does not happen again has nothing to do with permissions, and no file must be left behind.
     remove(&second)
         .or_else(|_| remove(&second))
         .map_err(|error| (Step::Remove, error))
@@ -110,41 +109,41 @@ fn remove(path: &Path) -> io::Result<()> {
     std::fs::remove_file(path)
 }
 
-/// Who this process is, for people.
-fn user() -> String {
+/// The user and group of this process, for people.
+fn describe_user() -> String {
     let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
     format!(
         "user {} and group {}",
-        named("/etc/passwd", user.as_raw()),
-        named("/etc/group", group.as_raw())
+        add_name("/etc/passwd", user.as_raw()),
+        add_name("/etc/group", group.as_raw())
     )
 }
 
-/// Whose a folder is, for people.
-fn owner(folder: &Path) -> String {
+/// Who owns a folder, for people.
+fn describe_owner(folder: &Path) -> String {
     match std::fs::metadata(folder) {
         Ok(meta) => format!(
             ", and the folder belongs to user {} and group {} with mode {:04o}",
-            named("/etc/passwd", meta.uid()),
-            named("/etc/group", meta.gid()),
+            add_name("/etc/passwd", meta.uid()),
+            add_name("/etc/group", meta.gid()),
             meta.mode() & 0o7777
         ),
-        // Why it cannot be looked at is said already.
+        // Why it cannot be accessed was reported already.
         Err(_) => String::new(),
     }
 }
 
-/// A number with its name, where the local file knows one: `33 (www-data)`. Names from elsewhere (LDAP) are left out.
-fn named(file: &str, id: u32) -> String {
+/// A number with its name from the local file: `33 (www-data)`. Names from elsewhere (LDAP) are left out.
+fn add_name(file: &str, id: u32) -> String {
     let table = std::fs::read_to_string(file).unwrap_or_default();
-    match name_of(&table, id) {
+    match find_name(&table, id) {
         Some(name) => format!("{id} ({name})"),
         None => id.to_string(),
     }
 }
 
 /// The name of a number in the text of `/etc/passwd` or `/etc/group`: `name:x:number:…`.
-fn name_of(table: &str, id: u32) -> Option<&str> {
+fn find_name(table: &str, id: u32) -> Option<&str> {
     let id = id.to_string();
     table.lines().find_map(|line| {
         let mut fields = line.split(':');
@@ -169,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn row_14_folders_that_can_be_used_are_found_so_and_nothing_is_left_in_them() {
+    fn row_14_folders_that_can_be_used_pass_and_nothing_is_left_in_them() {
         let dir = tempfile::tempdir().unwrap();
         let places = places(dir.path());
         for folder in [&places.inbox, &places.working, &places.outbox] {
@@ -182,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn row_14_what_cannot_be_done_is_said_in_words() {
+    fn row_14_what_cannot_be_done_is_reported() {
         let dir = tempfile::tempdir().unwrap();
         let places = places(dir.path());
         // Not even root can list a file or make something in it.
@@ -197,7 +196,7 @@ mod tests {
     #[test]
     fn numbers_have_the_names_that_the_tables_give_them() {
         let table = "root:x:0:0:root:/root:/bin/sh\nstudio:x:998:997::/:/bin/false\n";
-        assert_eq!(name_of(table, 998), Some("studio"));
-        assert_eq!(name_of(table, 997), None);
+        assert_eq!(find_name(table, 998), Some("studio"));
+        assert_eq!(find_name(table, 997), None);
     }
 }
