@@ -252,7 +252,7 @@ impl Pass<'_, '_> {
     }
 
     /// Until when a file waits for its sidecar or medium; counted again from when a sidecar went away.
-    fn wait_for_pair_until(&self, file: &RelPath) -> Instant {
+    fn find_pair_deadline(&self, file: &RelPath) -> Instant {
         let since = self
             .tree
             .sighting(file)
@@ -312,7 +312,7 @@ impl Pass<'_, '_> {
         if !self.check_ready(main, main, false) {
             return;
         }
-        let until = self.wait_for_pair_until(main);
+        let until = self.find_pair_deadline(main);
         if self.now < until {
             let reason = format!(
                 "for a sidecar, until {} s have passed",
@@ -401,7 +401,7 @@ impl Pass<'_, '_> {
             main,
             sidecar: Some(sidecar),
             exact,
-            waited: self.now >= self.wait_for_pair_until(sidecar),
+            waited: self.now >= self.find_pair_deadline(sidecar),
         };
         let layer = |values, document| Layer {
             label: sidecar.to_string(),
@@ -444,7 +444,7 @@ impl Pass<'_, '_> {
             self.found
                 .wait(input, format!("for media; and it has to be fixed: {first}"));
             if !subjects.exact {
-                self.found.look_again_at(self.wait_for_pair_until(sidecar));
+                self.found.look_again_at(self.find_pair_deadline(sidecar));
             }
             return;
         }
@@ -510,7 +510,7 @@ impl Pass<'_, '_> {
             Outcome::NeedsMedia(why) => {
                 self.found.wait(input, why);
                 if !subjects.waited {
-                    self.found.look_again_at(self.wait_for_pair_until(input));
+                    self.found.look_again_at(self.find_pair_deadline(input));
                 }
                 return;
             }
