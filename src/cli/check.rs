@@ -12,7 +12,7 @@ use crate::config::{Config, ConfigError, Inbox, MAX_INPUT_SIZE, load_catalogue};
 use crate::daemon;
 use crate::files::RelPath;
 use crate::folders::mounted::here;
-use crate::inbox::{Candidate, Evaluator, Ignore, Tree, Waiting, Writer, probe, trust};
+use crate::inbox::{Candidate, Evaluator, Ignore, Tree, Waiting, Writer, describe_watch, probe};
 use crate::sidecar::Layer;
 use crate::sidecar::Rules;
 
@@ -88,7 +88,7 @@ fn folders(config: &Config) -> String {
     let mut text = String::from("\nFolders:\n");
     for inbox in &config.inboxes {
         let mount = here(&inbox.path);
-        let (_, watched) = trust(inbox.watch, mount.as_ref(), true);
+        let watched = describe_watch(inbox.watch, mount.as_ref(), true);
         let about = format!("{} ({}): {watched}", inbox.name, inbox.path.display());
         text.push_str(&output::wrap(&output::plain(&about), 2));
         for what in probe(&inbox.name, &daemon::places(inbox)) {

@@ -30,6 +30,6 @@ pub use look::scan::Ignore;
 pub use look::settle::Writer;
 pub use look::tree::Tree;
 pub use root::probe::probe;
-pub use root::trust::trust;
+pub use root::trust::describe_watch;
 pub use setup::Setup;
 pub use spawn::spawn_after;

@@ -10,7 +10,7 @@ use crate::files::{RelPath, advice, create_folders};
 use crate::folders::mounted::{below, here};
 use crate::inbox::pace::{SETTLE_LOCAL, SETTLE_NETWORK};
 use crate::inbox::root::identity::Identity;
-use crate::inbox::root::trust::trust;
+use crate::inbox::root::trust::{describe_watch, trusts_events};
 use crate::inbox::root::working::{find_hidden_job, move_from_former};
 use crate::inbox::setup::Setup;
 
@@ -154,7 +154,7 @@ impl Root {
         let trusted = self.trusts_events(events);
         for (at, mount) in &self.mounts_inside {
             if !before.iter().any(|(known, _)| known == at) {
-                let (_, how) = trust(self.setup.inbox.watch, Some(mount), trusted);
+                let how = describe_watch(self.setup.inbox.watch, Some(mount), trusted);
                 tracing::info!(inbox = %self.setup.name, folder = %at, "another filesystem is mounted here: {how}");
             }
         }
@@ -177,19 +177,17 @@ impl Root {
         let inside = inside.max_by_key(|(at, _)| at.as_path().components().count());
         match inside {
             Some((_, mount)) => Some(mount),
-            None => self.identity.as_ref()?.mount.as_ref(),
+            None => self.mount(),
         }
     }
 
     /// Whether events of the root are trusted to report every change. `events` says whether there are any.
     pub(crate) fn trusts_events(&self, events: bool) -> bool {
-        self.trust(events).0
+        trusts_events(self.setup.inbox.watch, self.mount(), events)
     }
 
-    fn trust(&self, events: bool) -> (bool, String) {
-        let mount = self.identity.as_ref();
-        let mount = mount.and_then(|identity| identity.mount.as_ref());
-        trust(self.setup.inbox.watch, mount, events)
+    fn mount(&self) -> Option<&Mount> {
+        self.identity.as_ref()?.mount.as_ref()
     }
 
     /// Whether events are trusted to report every change in a folder: what is true of the inbox need not be true of what is mounted
@@ -204,9 +202,11 @@ impl Root {
 
     /// How changes in the inbox are noticed, for people.
     pub(crate) fn describe_watch(&self, events: bool) -> String {
-        let (trusted, mut how) = self.trust(events);
+        let watch = self.setup.inbox.watch;
+        let trusted = self.trusts_events(events);
+        let mut how = describe_watch(watch, self.mount(), events);
         for (at, mount) in &self.mounts_inside {
-            let (_, inside) = trust(self.setup.inbox.watch, Some(mount), trusted);
+            let inside = describe_watch(watch, Some(mount), trusted);
             how.push_str(&format!("; below {at}: {inside}"));
         }
         how
