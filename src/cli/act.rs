@@ -1,76 +1,113 @@
 //! `taxiway cancel`, `retry` and `resolve`.
 
-use serde_json::Value;
+use super::args::Global;
+use super::error::CommandError;
+use super::output;
+use crate::control::{ControlError, Request, Resolution, ask};
+use crate::status::Line;
 
-use super::{CommandError, Global, load, output};
-use crate::control::{Request, Way, ask};
-
-/// Stops jobs.
-pub async fn cancel(global: &Global, jobs: &[String]) -> Result<(), CommandError> {
-    each(
-        global,
-        jobs,
-        |job| Request::Cancel { job },
-        "is being cancelled",
-    )
-    .await
+/// Stop jobs, and their tasks at Runway
+#[derive(Debug, clap::Args)]
+pub(super) struct Cancel {
+    /// Names of jobs, or their beginnings
+    #[arg(required = true)]
+    job: Vec<String>,
 }
 
-/// Runs failed or cancelled jobs again.
-pub async fn retry(global: &Global, jobs: &[String]) -> Result<(), CommandError> {
-    each(global, jobs, |job| Request::Retry { job }, "is run again").await
+impl Cancel {
+    pub(super) async fn run(self, global: &Global) -> Result<(), CommandError> {
+        let request = |job| Request::Cancel { job };
+        ask_each(global, self.job, request, "is being cancelled").await
+    }
 }
 
-/// Settles a job in doubt.
-pub async fn resolve(global: &Global, job: &str, way: Way) -> Result<(), CommandError> {
-    let words = match &way {
-        Way::Adopt(task) => format!("goes on with the task {task}"),
-        Way::Resubmit => "is submitted again".to_owned(),
-        Way::Abandon => "is given up".to_owned(),
-    };
-    let jobs = [job.to_owned()];
-    each(
-        global,
-        &jobs,
-        |job| Request::Resolve {
+/// Run failed or cancelled jobs again
+#[derive(Debug, clap::Args)]
+pub(super) struct Retry {
+    /// Names of jobs, or their beginnings
+    #[arg(required = true)]
+    job: Vec<String>,
+}
+
+impl Retry {
+    pub(super) async fn run(self, global: &Global) -> Result<(), CommandError> {
+        let request = |job| Request::Retry { job };
+        ask_each(global, self.job, request, "is run again").await
+    }
+}
+
+/// Settle a job whose submission's outcome is unknown
+#[derive(Debug, clap::Args)]
+pub(super) struct Resolve {
+    /// The job's name, or the beginning of it
+    job: String,
+    #[command(flatten)]
+    way: Way,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct Way {
+    /// Runway took the request: this is its task, whose output is fetched
+    #[arg(long, value_name = "TASK_ID")]
+    adopt: Option<String>,
+    /// Runway did not take it: send it again
+    #[arg(long)]
+    resubmit: bool,
+    /// Give it up
+    #[arg(long)]
+    abandon: bool,
+}
+
+impl Resolve {
+    pub(super) async fn run(self, global: &Global) -> Result<(), CommandError> {
+        let (way, words) = match self.way {
+            Way {
+                adopt: Some(task), ..
+            } => {
+                let words = format!("continues with the task {task}");
+                (Resolution::Adopt(task), words)
+            }
+            Way { resubmit: true, .. } => (Resolution::Resubmit, "is submitted again".to_owned()),
+            Way { .. } => (Resolution::Abandon, "is given up".to_owned()),
+        };
+        let request = |job| Request::Resolve {
             job,
             way: way.clone(),
-        },
-        &words,
-    )
-    .await
+        };
+        ask_each(global, vec![self.job], request, &words).await
+    }
 }
 
-/// Asks for each job; a no for one does not keep the others from being asked for.
-async fn each(
+/// Asks for each job; a refusal for one does not keep the others from being asked for.
+async fn ask_each(
     global: &Global,
-    jobs: &[String],
+    jobs: Vec<String>,
     request: impl Fn(String) -> Request,
     words: &str,
 ) -> Result<(), CommandError> {
-    let config = load(global)?;
+    let config = global.load()?;
     let mut refused = Vec::new();
     for job in jobs {
-        match ask(&config.state_dir, &request(job.clone())).await {
-            Ok(results) => {
-                for result in results {
-                    say(global, &result, words)?;
-                }
+        let results = match ask(&config.state_dir, &request(job)).await {
+            Ok(results) => results,
+            Err(error) => {
+                refused.push(error.to_string());
+                continue;
             }
-            Err(error) => refused.push(error.to_string()),
+        };
+        if global.json {
+            output::json_lines(&results)?;
+            continue;
+        }
+        for result in results {
+            let line: Line = serde_json::from_value(result).map_err(ControlError::from)?;
+            let text = format!("{} ({}) {words}", line.id, line.input);
+            output::line(&output::plain(&text))?;
         }
     }
-    if refused.is_empty() {
-        Ok(())
-    } else {
-        Err(CommandError::Failed(refused.join("\ntaxiway: ")))
+    match refused.is_empty() {
+        true => Ok(()),
+        false => Err(CommandError::Failed(refused.join("\ntaxiway: "))),
     }
-}
-
-fn say(global: &Global, result: &Value, words: &str) -> Result<(), CommandError> {
-    if global.json {
-        return output::line(&result.to_string());
-    }
-    let field = |name: &str| output::plain(result[name].as_str().unwrap_or_default());
-    output::line(&format!("{} ({}) {words}", field("id"), field("input")))
 }

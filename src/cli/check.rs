@@ -3,16 +3,23 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
-use super::credits::organization;
-use super::{CommandError, Global, load, output};
+use tracing_subscriber::filter::LevelFilter;
+
+use super::args::Global;
+use super::credits::ask_organization;
+use super::error::CommandError;
+use super::output;
 use crate::catalogue::Catalogue;
 use crate::config::{Config, ConfigError, Inbox, MAX_INPUT_SIZE, load_catalogue};
-use crate::daemon;
 use crate::files::RelPath;
 use crate::folders::mounted::here;
-use crate::inbox::{Candidate, Evaluator, Ignore, Tree, Waiting, Writer, describe_watch, probe};
+use crate::inbox::{
+    Candidate, Evaluator, Ignore, Tree, Waiting, Writer, defaults_layer, describe_watch, places,
+    probe,
+};
 use crate::sidecar::Layer;
 use crate::sidecar::Rules;
 
@@ -22,7 +29,7 @@ struct Root {
     configured: bool,
     inbox: Inbox,
     defaults: Layer,
-    /// Only what lies at or below these is told; empty tells all.
+    /// Only what is at or below these is shown; empty shows all.
     only: Vec<PathBuf>,
 }
 
@@ -33,10 +40,26 @@ impl Root {
     }
 }
 
-/// Checks, and tells.
-pub async fn run(global: &Global, paths: &[PathBuf], online: bool) -> Result<(), CommandError> {
+/// Check the configuration and sidecars, and show what each would submit; submits nothing
+#[derive(Debug, clap::Args)]
+pub(super) struct Check {
+    /// Sidecars, media or folders to look at; without any, all inboxes
+    paths: Vec<PathBuf>,
+    /// Also ask the API whether the key works
+    #[arg(long)]
+    online: bool,
+}
+
+impl Check {
+    pub(super) async fn run(self, global: &Global) -> Result<(), CommandError> {
+        global.log(LevelFilter::WARN);
+        run(global, &self.paths, self.online).await
+    }
+}
+
+async fn run(global: &Global, paths: &[PathBuf], online: bool) -> Result<(), CommandError> {
     // Paths can be checked without any configuration; everything else needs one.
-    let config = match load(global) {
+    let config = match global.load() {
         Ok(config) => Some(config),
         Err(ConfigError::NotFound { .. }) if !paths.is_empty() && global.config.is_none() => None,
         Err(error) => return Err(error.into()),
@@ -50,11 +73,10 @@ pub async fn run(global: &Global, paths: &[PathBuf], online: bool) -> Result<(),
     for root in &roots {
         check_root(root, config.as_ref(), &catalogue, &mut report)?;
     }
-    output::text(&if global.json {
-        report.json()
-    } else {
-        report.text(config.as_ref())
-    })?;
+    match global.json {
+        true => output::json_lines(&report.rows)?,
+        false => output::text(&report.text(config.as_ref()))?,
+    }
     if let Some(config) = config.as_ref().filter(|_| paths.is_empty() && !global.json) {
         output::text(&folders(config))?;
     }
@@ -64,7 +86,7 @@ pub async fn run(global: &Global, paths: &[PathBuf], online: bool) -> Result<(),
                 "`--online` needs a configuration: name one with --config".to_owned(),
             )
         })?;
-        let organization = organization(config).await?;
+        let organization = ask_organization(config).await?;
         if !global.json {
             output::line(&format!(
                 "The API key works. Balance: {} credits.",
@@ -91,7 +113,7 @@ fn folders(config: &Config) -> String {
         let watched = describe_watch(inbox.watch, mount.as_ref(), true);
         let about = format!("{} ({}): {watched}", inbox.name, inbox.path.display());
         text.push_str(&output::wrap(&output::plain(&about), 2));
-        for what in probe(&inbox.name, &daemon::places(inbox)) {
+        for what in probe(&inbox.name, &places(inbox)) {
             text.push_str(&output::wrap(&output::plain(&what), 4));
         }
     }
@@ -106,7 +128,7 @@ fn roots(config: Option<&Config>, paths: &[PathBuf]) -> Result<Vec<Root>, Comman
             pair_wait: Duration::ZERO,
             ..inbox.clone()
         },
-        defaults: daemon::defaults_layer(config, inbox),
+        defaults: defaults_layer(config, inbox),
         only: Vec::new(),
     };
     if paths.is_empty() {
@@ -123,7 +145,7 @@ fn roots(config: Option<&Config>, paths: &[PathBuf]) -> Result<Vec<Root>, Comman
     let mut roots: Vec<Root> = Vec::new();
     for path in paths {
         let real = std::fs::canonicalize(path).map_err(|error| {
-            CommandError::Failed(format!("{} cannot be looked at: {error}", path.display()))
+            CommandError::Failed(format!("{} cannot be checked: {error}", path.display()))
         })?;
         let inbox = config.and_then(|config| {
             config
@@ -177,7 +199,7 @@ fn check_root(
     report: &mut Report,
 ) -> Result<(), CommandError> {
     let ignore = Ignore::new(&root.inbox.ignore).map_err(|error| {
-        CommandError::Invalid(format!("`ignore` has a pattern that is none: {error}"))
+        CommandError::Invalid(format!("`ignore` has an invalid pattern: {error}"))
     })?;
     let mut tree = Tree::new(root.inbox.path.clone(), ignore);
     let now = Instant::now();
@@ -198,7 +220,7 @@ fn check_root(
     }
     folders.sort();
     let referenced = tree.collect_references();
-    // What lies there now is taken for finished.
+    // What is there now counts as finished.
     let evaluator = Evaluator {
         rules: Rules {
             catalogue,
@@ -211,7 +233,7 @@ fn check_root(
     };
     for folder in folders {
         let found = evaluator.evaluate(&mut tree, &folder, &referenced, now);
-        let told = |files: &[&RelPath]| {
+        let is_wanted = |files: &[&RelPath]| {
             root.only.is_empty()
                 || files.iter().any(|file| {
                     root.only
@@ -221,12 +243,12 @@ fn check_root(
         };
         for candidate in found.ready {
             let files: Vec<&RelPath> = candidate.files.iter().map(|(_, file)| file).collect();
-            if told(&files) {
+            if is_wanted(&files) {
                 report.candidate(root, &candidate);
             }
         }
         for waiting in found.waiting {
-            if told(&[&waiting.input]) {
+            if is_wanted(&[&waiting.input]) {
                 report.waiting(root, &waiting);
             }
         }
@@ -236,61 +258,69 @@ fn check_root(
 
 #[derive(Default)]
 struct Report {
-    rows: Vec<Value>,
+    rows: Vec<Row>,
     wrong: usize,
+}
+
+/// One input: a line of `check --json`.
+#[derive(Default, Serialize)]
+struct Row {
+    inbox: Option<String>,
+    input: String,
+    /// `None` while it would wait.
+    valid: Option<bool>,
+    endpoint: Option<String>,
+    model: Option<String>,
+    request: Option<Map<String, Value>>,
+    credits: Estimate,
+    warnings: Vec<String>,
+    problems: Vec<String>,
+    /// For what it would wait.
+    waiting: Option<String>,
+}
+
+#[derive(Default, Serialize)]
+struct Estimate {
+    estimated: Option<f64>,
 }
 
 impl Report {
     fn candidate(&mut self, root: &Root, candidate: &Candidate) {
-        let input = candidate.input.text();
+        let row = Row {
+            inbox: root.name().map(str::to_owned),
+            input: candidate.input.text(),
+            ..Row::default()
+        };
         self.rows.push(match &candidate.plan {
-            Ok(plan) => json!({
-                "inbox": root.name(),
-                "input": input,
-                "valid": true,
-                "endpoint": plan.endpoint,
-                "model": plan.model,
-                "request": plan.body,
-                "credits": {"estimated": plan.estimated},
-                "warnings": plan.warnings,
-                "problems": [],
-                "waiting": null,
-            }),
+            Ok(plan) => Row {
+                valid: Some(true),
+                endpoint: Some(plan.endpoint.clone()),
+                model: plan.model.clone(),
+                request: Some(plan.body.clone()),
+                credits: Estimate {
+                    estimated: plan.estimated,
+                },
+                warnings: plan.warnings.clone(),
+                ..row
+            },
             Err(failure) => {
                 self.wrong = self.wrong.saturating_add(1);
-                json!({
-                    "inbox": root.name(),
-                    "input": input,
-                    "valid": false,
-                    "endpoint": null,
-                    "model": null,
-                    "request": null,
-                    "credits": {"estimated": null},
-                    "warnings": [],
-                    "problems": failure.details,
-                    "waiting": null,
-                })
+                Row {
+                    valid: Some(false),
+                    problems: failure.details.clone(),
+                    ..row
+                }
             }
         });
     }
 
     fn waiting(&mut self, root: &Root, waiting: &Waiting) {
-        self.rows.push(json!({
-            "inbox": root.name(),
-            "input": waiting.input.text(),
-            "valid": null,
-            "endpoint": null,
-            "model": null,
-            "request": null,
-            "credits": {"estimated": null},
-            "warnings": [],
-            "problems": [],
-            "waiting": waiting.reason.as_ref(),
-        }));
-    }
-
-    fn json(&self) -> String {
-        self.rows.iter().map(|row| format!("{row}\n")).collect()
+        self.rows.push(Row {
+            inbox: root.name().map(str::to_owned),
+            input: waiting.input.text(),
+            waiting: Some(waiting.reason.to_string()),
+            ..Row::default()
+        });
     }
 
     fn text(&self, config: Option<&Config>) -> String {
@@ -298,79 +328,59 @@ impl Report {
         if let Some(file) = config.and_then(|config| config.file.as_ref()) {
             text.push_str(&format!("{} is valid.\n", file.display()));
         }
-        let text_of = |value: &Value| output::plain(value.as_str().unwrap_or_default());
-        let mut rows = vec![
-            ["INPUT", "ENDPOINT", "MODEL", "CREDITS"]
-                .map(str::to_owned)
-                .to_vec(),
-        ];
-        let (mut total, mut unknown, mut submitted) = (0.0, 0_usize, 0_usize);
-        for row in self
-            .rows
-            .iter()
-            .filter(|row| row["valid"] == Value::Bool(true))
-        {
-            submitted = submitted.saturating_add(1);
-            let estimated = row["credits"]["estimated"].as_f64();
+        text.push_str(&self.submitted());
+        let mut say = |line: String| text.push_str(&(output::plain(&line) + "\n"));
+        for row in &self.rows {
+            for warning in &row.warnings {
+                say(format!("Warning for {}: {warning}", row.input));
+            }
+        }
+        let list = |title: &str, lines: Vec<String>| match lines.is_empty() {
+            true => String::new(),
+            false => format!("\n{title}:\n{}", lines.concat()),
+        };
+        let entry = |line: String| format!("  {}\n", output::plain(&line));
+        let waiting = self.rows.iter().filter_map(|row| {
+            let reason = row.waiting.as_ref()?;
+            Some(entry(format!("{}: {reason}", row.input)))
+        });
+        text.push_str(&list("Would wait", waiting.collect()));
+        let problems = self.rows.iter().flat_map(|row| &row.problems);
+        let problems = problems.map(|problem| entry(problem.clone()));
+        text.push_str(&list("Wrong", problems.collect()));
+        if self.rows.is_empty() {
+            text.push_str("There is nothing to submit.\n");
+        }
+        text
+    }
+
+    /// What would be submitted, and what it would cost.
+    fn submitted(&self) -> String {
+        let mut rows = vec![output::row(["INPUT", "ENDPOINT", "MODEL", "CREDITS"])];
+        let (mut total, mut unknown) = (0.0, 0_usize);
+        for row in self.rows.iter().filter(|row| row.valid == Some(true)) {
+            let estimated = row.credits.estimated;
             match estimated {
                 Some(credits) => total += credits,
                 None => unknown = unknown.saturating_add(1),
             }
             rows.push(vec![
-                text_of(&row["input"]),
-                text_of(&row["endpoint"]),
-                text_of(&row["model"]),
+                row.input.clone(),
+                row.endpoint.clone().unwrap_or_default(),
+                row.model.clone().unwrap_or_default(),
                 output::credits(estimated),
             ]);
         }
-        if submitted > 0 {
-            text.push_str("\nWould be submitted:\n");
-            text.push_str(&output::table(&rows));
-            text.push_str(&match unknown {
-                0 => format!("Estimated: {total} credits (1 credit is $0.01).\n"),
-                unknown => format!("Estimated: {total} credits (1 credit is $0.01), and {unknown} of unknown price.\n"),
-            });
+        if rows.len() == 1 {
+            return String::new();
         }
-        for row in &self.rows {
-            for warning in row["warnings"].as_array().into_iter().flatten() {
-                text.push_str(&format!(
-                    "Warning for {}: {}\n",
-                    text_of(&row["input"]),
-                    text_of(warning)
-                ));
-            }
-        }
-        let waiting: Vec<&Value> = self
-            .rows
-            .iter()
-            .filter(|row| row["waiting"].is_string())
-            .collect();
-        if !waiting.is_empty() {
-            text.push_str("\nWould wait:\n");
-            for row in waiting {
-                text.push_str(&format!(
-                    "  {}: {}\n",
-                    text_of(&row["input"]),
-                    text_of(&row["waiting"])
-                ));
-            }
-        }
-        let wrong: Vec<&Value> = self
-            .rows
-            .iter()
-            .filter(|row| row["valid"] == Value::Bool(false))
-            .collect();
-        if !wrong.is_empty() {
-            text.push_str("\nWrong:\n");
-            for row in wrong {
-                for problem in row["problems"].as_array().into_iter().flatten() {
-                    text.push_str(&format!("  {}\n", text_of(problem)));
-                }
-            }
-        }
-        if self.rows.is_empty() {
-            text.push_str("Nothing lies there to be submitted.\n");
-        }
-        text
+        let unknown = match unknown {
+            0 => String::new(),
+            unknown => format!(", and {unknown} of unknown price"),
+        };
+        format!(
+            "\nWould be submitted:\n{}Estimated: {total} credits (1 credit is $0.01){unknown}.\n",
+            output::table(&rows)
+        )
     }
 }

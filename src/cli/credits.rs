@@ -1,70 +1,56 @@
 //! `taxiway credits`: balance, limits and today's use, from the API.
 
-use serde_json::json;
+use tracing_subscriber::filter::LevelFilter;
 
-use super::{CommandError, Global, load, output};
+use super::args::Global;
+use super::error::CommandError;
+use super::output;
 use crate::config::{Config, find_key};
 use crate::runway::{CallError, Client, Organization};
 
-/// Shows them.
-pub async fn run(global: &Global) -> Result<(), CommandError> {
-    let config = load(global)?;
-    let organization = organization(&config).await?;
-    if global.json {
-        let models: serde_json::Map<String, serde_json::Value> = organization
-            .models
-            .iter()
-            .map(|(name, limits)| {
-                let value = json!({
-                    "max_concurrent": limits.max_concurrent,
-                    "max_daily": limits.max_daily,
-                    "used_today": limits.used_today,
-                });
-                (name.clone(), value)
-            })
-            .collect();
-        return output::line(
-            &json!({
-                "credit_balance": organization.credit_balance,
-                "max_monthly_credit_spend": organization.max_monthly_credit_spend,
-                "models": models,
-            })
-            .to_string(),
-        );
+/// Show the balance, the tier's limits and today's use, from the API
+#[derive(Debug, clap::Args)]
+pub(super) struct Credits {}
+
+impl Credits {
+    pub(super) async fn run(self, global: &Global) -> Result<(), CommandError> {
+        global.log(LevelFilter::WARN);
+        let organization = ask_organization(&global.load()?).await?;
+        match global.json {
+            true => output::json_lines(&[organization]),
+            false => output::text(&describe(&organization)),
+        }
     }
+}
+
+fn describe(organization: &Organization) -> String {
     let mut text = format!("Balance: {} credits\n", organization.credit_balance);
     if let Some(most) = organization.max_monthly_credit_spend {
         text.push_str(&format!(
             "The tier lets {most} credits be bought in a month.\n"
         ));
     }
-    if !organization.models.is_empty() {
-        let figure = |figure: Option<u32>| {
-            figure.map_or_else(|| "no limit".to_owned(), |figure| figure.to_string())
-        };
-        let mut rows = vec![
-            ["MODEL", "AT ONCE", "A DAY", "TODAY"]
-                .map(str::to_owned)
-                .to_vec(),
-        ];
-        rows.extend(organization.models.iter().map(|(name, limits)| {
-            vec![
-                name.clone(),
-                figure(limits.max_concurrent),
-                figure(limits.max_daily),
-                limits
-                    .used_today
-                    .map_or_else(|| "0".to_owned(), |used| used.to_string()),
-            ]
-        }));
-        text.push('\n');
-        text.push_str(&output::table(&rows));
+    if organization.models.is_empty() {
+        return text;
     }
-    output::text(&text)
+    let limit =
+        |limit: Option<u32>| limit.map_or_else(|| "no limit".to_owned(), |limit| limit.to_string());
+    let mut rows = vec![output::row(["MODEL", "AT ONCE", "A DAY", "TODAY"])];
+    rows.extend(organization.models.iter().map(|(name, limits)| {
+        vec![
+            name.clone(),
+            limit(limits.max_concurrent),
+            limit(limits.max_daily),
+            limits.used_today.unwrap_or_default().to_string(),
+        ]
+    }));
+    text.push('\n');
+    text.push_str(&output::table(&rows));
+    text
 }
 
 /// Asks the API with the configured key.
-pub async fn organization(config: &Config) -> Result<Organization, CommandError> {
+pub(super) async fn ask_organization(config: &Config) -> Result<Organization, CommandError> {
     let key = find_key(config).map_err(|error| CommandError::KeyRefused(error.to_string()))?;
     let client = Client::new(
         config.runway.base_url.clone(),

@@ -9,13 +9,18 @@ use std::time::{Duration, Instant};
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::{CommandError, Global, output};
+use tracing_subscriber::filter::LevelFilter;
+
+use super::args::Global;
+use super::error::CommandError;
+use super::output;
 use crate::config::{
     ApiKey, Config, Defaults, Folders, Inbox, JournalKind, KeySource, Limits, Notify, Runway, Web,
 };
-use crate::control::Request;
+use crate::control::{Request, Source, answer, status};
 use crate::daemon::Daemon;
 use crate::files::{create_folders, write_new};
+use crate::job::StateName;
 use crate::simulator::{Options, Simulator};
 use crate::status::Line;
 
@@ -23,12 +28,12 @@ use crate::status::Line;
 const TASK_SECONDS: f64 = 3.0;
 /// The demo gives up after this time; it takes a third of it.
 const LIMIT: Duration = Duration::from_secs(60);
-/// How often the picture is drawn anew.
+/// How often the screen is updated.
 const FRAME: Duration = Duration::from_millis(150);
 
 /// One sample: what is dropped, and what it shows.
 struct Sample {
-    /// The input's name, as `status` tells it.
+    /// The input's name, as `status` shows it.
     input: &'static str,
     shows: &'static str,
     files: &'static [(&'static str, &'static [u8])],
@@ -114,8 +119,23 @@ const SAMPLES: &[Sample] = &[
 /// Which sample is cancelled.
 const CANCELLED: &str = "endless.yaml";
 
-/// Runs the demo.
-pub async fn run(global: &Global, dir: Option<&Path>) -> Result<(), CommandError> {
+/// Show everything at once, with no key and no network
+///
+/// Starts the simulator and a daemon over a folder with sample inputs, and shows what becomes of them. Ends by itself.
+#[derive(Debug, clap::Args)]
+pub(super) struct Demo {
+    /// Where the sample folders are made; default: taxiway-demo, or the next free number behind it
+    dir: Option<PathBuf>,
+}
+
+impl Demo {
+    pub(super) async fn run(self, global: &Global) -> Result<(), CommandError> {
+        global.log(LevelFilter::ERROR);
+        run(global, self.dir.as_deref()).await
+    }
+}
+
+async fn run(global: &Global, dir: Option<&Path>) -> Result<(), CommandError> {
     let dir = choose_folder(dir)?;
     let failed = |what: &str, error: &dyn std::fmt::Display| {
         CommandError::Failed(format!("{what}: {error}"))
@@ -239,16 +259,12 @@ async fn follow(
     let begin = Instant::now();
     let mut asked_to_cancel = false;
     loop {
-        let values = daemon
-            .answer(Request::Status { ended: 100 })
-            .await
-            .map_err(CommandError::Failed)?;
-        let mut lines = HashMap::new();
-        for value in values {
-            let line: Line = serde_json::from_value(value)
-                .map_err(|error| CommandError::Failed(error.to_string()))?;
-            lines.insert(line.input.clone(), line);
-        }
+        let lines = status(&Source::Hub(daemon.hub()), 100).await;
+        let lines = lines.map_err(|refusal| CommandError::Failed(refusal.to_string()))?;
+        let lines: HashMap<String, Line> = lines
+            .into_iter()
+            .map(|line| (line.input.clone(), line))
+            .collect();
         screen.draw(&lines)?;
         if let Some(line) = lines.get(CANCELLED)
             && line.progress.is_some()
@@ -258,12 +274,13 @@ async fn follow(
             let request = Request::Cancel {
                 job: line.id.clone(),
             };
-            daemon.answer(request).await.map_err(CommandError::Failed)?;
+            let cancelled = answer(&Source::Hub(daemon.hub()), request).await;
+            cancelled.map_err(|refusal| CommandError::Failed(refusal.to_string()))?;
         }
         let over = |sample: &Sample| {
             lines
                 .get(sample.input)
-                .is_some_and(|line| matches!(line.state.as_str(), "done" | "failed" | "cancelled"))
+                .is_some_and(|line| StateName::ENDED.contains(&line.state))
         };
         if SAMPLES.iter().all(over) {
             return Ok(lines);
@@ -284,7 +301,7 @@ struct Screen {
     json: bool,
     dir: PathBuf,
     drawn: usize,
-    said: BTreeMap<&'static str, String>,
+    said: BTreeMap<&'static str, StateName>,
 }
 
 impl Screen {
@@ -320,13 +337,12 @@ impl Screen {
                 let Some(line) = lines.get(sample.input) else {
                     continue;
                 };
-                let now = line.state.clone();
-                if self.said.get(sample.input) != Some(&now) {
+                let now = line.state;
+                if self.said.insert(sample.input, now) != Some(now) {
                     text.push_str(&format!(
                         "{:<16} {:<26} {now}\n",
                         sample.input, sample.shows
                     ));
-                    self.said.insert(sample.input, now);
                 }
             }
             return output::text(&text);
@@ -339,10 +355,10 @@ impl Screen {
             let shown = match lines.get(sample.input) {
                 None => "dropped".to_owned(),
                 Some(line) => match line.progress {
-                    Some(progress) if line.state == "running" => {
+                    Some(progress) if line.state == StateName::Running => {
                         format!("{} {:>3.0} %", bar(progress), progress * 100.0)
                     }
-                    _ => line.state.clone(),
+                    Some(_) | None => line.state.to_string(),
                 },
             };
             text.push_str(&format!(
@@ -356,26 +372,16 @@ impl Screen {
 
     fn end(&self, lines: &HashMap<String, Line>, outbox: &Path) -> Result<(), CommandError> {
         if self.json {
-            for sample in SAMPLES {
-                if let Some(line) = lines.get(sample.input) {
-                    let value = serde_json::to_value(line)
-                        .map_err(|error| CommandError::Failed(error.to_string()))?;
-                    output::line(&value.to_string())?;
-                }
-            }
-            return Ok(());
+            let lines = SAMPLES.iter().filter_map(|sample| lines.get(sample.input));
+            return output::json_lines(&lines.collect::<Vec<_>>());
         }
-        let mut rows = vec![
-            ["INPUT", "SHOWS", "BECAME", "LIES IN"]
-                .map(str::to_owned)
-                .to_vec(),
-        ];
+        let mut rows = vec![output::row(["INPUT", "SHOWS", "BECAME", "LIES IN"])];
         for sample in SAMPLES {
             let Some(line) = lines.get(sample.input) else {
                 continue;
             };
-            let lies = match line.state.as_str() {
-                "done" => line
+            let lies = match line.state {
+                StateName::Done => line
                     .outputs
                     .iter()
                     .map(|path| self.shown(Path::new(path)))
@@ -391,7 +397,7 @@ impl Screen {
             rows.push(vec![
                 line.input.clone(),
                 sample.shows.to_owned(),
-                line.state.clone(),
+                line.state.to_string(),
                 lies,
             ]);
         }

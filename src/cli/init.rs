@@ -1,16 +1,31 @@
 //! `taxiway init DIR`: folders, a commented configuration and a sample sidecar.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{CommandError, output};
+use super::args::Global;
+use super::error::CommandError;
+use super::output;
 use crate::config::EXAMPLE;
 use crate::files::{create_folders, write_new};
 
 /// A sidecar to copy. Names that begin with `_` are never inputs, so this one costs nothing.
 const SAMPLE: &str = include_str!("../../config/sample.yaml");
 
-/// Makes them. What is there already is left as it is.
-pub fn run(dir: &Path) -> Result<(), CommandError> {
+/// Make an inbox, an outbox, a commented configuration and a sample sidecar
+#[derive(Debug, clap::Args)]
+pub(super) struct Init {
+    /// The folder to make them in
+    dir: PathBuf,
+}
+
+impl Init {
+    /// What is there already stays as it is.
+    pub(super) async fn run(self, _: &Global) -> Result<(), CommandError> {
+        make(&self.dir)
+    }
+}
+
+fn make(dir: &Path) -> Result<(), CommandError> {
     let failed = |path: &Path, error: std::io::Error| {
         CommandError::Failed(format!(
             "{} cannot be made: {error}. Nothing that was there was changed",

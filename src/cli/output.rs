@@ -2,11 +2,13 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use super::CommandError;
+use serde::Serialize;
+
+use super::error::CommandError;
 use crate::files::is_invisible;
 
 /// Prints text as it is.
-pub fn text(text: &str) -> Result<(), CommandError> {
+pub(super) fn text(text: &str) -> Result<(), CommandError> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
@@ -14,8 +16,20 @@ pub fn text(text: &str) -> Result<(), CommandError> {
 }
 
 /// Prints a line.
-pub fn line(line: &str) -> Result<(), CommandError> {
+pub(super) fn line(line: &str) -> Result<(), CommandError> {
     text(&format!("{line}\n"))
+}
+
+/// Prints objects for programs, one a line.
+pub(super) fn json_lines(objects: &[impl Serialize]) -> Result<(), CommandError> {
+    let mut all = String::new();
+    for object in objects {
+        let json = serde_json::to_string(object);
+        let json = json.map_err(|error| CommandError::Failed(error.to_string()))?;
+        all.push_str(&json);
+        all.push('\n');
+    }
+    text(&all)
 }
 
 fn failed(error: io::Error) -> CommandError {
@@ -26,13 +40,18 @@ fn failed(error: io::Error) -> CommandError {
 }
 
 /// Whether a stream may be coloured and redrawn: a terminal, and nobody said NO_COLOR.
-pub fn colours(stream: &impl IsTerminal) -> bool {
+pub(super) fn colours(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// A row of a table, such as its head.
+pub(super) fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
+    cells.map(str::to_owned).to_vec()
 }
 
 /// Rows as aligned columns, two spaces apart; the last column is not padded. Control characters are shown as `?`, so that a
 /// file's name cannot play with the terminal.
-pub fn table(rows: &[Vec<String>]) -> String {
+pub(super) fn table(rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<String>> = rows
         .iter()
         .map(|row| row.iter().map(|cell| plain(cell)).collect())
@@ -65,7 +84,7 @@ pub fn table(rows: &[Vec<String>]) -> String {
 }
 
 /// Text with control characters, and characters that change how others are shown, shown as `?`.
-pub fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.chars()
         .map(|c| {
             if c.is_control() || is_invisible(c) {
@@ -78,13 +97,13 @@ pub fn plain(text: &str) -> String {
 }
 
 /// The same for text of several lines, which stay.
-pub fn plain_lines(text: &str) -> String {
+pub(super) fn plain_lines(text: &str) -> String {
     let lines: Vec<String> = text.split('\n').map(plain).collect();
     lines.join("\n")
 }
 
 /// Text cut to `width` characters, with an ellipsis where something is left out.
-pub fn fit(text: &str, width: usize) -> String {
+pub(super) fn fit(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();
     }
@@ -94,10 +113,10 @@ pub fn fit(text: &str, width: usize) -> String {
 }
 
 /// The width of a terminal that everybody has.
-pub const COLUMNS: usize = 80;
+pub(super) const COLUMNS: usize = 80;
 
 /// Text in lines of at most 80 columns, where its words allow it, all indented and those after the first a little more.
-pub fn wrap(text: &str, indent: usize) -> String {
+pub(super) fn wrap(text: &str, indent: usize) -> String {
     let mut wrapped = String::new();
     let mut line = " ".repeat(indent);
     let mut is_empty = true;
@@ -121,7 +140,7 @@ pub fn wrap(text: &str, indent: usize) -> String {
 }
 
 /// Credits for people: `25`, `12.5`, `?` where not known.
-pub fn credits(credits: Option<f64>) -> String {
+pub(super) fn credits(credits: Option<f64>) -> String {
     match credits {
         Some(credits) => format!("{credits}"),
         None => "?".to_owned(),

@@ -7,17 +7,37 @@ use futures_util::StreamExt as _;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_tokio::Signals;
 
-use super::{CommandError, Global, load};
+use tracing_subscriber::filter::LevelFilter;
+
+use super::args::Global;
+use super::error::CommandError;
 use crate::config::find_key;
 use crate::daemon::{Daemon, Notifier};
 
-/// How often the one-line status is renewed for a service manager, and how often things are looked at without one.
+/// How often the one-line status is updated for a service manager, and how often inboxes are checked without one.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+const CHECK_EVERY: Duration = Duration::from_secs(5);
+
+/// Run the daemon in the foreground
+///
+/// SIGTERM and SIGINT stop it cleanly, SIGHUP reads the configuration again.
+#[derive(Debug, clap::Args)]
+pub(super) struct Run {
+    /// Take the inboxes' folders as they are now, also where another filesystem was mounted when they were last used
+    #[arg(long)]
+    accept_folders: bool,
+}
+
+impl Run {
+    pub(super) async fn run(self, global: &Global) -> Result<(), CommandError> {
+        global.log(LevelFilter::INFO);
+        run(global, self.accept_folders).await
+    }
+}
 
 /// Runs the daemon until a signal ends it.
-pub async fn run(global: &Global, accept_folders: bool) -> Result<(), CommandError> {
-    let config = load(global)?;
+async fn run(global: &Global, accept_folders: bool) -> Result<(), CommandError> {
+    let config = global.load()?;
     // Signals are caught before anything is touched, so that none is missed.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
         .map_err(|error| CommandError::Failed(format!("signals cannot be caught: {error}")))?;
@@ -29,11 +49,11 @@ pub async fn run(global: &Global, accept_folders: bool) -> Result<(), CommandErr
     let mut tick = tokio::time::interval(Duration::from_millis(20));
     let mut status = tokio::time::interval(match Notifier::has_listener() {
         true => STATUS_EVERY,
-        false => LOOK_EVERY,
+        false => CHECK_EVERY,
     });
-    let mut failed = None;
     let watchdog = Notifier::watchdog_interval();
     let mut alive = tokio::time::interval(watchdog.unwrap_or(Duration::from_secs(3600)));
+    let mut failed = None;
     loop {
         tokio::select! {
             _ = tick.tick(), if !told_ready => {
@@ -46,7 +66,7 @@ pub async fn run(global: &Global, accept_folders: bool) -> Result<(), CommandErr
             }
             _ = status.tick() => {
                 notifier.status(daemon.summary());
-                tell_of_hangs(&mut hanging, daemon.hanging());
+                log_hangs(&mut hanging, daemon.hanging());
             }
             _ = alive.tick() => if watchdog.is_some() { notifier.alive() },
             name = daemon.fails() => {
@@ -86,20 +106,20 @@ pub async fn run(global: &Global, accept_folders: bool) -> Result<(), CommandErr
     }
 }
 
-/// Logs which inboxes hang in their folders since the last time, and which do not any more: their threads cannot say so.
-fn tell_of_hangs(before: &mut BTreeSet<String>, now: BTreeSet<String>) {
+/// Logs which inboxes have hung in their folders since the last time, and which no longer do: their threads cannot say so.
+fn log_hangs(before: &mut BTreeSet<String>, now: BTreeSet<String>) {
     for inbox in now.difference(before) {
-        tracing::error!(%inbox, "the folder does not answer: is its share's server in order? Other inboxes go on");
+        tracing::error!(%inbox, "the folder does not respond: is its share's server running? Other inboxes continue");
     }
     for inbox in before.difference(&now) {
-        tracing::info!(%inbox, "the folder answers again");
+        tracing::info!(%inbox, "the folder responds again");
     }
     *before = now;
 }
 
 /// Reads the configuration again. A bad one is refused, and the old one stays.
 fn reload(global: &Global, daemon: &Daemon) {
-    let new = match load(global) {
+    let new = match global.load() {
         Ok(new) => new,
         Err(error) => {
             tracing::error!("the new configuration is refused, and the old one stays:\n{error}");

@@ -1,54 +1,32 @@
 //! `taxiway spend`: what was spent, by day, inbox and model.
 
-use serde_json::Value;
+use tracing_subscriber::filter::LevelFilter;
 
-use super::{CommandError, Global, load, output};
-use crate::control::{ControlError, Request, ask, first_day};
-use crate::journal::{Spending as _, Spent, SqliteJournal};
+use super::args::Global;
+use super::error::CommandError;
+use super::output;
+use crate::control::{Client, Request};
+use crate::journal::Spent;
 
-/// Shows what was spent in the last `days`, today being one of them.
-pub async fn run(global: &Global, days: u32) -> Result<(), CommandError> {
-    let config = load(global)?;
-    let spent = match ask(&config.state_dir, &Request::Spend { days }).await {
-        Ok(values) => values,
-        Err(ControlError::NotRunning(_)) => from_journal(&config.state_dir, days).await?,
-        Err(error) => return Err(error.into()),
-    };
-    if global.json {
-        return output::text(
-            &spent
-                .iter()
-                .map(|row| format!("{row}\n"))
-                .collect::<String>(),
-        );
-    }
-    let spent: Vec<Spent> = spent
-        .into_iter()
-        .map(serde_json::from_value)
-        .collect::<Result<_, _>>()
-        .map_err(|error| CommandError::Failed(format!("the answer cannot be read: {error}")))?;
-    output::text(&table(&spent, days))
+/// Show what was spent, by day, inbox and model
+#[derive(Debug, clap::Args)]
+pub(super) struct Spend {
+    /// In how many days, today being one of them
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=366))]
+    days: u32,
 }
 
-/// Without a daemon the journal still tells.
-async fn from_journal(state_dir: &std::path::Path, days: u32) -> Result<Vec<Value>, CommandError> {
-    let failed = |error: crate::journal::JournalError| CommandError::Failed(error.to_string());
-    if !SqliteJournal::file(state_dir).exists() {
-        return Ok(Vec::new());
+impl Spend {
+    pub(super) async fn run(self, global: &Global) -> Result<(), CommandError> {
+        global.log(LevelFilter::WARN);
+        let config = global.load()?;
+        let days = self.days;
+        let spent: Vec<Spent> = Client::new(&config).list(Request::Spend { days }).await?;
+        match global.json {
+            true => output::json_lines(&spent),
+            false => output::text(&table(&spent, days)),
+        }
     }
-    let Some(journal) = SqliteJournal::open_to_read(state_dir)
-        .await
-        .map_err(failed)?
-    else {
-        return Ok(Vec::new());
-    };
-    let spent = journal.spent_since(first_day(days)).await.map_err(failed)?;
-    spent
-        .iter()
-        .map(|spent| {
-            serde_json::to_value(spent).map_err(|error| CommandError::Failed(error.to_string()))
-        })
-        .collect()
 }
 
 /// The table for people, the latest day first.
@@ -56,11 +34,14 @@ fn table(spent: &[Spent], days: u32) -> String {
     if spent.is_empty() {
         return format!("Nothing was spent in the last {days} days.\n");
     }
-    let mut rows = vec![
-        ["DAY (UTC)", "INBOX", "MODEL", "TASKS", "CREDITS", ""]
-            .map(str::to_owned)
-            .to_vec(),
-    ];
+    let mut rows = vec![output::row([
+        "DAY (UTC)",
+        "INBOX",
+        "MODEL",
+        "TASKS",
+        "CREDITS",
+        "",
+    ])];
     let (mut tasks, mut credits, mut unknown) = (0_u64, 0.0, 0_u64);
     for spent in spent.iter().rev() {
         let sum = spent.charged + spent.estimated;
@@ -87,7 +68,7 @@ fn table(spent: &[Spent], days: u32) -> String {
     text
 }
 
-/// How certain a sum is: what is only expected, and what nobody knows, is never taken for nothing.
+/// How certain a sum is: what is only expected, and what is unknown, is never counted as nothing.
 fn beside(estimated: f64, unknown: u64) -> String {
     let mut parts = Vec::new();
     if estimated > 0.0 {

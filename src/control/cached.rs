@@ -1,4 +1,4 @@
-//! What the journal takes a while to add up, told as it was a moment ago: however many ask, adding up is a small part of the
+//! What takes the journal a while to compute, as it was a moment ago: however many ask, computing it takes a small part of the
 //! time.
 
 use std::sync::Arc;
@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 
 use crate::journal::JournalError;
 
-/// Not added up twice within this time, nor within a multiple of the time that it took.
+/// Nothing is computed twice within this time, nor within a multiple of the time that it took.
 const REST: Duration = Duration::from_secs(2);
 /// See [`REST`].
 const TIMES: u32 = 20;
-/// Added up again after this time although no job has changed: a rolling day has moved on.
+/// Computed again after this time although no job has changed: a rolling day has moved on.
 const AGE: Duration = Duration::from_secs(60);
 
-/// Something that was added up.
-struct Sum<T> {
+/// A value that was computed.
+struct Computed<T> {
     value: Arc<T>,
     /// The ledger's version then.
     version: u64,
@@ -22,8 +22,8 @@ struct Sum<T> {
     rest: Duration,
 }
 
-/// The last sum, if there is one.
-pub(crate) struct Cached<T>(tokio::sync::Mutex<Option<Sum<T>>>);
+/// The last value, if there is one.
+pub(crate) struct Cached<T>(tokio::sync::Mutex<Option<Computed<T>>>);
 
 impl<T> Default for Cached<T> {
     fn default() -> Cached<T> {
@@ -32,26 +32,26 @@ impl<T> Default for Cached<T> {
 }
 
 impl<T> Cached<T> {
-    /// The last sum, or a new one if the ledger is at another version and the last one has rested.
+    /// Gives the last value, or computes a new one if the ledger is at another version and the last one is old enough.
     ///
     /// # Errors
-    /// What `add_up` says: the journal cannot be read.
+    /// Those of `compute`: the journal cannot be read.
     pub async fn get(
         &self,
         version: u64,
-        add_up: impl AsyncFnOnce() -> Result<T, JournalError>,
+        compute: impl AsyncFnOnce() -> Result<T, JournalError>,
     ) -> Result<Arc<T>, JournalError> {
         let mut last = self.0.lock().await;
         let begin = Instant::now();
-        if let Some(sum) = last.as_ref() {
-            let age = begin.saturating_duration_since(sum.since);
-            if age < sum.rest || (sum.version == version && age < AGE) {
-                return Ok(sum.value.clone());
+        if let Some(known) = last.as_ref() {
+            let age = begin.saturating_duration_since(known.since);
+            if age < known.rest || (known.version == version && age < AGE) {
+                return Ok(known.value.clone());
             }
         }
-        let value = Arc::new(add_up().await?);
+        let value = Arc::new(compute().await?);
         let since = Instant::now();
-        *last = Some(Sum {
+        *last = Some(Computed {
             value: value.clone(),
             version,
             since,
@@ -69,23 +69,23 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_sum_is_told_again_until_it_has_rested() {
-        let sum = Cached::default();
-        assert_eq!(*sum.get(1, async || Ok(10)).await.unwrap(), 10);
-        assert_eq!(*sum.get(1, async || Ok(11)).await.unwrap(), 10);
-        assert_eq!(*sum.get(2, async || Ok(12)).await.unwrap(), 10);
+    async fn a_value_is_kept_until_it_is_old_enough() {
+        let value = Cached::default();
+        assert_eq!(*value.get(1, async || Ok(10)).await.unwrap(), 10);
+        assert_eq!(*value.get(1, async || Ok(11)).await.unwrap(), 10);
+        assert_eq!(*value.get(2, async || Ok(12)).await.unwrap(), 10);
     }
 
     #[tokio::test]
-    async fn what_could_not_be_added_up_is_tried_again_at_once() {
-        let sum = Cached::default();
+    async fn what_could_not_be_computed_is_tried_again_at_once() {
+        let value = Cached::default();
         let broken = async || {
             Err(JournalError::Unreadable {
                 path: "/x".into(),
                 why: "torn".to_owned(),
             })
         };
-        assert!(sum.get(1, broken).await.is_err());
-        assert_eq!(*sum.get(1, async || Ok(10)).await.unwrap(), 10);
+        assert!(value.get(1, broken).await.is_err());
+        assert_eq!(*value.get(1, async || Ok(10)).await.unwrap(), 10);
     }
 }

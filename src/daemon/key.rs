@@ -1,4 +1,4 @@
-//! The API key while the daemon runs: where it comes from, whose account it is, and that a mended one is found.
+//! The API key while the daemon runs: where it comes from, whose account it is, and that a corrected one is found.
 
 use std::sync::Arc;
 
@@ -52,10 +52,10 @@ pub(super) fn set(
     Ok(())
 }
 
-/// Looks for another key while the one there is stands in the way, so that a mended key file is enough: no restart, and
+/// Looks for another key while the one there is stands in the way, so that a corrected key file is enough: no restart, and
 /// nobody has to remember a reload.
 pub(super) async fn watch(shared: Arc<Shared>) {
-    let engine = shared.engine.clone();
+    let engine = shared.hub.engine.clone();
     while engine
         .pause(engine.settings.choose_pause(Trouble::BadKey, 1, None))
         .await

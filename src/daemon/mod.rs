@@ -1,102 +1,39 @@
 //! The daemon: wires the parts, starts them in order, reloads, and stops within a deadline.
 
-mod former;
+mod error;
 mod key;
 mod pages;
+mod reload;
 mod systemd;
+mod unconfigured;
 
+pub use error::StartError;
 pub use systemd::Notifier;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
-use crate::config::{ApiKey, Config, JournalKind, KeyError, Reload, load_catalogue, merge};
-use crate::control::{Cached, Request, Spending, answer, serve, socket_path};
-use crate::diagnostic::Diagnostic;
+use crate::config::{ApiKey, Config, Inbox, JournalKind, KeyError, load_catalogue};
+use crate::control::{Hub, serve, socket_path};
 use crate::engine::{self, Engine, Frozen, InboxSettings, Settings};
-use crate::files::RelPath;
-use crate::folders::Places;
 use crate::folders::mounted::is_bare_mount_point;
-use crate::inbox::{self, Ignore, InboxHandle, Setup};
+use crate::inbox::{self, Ignore, InboxHandle, Setup, defaults_layer, places};
 use crate::job::State;
-use crate::journal::{AlreadyRunning, Count, Journal, JournalError, SqliteJournal, StateLock};
+use crate::journal::{Journal, JournalError, SqliteJournal, StateLock};
 use crate::ledger::Ledger;
-use crate::notify::{self, Receivers, SecretError};
-use crate::runway::ClientError;
-use crate::sidecar::Layer;
+use crate::notify::{self, Receivers};
 use crate::status::notice::Rules;
-use crate::web::{self, WebError};
+use crate::web;
 
 /// How long everything may take to stop. What is not over then is left as it is: the journal knows where it stood.
 pub const STOP_WITHIN: Duration = Duration::from_secs(8);
 
 /// How long the work waits at the start for the first look at all folders.
 const BEGINS_WITHIN: Duration = Duration::from_secs(2);
-
-/// Why the daemon did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// Another daemon has the state directory, or it cannot be used.
-    #[error(transparent)]
-    State(#[from] AlreadyRunning),
-    /// The journal cannot be opened.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// The catalogue that the configuration names cannot be used.
-    #[error("{0:#}")]
-    Catalogue(#[from] Diagnostic),
-    /// An inbox would get the folder of another whose jobs are in progress.
-    #[error(
-        "inbox '{other}' cannot have the folder of inbox '{inbox}' yet, whose jobs are in progress there: reload again once they are over, \
-         or start taxiway anew"
-    )]
-    FolderInUse {
-        /// Whose folder it is.
-        inbox: String,
-        /// Who would get it.
-        other: String,
-    },
-    /// An inbox that was taken out of the configuration would come back with other folders than its jobs in progress have.
-    #[error(
-        "inbox '{inbox}' cannot have other folders yet: its jobs are in progress in those that it had before, such as {before}. Write those \
-         back, or start taxiway anew, which moves them"
-    )]
-    FoldersInUse {
-        /// Its name.
-        inbox: String,
-        /// Its `working` of before.
-        before: PathBuf,
-    },
-    /// The webhook's secret cannot be used.
-    #[error(transparent)]
-    Secret(#[from] SecretError),
-    /// The API's client cannot be made.
-    #[error(transparent)]
-    Client(#[from] ClientError),
-    /// A pattern of names to ignore is none.
-    #[error("inbox '{inbox}': `ignore` has a pattern that is none: {why}. Mend it")]
-    Ignore {
-        /// The inbox.
-        inbox: String,
-        /// Why.
-        why: String,
-    },
-    /// The status page cannot be served.
-    #[error(transparent)]
-    Web(#[from] WebError),
-    /// The control socket or a thread cannot be made.
-    #[error("{what}: {source}")]
-    Io {
-        /// What was tried.
-        what: String,
-        /// The cause.
-        source: std::io::Error,
-    },
-}
 
 /// A running daemon.
 pub struct Daemon {
@@ -108,51 +45,18 @@ pub struct Daemon {
     page: Option<String>,
 }
 
-/// What the control socket and reloads share.
-pub(crate) struct Shared {
-    pub(crate) engine: Arc<Engine>,
-    inboxes: Mutex<Vec<InboxHandle>>,
+/// What the daemon's own tasks and reloads share.
+struct Shared {
+    hub: Arc<Hub>,
     config: Mutex<Config>,
-    /// How many jobs have ended, as far as that was counted.
-    pub(crate) counted: Cached<Vec<Count>>,
-    /// What was spent, as far as that was added up.
-    pub(crate) spending: Cached<Spending>,
     receivers: Arc<Mutex<Arc<Receivers>>>,
     /// Inboxes that are mount points whose filesystem was not mounted at the start.
     on_mounts: HashSet<PathBuf>,
 }
 
 impl Shared {
-    pub(crate) fn inboxes(&self) -> MutexGuard<'_, Vec<InboxHandle>> {
-        self.inboxes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn config(&self) -> MutexGuard<'_, Config> {
         self.config.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Where an inbox's folders lie.
-pub fn places(inbox: &crate::config::Inbox) -> Places {
-    Places {
-        inbox: inbox.path.clone(),
-        working: inbox.folders.working.clone(),
-        outbox: inbox.folders.outbox.clone(),
-        originals: inbox.folders.originals.clone(),
-        failed: inbox.folders.failed.clone(),
-    }
-}
-
-/// The inbox's `defaults` as the weakest layer of its requests.
-pub fn defaults_layer(config: &Config, inbox: &crate::config::Inbox) -> Layer {
-    Layer {
-        label: config.file.as_ref().map_or_else(
-            || "the configuration".to_owned(),
-            |file| file.display().to_string(),
-        ),
-        folder: RelPath::default(),
-        values: inbox.defaults.values.clone(),
-        document: inbox.defaults.source.clone(),
     }
 }
 
@@ -194,26 +98,26 @@ impl Daemon {
             JournalKind::Sqlite => Arc::new(SqliteJournal::open(&config.state_dir).await?),
         };
         let ledger = Ledger::open(journal.clone()).await?;
-        let former = former::remembered(&ledger, &config).await?;
+        let unconfigured = unconfigured::remembered(&ledger, &config).await?;
         if accept_folders {
             journal.forget_folders().await?;
             // What is accepted is where the configuration's inboxes lie.
-            for (name, remembered) in &former {
+            for (name, remembered) in &unconfigured {
                 remembered.keep(journal.as_ref(), name).await?;
             }
         }
         let on_mounts = place_on_mounts(journal.as_ref(), &mut config).await?;
         let catalogue = Arc::new(load_catalogue(&config)?);
         let mut settings = settings(&config);
-        for (name, remembered) in &former {
-            let known = former::settings(remembered);
+        for (name, remembered) in &unconfigured {
+            let known = unconfigured::settings(remembered);
             settings.inboxes.insert(name.clone(), known);
         }
         let receivers = Arc::new(Mutex::new(Arc::new(Receivers::default())));
         set_receivers(&ledger, &receivers, &config, &settings)?;
         let (engine, queue) = Engine::new(ledger, catalogue, settings);
         key::set(&engine, &config, key)?;
-        former::tell(&engine, &config);
+        unconfigured::tell(&engine, &config);
         let mut inboxes = Vec::new();
         for inbox in &config.inboxes {
             inboxes.push(spawn_inbox(&engine, &config, inbox, None)?);
@@ -228,19 +132,17 @@ impl Daemon {
             }
         });
         let socket = socket_path(&config.state_dir);
+        let hub = Arc::new(Hub::new(engine.clone(), inboxes));
         let shared = Arc::new(Shared {
-            engine: engine.clone(),
-            inboxes: Mutex::new(inboxes),
+            hub: hub.clone(),
             config: Mutex::new(config),
-            counted: Cached::default(),
-            spending: Cached::default(),
             receivers: receivers.clone(),
             on_mounts,
         });
-        let inboxes = Arc::downgrade(&shared);
+        let inboxes = Arc::downgrade(&hub);
         engine.inboxes.set_check(Box::new(move |name| {
-            let shared = inboxes.upgrade()?;
-            let inboxes = shared.inboxes();
+            let hub = inboxes.upgrade()?;
+            let inboxes = hub.inboxes();
             match inboxes.iter().find(|inbox| inbox.serves(name)) {
                 Some(inbox) => inbox.frozen().map(Frozen::Away),
                 None => Some(Frozen::NotConfigured),
@@ -248,7 +150,7 @@ impl Daemon {
         }));
         engine
             .tasks
-            .spawn_vital("the dispatcher", begin(shared.clone()));
+            .spawn_vital("the dispatcher", begin(hub.clone()));
         let keys = shared.clone();
         engine
             .tasks
@@ -273,9 +175,9 @@ impl Daemon {
         engine
             .tasks
             .spawn_restarting("the watch over folders and the balance", move || {
-                let (names, low) = (watched.clone(), watched.clone());
+                let (names, low) = (watched.hub.clone(), watched.clone());
                 notify::watch_health(
-                    watched.engine.clone(),
+                    watched.hub.engine.clone(),
                     move || {
                         names
                             .inboxes()
@@ -286,11 +188,11 @@ impl Daemon {
                     move || low.config().notify.low_balance,
                 )
             });
-        serve(shared.clone(), &socket).map_err(|source| StartError::Io {
+        serve(hub.clone(), &socket).map_err(|source| StartError::Io {
             what: format!("the control socket {} cannot be made", socket.display()),
             source,
         })?;
-        let page = page.map(|bound| web::serve(bound, shared.clone()));
+        let page = page.map(|bound| web::serve(bound, hub.clone()));
         Ok(Daemon {
             engine,
             shared,
@@ -307,7 +209,7 @@ impl Daemon {
 
     /// Whether every inbox has had its first look.
     pub fn is_ready(&self) -> bool {
-        self.shared.inboxes().iter().all(InboxHandle::is_ready)
+        self.shared.hub.inboxes().iter().all(InboxHandle::is_ready)
     }
 
     /// Waits until every inbox has had its first look.
@@ -321,7 +223,7 @@ impl Daemon {
 
     /// The inboxes whose threads hang in their folders.
     pub fn hanging(&self) -> BTreeSet<String> {
-        let inboxes = self.shared.inboxes();
+        let inboxes = self.shared.hub.inboxes();
         let hanging = inboxes.iter().filter(|handle| handle.is_stalled());
         hanging.map(|handle| handle.name.clone()).collect()
     }
@@ -329,7 +231,7 @@ impl Daemon {
     /// What the daemon is doing, in one line.
     pub fn summary(&self) -> String {
         let (mut waiting, mut frozen) = (0_usize, Vec::new());
-        for handle in self.shared.inboxes().iter() {
+        for handle in self.shared.hub.inboxes().iter() {
             waiting += handle.count_waiting();
             if handle.is_over() {
                 frozen.push(format!(
@@ -375,80 +277,9 @@ impl Daemon {
         text
     }
 
-    /// Answers a request, as the control socket does.
-    pub async fn answer(&self, request: Request) -> Result<Vec<serde_json::Value>, String> {
-        answer(&self.shared, request).await
-    }
-
-    /// Takes a new configuration, without dropping work. What cannot change while the daemon runs stays as it was, and is
-    /// named in the answer.
-    ///
-    /// # Errors
-    /// Nothing has changed then.
-    pub fn reload(&self, new: Config, key: Result<ApiKey, KeyError>) -> Result<Reload, StartError> {
-        let mut config = self.shared.config();
-        let mut new = new;
-        for inbox in &mut new.inboxes {
-            if self.shared.on_mounts.contains(&inbox.path) {
-                inbox.place_on_mount();
-            }
-        }
-        let (mut merged, changes) = merge(&config, new);
-        for inbox in &merged.inboxes {
-            ignore(inbox)?;
-        }
-        keep_folders(&config, &mut merged, &self.engine, &self.shared.inboxes())?;
-        former::check_return(&self.engine, &config, &merged)?;
-        let settings = settings(&merged).with_known(&self.engine.settings.load());
-        set_receivers(
-            &self.engine.ledger,
-            &self.shared.receivers,
-            &merged,
-            &settings,
-        )?;
-        key::set(&self.engine, &merged, key)?;
-        self.engine.settings.replace(settings);
-        former::tell(&self.engine, &merged);
-        let settings = self.engine.settings.load();
-        let mut handles = self.shared.inboxes();
-        let everywhere = config.limits.max_input_size != merged.limits.max_input_size
-            || config.runway.allow_unknown_models != merged.runway.allow_unknown_models;
-        let old: HashMap<String, crate::config::Inbox> = config
-            .inboxes
-            .iter()
-            .map(|inbox| (inbox.name.clone(), inbox.clone()))
-            .collect();
-        let mut kept = Vec::new();
-        let mut leaving = Vec::new();
-        for handle in handles.drain(..) {
-            let same = merged.inboxes.iter().any(|inbox| {
-                inbox.name == handle.name
-                    && old.get(&inbox.name) == Some(inbox)
-                    && handle.formerly == former::names(&settings, &merged, inbox)
-            });
-            if same && !everywhere {
-                kept.push(handle);
-            } else {
-                handle.stop();
-                leaving.push(handle);
-            }
-        }
-        *handles = kept;
-        for inbox in &merged.inboxes {
-            if !handles.iter().any(|handle| handle.name == inbox.name) {
-                // The new thread waits for the old one's end: two over one folder would get into each other's way.
-                let old = leaving
-                    .iter()
-                    .position(|old: &InboxHandle| {
-                        old.name == inbox.name || old.places.inbox == inbox.path
-                    })
-                    .map(|at| leaving.swap_remove(at));
-                handles.push(spawn_inbox(&self.engine, &merged, inbox, old)?);
-            }
-        }
-        drop(handles);
-        *config = merged;
-        Ok(changes)
+    /// What answers need of it.
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.shared.hub
     }
 
     /// Waits until a task without which nothing can work has ended unexpectedly, and answers with its name.
@@ -461,12 +292,12 @@ impl Daemon {
     pub async fn stop(self) -> Vec<String> {
         let deadline = tokio::time::Instant::now() + STOP_WITHIN;
         self.engine.stop.cancel();
-        for inbox in self.shared.inboxes().iter() {
+        for inbox in self.shared.hub.inboxes().iter() {
             inbox.stop();
         }
         let mut late = self.engine.tasks.finish(deadline).await;
         loop {
-            let over = self.shared.inboxes().iter().all(InboxHandle::is_over);
+            let over = self.shared.hub.inboxes().iter().all(InboxHandle::is_over);
             if over || tokio::time::Instant::now() >= deadline {
                 break;
             }
@@ -474,6 +305,7 @@ impl Daemon {
         }
         for inbox in self
             .shared
+            .hub
             .inboxes()
             .iter()
             .filter(|inbox| !inbox.is_over())
@@ -489,68 +321,15 @@ impl Daemon {
 
 /// Lets the work begin once every inbox knows whether its folders can be used. One that hangs keeps the others waiting for a
 /// moment only, and counts as frozen then.
-async fn begin(shared: Arc<Shared>) {
-    let engine = shared.engine.clone();
+async fn begin(hub: Arc<Hub>) {
+    let engine = hub.engine.clone();
     let limit = Instant::now() + BEGINS_WITHIN;
-    while !shared.inboxes().iter().all(InboxHandle::has_begun) && Instant::now() < limit {
+    while !hub.inboxes().iter().all(InboxHandle::has_begun) && Instant::now() < limit {
         if !engine.pause(Duration::from_millis(2)).await {
             return;
         }
     }
     engine::dispatch::run(engine).await;
-}
-
-/// Keeps the folders of inboxes whose jobs are in progress, and of those that cannot be used now: where their files lie is what
-/// the journal knows of them.
-fn keep_folders(
-    before: &Config,
-    new: &mut Config,
-    engine: &Engine,
-    handles: &[InboxHandle],
-) -> Result<(), StartError> {
-    let jobs = engine.ledger.jobs();
-    let mut kept = Vec::new();
-    for inbox in &mut new.inboxes {
-        let Some(old) = before.inboxes.iter().find(|old| old.name == inbox.name) else {
-            continue;
-        };
-        if (&old.path, &old.folders) == (&inbox.path, &inbox.folders) {
-            continue;
-        }
-        let open = jobs.iter().filter(|job| job.inbox == inbox.name).count();
-        let handle = handles.iter().find(|handle| handle.name == inbox.name);
-        if open == 0 && handle.is_none_or(|handle| handle.frozen().is_none()) {
-            continue;
-        }
-        tracing::warn!(
-            inbox = %inbox.name, jobs = open,
-            "its folders stay as they were while its jobs are in progress or its share is away. Reload again afterwards; starting taxiway \
-             anew moves them at once"
-        );
-        inbox.path.clone_from(&old.path);
-        inbox.folders = old.folders.clone();
-        inbox.status_file.clone_from(&old.status_file);
-        inbox.on_mount = old.on_mount.clone();
-        kept.push(inbox.name.clone());
-    }
-    // Two inboxes over one folder would take each file twice.
-    for own in new
-        .inboxes
-        .iter()
-        .filter(|inbox| kept.contains(&inbox.name))
-    {
-        let meets = |other: &&crate::config::Inbox| {
-            other.name != own.name
-                && (other.path.starts_with(&own.path) || own.path.starts_with(&other.path))
-        };
-        if let Some(other) = new.inboxes.iter().find(meets) {
-            return Err(StartError::FolderInUse {
-                inbox: own.name.clone(),
-                other: other.name.clone(),
-            });
-        }
-    }
-    Ok(())
 }
 
 /// The folders of an inbox that is a mount point lie inside it. Where it is not mounted yet, only the journal knows that it is
@@ -592,7 +371,7 @@ fn set_receivers(
     Ok(())
 }
 
-fn ignore(inbox: &crate::config::Inbox) -> Result<Ignore, StartError> {
+fn ignore(inbox: &Inbox) -> Result<Ignore, StartError> {
     Ignore::new(&inbox.ignore).map_err(|error| StartError::Ignore {
         inbox: inbox.name.clone(),
         why: error.to_string(),
@@ -602,12 +381,12 @@ fn ignore(inbox: &crate::config::Inbox) -> Result<Ignore, StartError> {
 fn spawn_inbox(
     engine: &Arc<Engine>,
     config: &Config,
-    inbox: &crate::config::Inbox,
+    inbox: &Inbox,
     old: Option<InboxHandle>,
 ) -> Result<InboxHandle, StartError> {
     let setup = Setup {
         name: inbox.name.clone(),
-        formerly: former::names(&engine.settings.load(), config, inbox),
+        formerly: unconfigured::names(&engine.settings.load(), config, inbox),
         places: places(inbox),
         inbox: Arc::new(inbox.clone()),
         max_input: config.limits.max_input_size,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::Shared;
-use crate::control::{StateWords, line};
+use crate::control::{StateNames, line};
 use crate::files::mounts::Mount;
 use crate::files::{open_beneath, write_over};
 use crate::folders::mounted::here;
@@ -46,11 +46,11 @@ struct Written {
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut written: HashMap<PathBuf, Written> = HashMap::new();
     let mut pictures = Pictures::new();
-    let mut changes = shared.engine.ledger.changes();
+    let mut changes = shared.hub.engine.ledger.changes();
     changes.mark_changed();
     let mut past = Vec::new();
     loop {
-        let going_on = shared.engine.pause(EVERY).await;
+        let going_on = shared.hub.engine.pause(EVERY).await;
         // Most of the time nothing has ended since, and the journal need not be asked.
         if changes.has_changed().unwrap_or(true) {
             changes.mark_unchanged();
@@ -120,7 +120,7 @@ fn moment(at: Timestamp) -> String {
 
 /// The jobs that ended last; `None` if the journal cannot be read now.
 async fn ended(shared: &Shared) -> Option<Vec<Job>> {
-    let journal = shared.engine.ledger.journal();
+    let journal = shared.hub.engine.ledger.journal();
     match journal.ended_jobs(&Filter::default(), None, ENDED).await {
         Ok(jobs) => Some(jobs),
         Err(error) => {
@@ -149,16 +149,17 @@ async fn gather(
         return BTreeMap::new();
     }
     let stopped = shared
+        .hub
         .engine
         .account
         .gates()
         .stopped(Instant::now())
         .map(|closed| closed.as_str().to_owned());
-    let mut jobs = shared.engine.ledger.jobs();
+    let mut jobs = shared.hub.engine.ledger.jobs();
     jobs.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
     let mut pages: BTreeMap<PathBuf, Page> = BTreeMap::new();
     let mut shown = HashSet::new();
-    let mut words = StateWords::new(&shared.engine);
+    let mut names = StateNames::new(&shared.hub.engine);
     for (name, folder, path) in inboxes {
         let mut inbox = Inbox {
             folder: folder.display().to_string(),
@@ -169,7 +170,7 @@ async fn gather(
         };
         add_waiting(shared, &mut inbox);
         let serves = |job: &Job| {
-            let handles = shared.inboxes();
+            let handles = shared.hub.inboxes();
             let handle = handles.iter().find(|handle| handle.name == name);
             handle.is_some_and(|handle| handle.serves(&job.inbox))
         };
@@ -177,8 +178,8 @@ async fn gather(
         for (index, job) in own.enumerate() {
             // A doubt waits for a person's word, however many jobs stand before it.
             if index < LINES || matches!(job.state, State::InDoubt { .. }) {
-                add_open(&mut inbox, &line(shared, job));
-            } else if words.of(job) == StateName::Waiting {
+                add_open(&mut inbox, &line(&shared.hub, job));
+            } else if names.name(job) == StateName::Waiting {
                 inbox.more_waiting = inbox.more_waiting.saturating_add(1);
             } else {
                 inbox.more_running = inbox.more_running.saturating_add(1);
@@ -199,6 +200,7 @@ async fn gather(
 
 fn frozen(shared: &Shared, name: &str) -> Option<String> {
     shared
+        .hub
         .inboxes()
         .iter()
         .find(|inbox| inbox.name == name)?
@@ -207,14 +209,14 @@ fn frozen(shared: &Shared, name: &str) -> Option<String> {
 
 /// What cannot be done in which of its folders.
 fn problems(shared: &Shared, name: &str) -> Vec<String> {
-    let inboxes = shared.inboxes();
+    let inboxes = shared.hub.inboxes();
     let handle = inboxes.iter().find(|inbox| inbox.name == name);
     handle.map_or_else(Vec::new, InboxHandle::unusable)
 }
 
 /// What lies in the inbox and waits: as much as is shown, and how much there is.
 fn add_waiting(shared: &Shared, inbox: &mut Inbox) {
-    let inboxes = shared.inboxes();
+    let inboxes = shared.hub.inboxes();
     let Some(handle) = inboxes.iter().find(|handle| handle.name == inbox.name) else {
         return;
     };
@@ -233,12 +235,12 @@ fn add_waiting(shared: &Shared, inbox: &mut Inbox) {
 
 fn add_open(inbox: &mut Inbox, line: &Line) {
     let reason = line.reason.clone().unwrap_or_default();
-    match line.state.as_str() {
-        "waiting" => inbox.waiting.push(Waiting {
+    match line.state {
+        StateName::Waiting => inbox.waiting.push(Waiting {
             input: line.input.clone(),
             reason,
         }),
-        "in_doubt" => inbox.doubts.push(Trouble {
+        StateName::InDoubt => inbox.doubts.push(Trouble {
             input: line.input.clone(),
             what: vec!["It is not known whether Runway took it on.".to_owned()],
             advice: reason,
@@ -247,7 +249,7 @@ fn add_open(inbox: &mut Inbox, line: &Line) {
         state => inbox.running.push(Running {
             input: line.input.clone(),
             state: match reason.as_str() {
-                "" => state.to_owned(),
+                "" => state.to_string(),
                 reason => format!("{state}: {reason}"),
             },
             // Whole steps of five, so that a page is not written for every percent.
@@ -286,6 +288,7 @@ async fn add_ended(
         }),
         State::Done { outputs, .. } if inbox.done.len() < SHOWN => {
             let outbox = shared
+                .hub
                 .engine
                 .settings
                 .inbox_of(job)
@@ -306,7 +309,16 @@ async fn add_ended(
                 at,
             });
         }
-        _ => {}
+        State::Failed { .. } | State::Cancelled { .. } | State::Done { .. } => {}
+        State::Taking { .. }
+        | State::Queued { .. }
+        | State::Uploading
+        | State::Submitting { .. }
+        | State::Running { .. }
+        | State::Downloading { .. }
+        | State::Delivering { .. }
+        | State::Closing { .. }
+        | State::InDoubt { .. } => {}
     }
 }
 
@@ -322,7 +334,7 @@ async fn picture_of(shared: &Arc<Shared>, job: &Job, pictures: &mut Pictures) ->
     if let Some(known) = pictures.get(&job.id) {
         return known.clone();
     }
-    let places = shared.engine.settings.inbox_of(job)?.places;
+    let places = shared.hub.engine.settings.inbox_of(job)?.places;
     let media = |role| job.files.iter().find(|file| file.role == role);
     let at = media(Role::Main)
         .or_else(|| media(Role::Reference))?

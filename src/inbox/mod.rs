@@ -31,5 +31,5 @@ pub use look::settle::Writer;
 pub use look::tree::Tree;
 pub use root::probe::probe;
 pub use root::trust::describe_watch;
-pub use setup::Setup;
+pub use setup::{Setup, defaults_layer, places};
 pub use spawn::spawn_after;

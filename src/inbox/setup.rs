@@ -7,7 +7,8 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use crate::catalogue::Catalogue;
-use crate::config::Inbox;
+use crate::config::{Config, Inbox};
+use crate::files::RelPath;
 use crate::folders::Places;
 use crate::folders::mounted::bare;
 use crate::folders::take::make_working;
@@ -65,5 +66,29 @@ impl Setup {
     pub(crate) fn create_working(&self) -> io::Result<()> {
         let jobs: Vec<_> = self.own_jobs().collect();
         make_working(&self.places.working, jobs.iter().map(AsRef::as_ref))
+    }
+}
+
+/// Where an inbox's folders lie.
+pub fn places(inbox: &Inbox) -> Places {
+    Places {
+        inbox: inbox.path.clone(),
+        working: inbox.folders.working.clone(),
+        outbox: inbox.folders.outbox.clone(),
+        originals: inbox.folders.originals.clone(),
+        failed: inbox.folders.failed.clone(),
+    }
+}
+
+/// The inbox's `defaults` as the weakest layer of its requests.
+pub fn defaults_layer(config: &Config, inbox: &Inbox) -> Layer {
+    Layer {
+        label: config.file.as_ref().map_or_else(
+            || "the configuration".to_owned(),
+            |file| file.display().to_string(),
+        ),
+        folder: RelPath::default(),
+        values: inbox.defaults.values.clone(),
+        document: inbox.defaults.source.clone(),
     }
 }

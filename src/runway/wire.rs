@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::Value;
 
 use super::ids::{OutputUrl, RunwayUri, TaskId};
@@ -60,7 +61,7 @@ pub enum TaskStatus {
 }
 
 /// What `GET /v1/organization` tells.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Organization {
     /// Credits left.
     pub credit_balance: f64,
@@ -71,7 +72,7 @@ pub struct Organization {
 }
 
 /// What the tier allows for one model, and what was used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct ModelLimits {
     /// Tasks at once; `None` where Runway sets no limit or tells none.
     pub max_concurrent: Option<u32>,

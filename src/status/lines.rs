@@ -5,10 +5,10 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
 use crate::files::{RelPath, shown};
-use crate::job::{Event, Job, JobId, Role, State};
+use crate::job::{Doubt, Event, Failure, Job, JobId, Role, State, StateName};
 
 /// One line of `status --json`. The fields are part of the contract.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,8 +19,8 @@ pub struct Line {
     pub inbox: String,
     /// What was dropped, below the inbox.
     pub input: String,
-    /// One of the contract's words.
-    pub state: String,
+    /// Its state.
+    pub state: StateName,
     /// Why it stands there, where the state alone does not say it.
     pub reason: Option<String>,
     /// The endpoint.
@@ -143,15 +143,11 @@ pub struct Credits {
 impl Line {
     /// The line of a job. Outputs are told as paths below `outbox`.
     pub fn of(job: &Job, outbox: Option<&Path>) -> Line {
-        let outputs = match &job.state {
-            State::Done { outputs, .. } => outputs.as_slice(),
-            _ => &[],
-        };
         Line {
             id: job.id.to_string(),
             inbox: job.inbox.clone(),
             input: job.input.text(),
-            state: job.state_name().to_string(),
+            state: job.state_name(),
             reason: job.reason(),
             endpoint: job.plan.as_ref().map(|plan| plan.endpoint.clone()),
             model: job.model().map(str::to_owned),
@@ -162,7 +158,7 @@ impl Line {
                 estimated: job.estimated(),
                 charged: job.charged(),
             },
-            outputs: outputs
+            outputs: outputs(job)
                 .iter()
                 .map(|output| match outbox {
                     Some(outbox) => outbox.join(output.as_path()).to_string_lossy().into_owned(),
@@ -186,7 +182,7 @@ impl Line {
             id: id.to_string(),
             inbox: inbox.to_owned(),
             input: input.text(),
-            state: "waiting".to_owned(),
+            state: StateName::Waiting,
             reason: Some(reason),
             endpoint: None,
             model: None,
@@ -205,44 +201,144 @@ fn progress(job: &Job) -> Option<f64> {
     match &job.state {
         State::Running { seen, .. } => seen.progress,
         State::Downloading { .. } | State::Delivering { .. } | State::Done { .. } => Some(1.0),
-        _ => None,
+        State::Taking { .. }
+        | State::Queued { .. }
+        | State::Uploading
+        | State::Submitting { .. }
+        | State::Closing { .. }
+        | State::Failed { .. }
+        | State::Cancelled { .. }
+        | State::InDoubt { .. } => None,
     }
 }
 
-/// What `status JOB` tells beyond the line: files, the request, the failure or the doubt, the history.
-pub fn details(job: &Job, history: &[(Timestamp, Event)]) -> Value {
-    let failure = match &job.state {
-        State::Failed { failure } => Some(json!({
-            "what": failure.what,
-            "details": failure.details,
-            "advice": failure.advice,
-        })),
-        _ => None,
+/// What a job has delivered, below its outbox.
+pub(crate) fn outputs(job: &Job) -> &[RelPath] {
+    match &job.state {
+        State::Done { outputs, .. } => outputs,
+        State::Taking { .. }
+        | State::Queued { .. }
+        | State::Uploading
+        | State::Submitting { .. }
+        | State::Running { .. }
+        | State::Downloading { .. }
+        | State::Delivering { .. }
+        | State::Closing { .. }
+        | State::Failed { .. }
+        | State::Cancelled { .. }
+        | State::InDoubt { .. } => &[],
+    }
+}
+
+/// What is known of one job beyond its line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Details {
+    /// Its files, as they were dropped.
+    pub(crate) files: Vec<String>,
+    pub(crate) request: Option<Map<String, Value>>,
+    /// What a person may want to change in its sidecar.
+    pub(crate) warnings: Vec<String>,
+    pub(crate) failure: Option<FailureDetails>,
+    pub(crate) doubt: Option<DoubtDetails>,
+    pub(crate) history: Vec<Happened>,
+}
+
+/// Why a job failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FailureDetails {
+    pub(crate) what: String,
+    pub(crate) details: Vec<String>,
+    pub(crate) advice: String,
+}
+
+/// What is known of a doubt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DoubtDetails {
+    /// The request went out after this.
+    pub(crate) sent_after: String,
+    pub(crate) why: String,
+    /// Runway's count of the model's tasks before the request.
+    pub(crate) used_before: Option<u32>,
+    /// The count after it.
+    pub(crate) used_after: Option<u32>,
+    /// What the counts say, for people.
+    pub(crate) evidence: String,
+    pub(crate) ways_out: Vec<WayOut>,
+}
+
+/// One way to settle a doubt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WayOut {
+    pub(crate) command: String,
+    /// When it is the right one.
+    pub(crate) when: String,
+}
+
+/// Something that happened to a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Happened {
+    pub(crate) at: String,
+    pub(crate) event: String,
+}
+
+/// What is known of a job beyond its line.
+pub(crate) fn details(job: &Job, history: &[(Timestamp, Event)]) -> Details {
+    let (failure, doubt) = match &job.state {
+        State::Failed { failure } => (Some(FailureDetails::of(failure)), None),
+        State::InDoubt { doubt } => (None, Some(DoubtDetails::of(doubt, job))),
+        State::Taking { .. }
+        | State::Queued { .. }
+        | State::Uploading
+        | State::Submitting { .. }
+        | State::Running { .. }
+        | State::Downloading { .. }
+        | State::Delivering { .. }
+        | State::Closing { .. }
+        | State::Done { .. }
+        | State::Cancelled { .. } => (None, None),
     };
-    let doubt = match &job.state {
-        State::InDoubt { doubt } => Some(json!({
-            "sent_after": doubt.intent_at.to_string(),
-            "why": doubt.why,
-            "used_before": doubt.used_before,
-            "used_after": doubt.used_after,
-            "evidence": doubt.evidence(job.model()),
-            "ways_out": doubt
-                .ways_out(&job.id)
-                .iter()
-                .map(|(command, when)| json!({"command": command, "when": when}))
-                .collect::<Vec<_>>(),
-        })),
-        _ => None,
-    };
-    json!({
-        "files": job.files.iter().map(|file| file.dropped.text()).collect::<Vec<_>>(),
-        "request": job.plan.as_ref().map(|plan| Value::Object(plan.body.clone())),
-        "warnings": job.plan.as_ref().map(|plan| plan.warnings.clone()).unwrap_or_default(),
-        "failure": failure,
-        "doubt": doubt,
-        "history": history
+    let plan = job.plan.as_ref();
+    Details {
+        files: job.files.iter().map(|file| file.dropped.text()).collect(),
+        request: plan.map(|plan| plan.body.clone()),
+        warnings: plan.map(|plan| plan.warnings.clone()).unwrap_or_default(),
+        failure,
+        doubt,
+        history: history
             .iter()
-            .map(|(at, event)| json!({"at": at.to_string(), "event": event.as_str()}))
-            .collect::<Vec<_>>(),
-    })
+            .map(|(at, event)| Happened {
+                at: at.to_string(),
+                event: event.as_str().to_owned(),
+            })
+            .collect(),
+    }
+}
+
+impl FailureDetails {
+    fn of(failure: &Failure) -> FailureDetails {
+        FailureDetails {
+            what: failure.what.clone(),
+            details: failure.details.clone(),
+            advice: failure.advice.clone(),
+        }
+    }
+}
+
+impl DoubtDetails {
+    fn of(doubt: &Doubt, job: &Job) -> DoubtDetails {
+        let ways = doubt.ways_out(&job.id).into_iter();
+        DoubtDetails {
+            sent_after: doubt.intent_at.to_string(),
+            why: doubt.why.clone(),
+            used_before: doubt.used_before,
+            used_after: doubt.used_after,
+            evidence: doubt.evidence(job.model()),
+            ways_out: ways
+                .map(|(command, when)| WayOut {
+                    command,
+                    when: when.to_owned(),
+                })
+                .collect(),
+        }
+    }
 }

@@ -6,5 +6,6 @@ mod page;
 mod picture;
 
 pub use lines::*;
+pub(crate) use lines::{Details, DoubtDetails, details, outputs};
 pub use page::*;
 pub use picture::{picture, small_picture};

@@ -1,29 +1,34 @@
-//! The JSON API: the questions of the control socket, over HTTP. `docs/API.md` describes it for programs.
+//! The JSON API: what the control socket answers, over HTTP. `docs/API.md` describes it for programs.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{App, guard, trouble};
-use crate::control::{Request, Way, answer};
+use super::{App, guard};
+use crate::control::{
+    Cursor, Refusal, Reply, Request, Resolution, Source, Summary, answer, card,
+    inboxes as list_inboxes, jobs as list_jobs, spent, summarize,
+};
 use crate::job::{JobId, UnknownState};
 use crate::journal::Filter;
+use crate::status::InboxLine;
 
-/// Jobs on a page unless the question says how many.
+/// Jobs on a page unless the request says how many.
 const PAGE: u32 = 50;
-/// Days of spending unless the question says how many.
+/// Days of spending unless the request says how many.
 const DAYS: u32 = 30;
 /// The longest text that is searched for, in bytes.
 const TEXT_MAX: usize = 200;
 
-/// What can be asked of the list of jobs.
+/// The parameters of the list of jobs.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
@@ -40,111 +45,114 @@ fn filled(text: Option<String>) -> Option<String> {
 }
 
 impl Wanted {
-    fn request(self) -> Result<Request, String> {
-        let mut states = Vec::new();
-        for state in filled(self.state).iter().flat_map(|list| list.split(',')) {
-            states.push(
-                state
-                    .parse()
-                    .map_err(|error: UnknownState| error.to_string())?,
-            );
-        }
+    fn parse(self) -> Result<(Filter, Option<Cursor>, u32), Refusal> {
+        let states = filled(self.state);
+        let states = states
+            .iter()
+            .flat_map(|list| list.split(','))
+            .map(str::parse);
+        let states = states
+            .collect::<Result<_, _>>()
+            .map_err(|error: UnknownState| Refusal::Invalid(error.to_string()))?;
         let text = filled(self.q);
         if text.as_ref().is_some_and(|text| text.len() > TEXT_MAX) {
-            return Err(format!("`q` is longer than {TEXT_MAX} bytes"));
+            let why = format!("`q` is longer than {TEXT_MAX} bytes");
+            return Err(Refusal::Invalid(why));
         }
-        let before = filled(self.before)
-            .map(|text| {
-                cursor(&text)
-                    .ok_or_else(|| "`before` is not what an earlier page gave as `next`".to_owned())
-            })
-            .transpose()?;
-        Ok(Request::Jobs {
-            filter: Filter {
-                states,
-                inbox: filled(self.inbox),
-                text,
-            },
-            before,
-            limit: self.limit.unwrap_or(PAGE),
-        })
+        let before = match filled(self.before) {
+            None => None,
+            Some(text) => Some(parse_cursor(&text).ok_or_else(|| {
+                Refusal::Invalid("`before` is not what an earlier page gave as `next`".to_owned())
+            })?),
+        };
+        let filter = Filter {
+            states,
+            inbox: filled(self.inbox),
+            text,
+        };
+        Ok((filter, before, self.limit.unwrap_or(PAGE)))
     }
 }
 
-/// The place where a page begins, as the page before it told: the time in microseconds and the job.
-fn cursor(text: &str) -> Option<(Timestamp, JobId)> {
+/// The end of a page as the page itself gave it: the time in microseconds and the job.
+fn parse_cursor(text: &str) -> Option<Cursor> {
     let (time, id) = text.split_once('-')?;
     let time = Timestamp::from_microsecond(time.parse().ok()?).ok()?;
     Some((time, id.parse().ok()?))
 }
 
+fn parameters<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Refusal> {
+    match query {
+        Ok(Query(parameters)) => Ok(parameters),
+        Err(error) => Err(Refusal::Invalid(error.body_text())),
+    }
+}
+
 /// A page of jobs.
 pub(super) async fn jobs(
     State(app): State<Arc<App>>,
-    wanted: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
-) -> Response {
-    let wanted = match wanted {
-        Ok(Query(wanted)) => wanted,
-        Err(error) => return trouble(StatusCode::BAD_REQUEST, &error.body_text()),
-    };
-    let request = match wanted.request() {
-        Ok(request) => request,
-        Err(why) => return trouble(StatusCode::BAD_REQUEST, &why),
-    };
+    query: Result<Query<Wanted>, QueryRejection>,
+) -> Result<Response, Refusal> {
+    let (filter, before, limit) = parameters(query)?.parse()?;
     let _turn = app.long_questions.acquire().await;
-    match answer(&app.shared, request).await {
-        Ok(mut jobs) => {
-            let next = jobs.pop().unwrap_or_default();
-            let next = serde_json::from_value::<Option<(Timestamp, JobId)>>(next)
-                .ok()
-                .flatten()
-                .map(|(time, id)| format!("{}-{id}", time.as_microsecond()));
-            Json(json!({ "jobs": jobs, "next": next })).into_response()
-        }
-        Err(why) => trouble(StatusCode::SERVICE_UNAVAILABLE, &why),
+    let page = list_jobs(&app.hub, &filter, before.as_ref(), limit).await?;
+    let next = page.next;
+    let next = next.map(|(time, id)| format!("{}-{id}", time.as_microsecond()));
+    Ok(Json(json!({ "jobs": page.jobs, "next": next })).into_response())
+}
+
+/// A job's name has to be whole: the page never guesses.
+fn parse_id(id: &str) -> Result<JobId, Refusal> {
+    id.parse().map_err(|_| unknown())
+}
+
+fn unknown() -> Refusal {
+    Refusal::NotFound("there is no such job".to_owned())
+}
+
+/// Asks about one job, or for a change of it.
+async fn ask(source: &Source<'_>, request: Request) -> Result<Reply, Refusal> {
+    match answer(source, request).await {
+        Err(Refusal::NotFound(_)) => Err(unknown()),
+        answer => answer,
     }
 }
 
 /// One job with all that is known of it.
-pub(super) async fn job(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
-    match one(&app, &id).await {
-        Ok(job) => Json(job).into_response(),
-        Err(answer) => answer,
-    }
-}
-
-/// The job of an id, which has to be whole: the page never guesses.
-async fn one(app: &App, id: &str) -> Result<Value, Response> {
-    let unknown = || trouble(StatusCode::NOT_FOUND, "there is no such job");
-    let id = id.parse::<JobId>().map_err(|_| unknown())?;
-    let known = super::files::job(app, &id).await;
-    let known = known.map_err(|error| super::unreadable(&error))?;
+pub(super) async fn job(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+) -> Result<Response, Refusal> {
+    let id = parse_id(&id)?;
+    let source = Source::Hub(&app.hub);
+    let known = source.job(&id).await?;
     let request = Request::Job {
         job: id.to_string(),
     };
-    let mut found = answer(&app.shared, request)
-        .await
-        .map_err(|_| unknown())?
-        .into_iter();
-    let line = found.next().unwrap_or_default();
-    let details = found.next().unwrap_or_default();
-    // What the list shows beside the line is shown here, too.
-    let card = match known {
-        Some(job) => {
-            serde_json::to_value(crate::control::card(&app.shared, &job)).unwrap_or_default()
-        }
-        None => line,
+    let Reply::Job(line, details) = ask(&source, request).await? else {
+        return Err(unknown());
     };
-    Ok(json!({ "job": card, "details": details }))
+    // What the list shows of a job is shown here, too.
+    let job = match known {
+        Some(job) => json!(card(&app.hub, &job)),
+        None => json!(line),
+    };
+    Ok(Json(json!({ "job": job, "details": details })).into_response())
 }
 
 /// Stops a job.
-pub(super) async fn cancel(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
+pub(super) async fn cancel(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+) -> Result<Response, Refusal> {
     change(&app, &id, |job| Request::Cancel { job }).await
 }
 
 /// Runs a job again.
-pub(super) async fn retry(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
+pub(super) async fn retry(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+) -> Result<Response, Refusal> {
     change(&app, &id, |job| Request::Retry { job }).await
 }
 
@@ -162,55 +170,50 @@ pub(super) async fn resolve(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
     body: Bytes,
-) -> Response {
+) -> Result<Response, Refusal> {
     let way = match serde_json::from_slice(&body) {
-        Ok(Settlement::Adopt { task }) => Way::Adopt(task.trim().to_owned()),
-        Ok(Settlement::Resubmit {}) => Way::Resubmit,
-        Ok(Settlement::Abandon {}) => Way::Abandon,
+        Ok(Settlement::Adopt { task }) => Resolution::Adopt(task.trim().to_owned()),
+        Ok(Settlement::Resubmit {}) => Resolution::Resubmit,
+        Ok(Settlement::Abandon {}) => Resolution::Abandon,
         Err(error) => {
-            let words = format!(
+            return Err(Refusal::Invalid(format!(
                 "the body does not say how ({error}): it is {{\"way\": \"adopt\", \"task\": \"…\"}}, {{\"way\": \"resubmit\"}} \
                  or {{\"way\": \"abandon\"}}"
-            );
-            return trouble(StatusCode::BAD_REQUEST, &words);
+            )));
         }
     };
     change(&app, &id, |job| Request::Resolve { job, way }).await
 }
 
-async fn change(app: &App, id: &str, request: impl FnOnce(String) -> Request) -> Response {
-    if let Err(answer) = one(app, id).await {
-        return answer;
-    }
-    // It is done to its end, also where whoever asked goes away.
-    let (shared, request) = (app.shared.clone(), request(id.to_owned()));
-    let work = async move { answer(&shared, request).await };
-    let done = app.shared.engine.tasks.spawn("an answer", work).await;
-    let done = done.unwrap_or_else(|error| Err(error.to_string()));
-    match done {
-        Ok(lines) => Json(json!({ "job": lines.into_iter().next() })).into_response(),
-        Err(why) => trouble(StatusCode::CONFLICT, &why),
+async fn change(
+    app: &App,
+    id: &str,
+    request: impl FnOnce(String) -> Request,
+) -> Result<Response, Refusal> {
+    let request = request(parse_id(id)?.to_string());
+    // It is done to its end, also where the browser goes away.
+    let hub = app.hub.clone();
+    let work = async move { ask(&Source::Hub(&hub), request).await };
+    let done = app.hub.engine.tasks.spawn("an answer", work).await;
+    match done.map_err(|error| Refusal::Conflict(error.to_string()))?? {
+        Reply::Changed(line) => Ok(Json(json!({ "job": line })).into_response()),
+        reply => Err(Refusal::Unavailable(format!("no change: {reply:?}"))),
     }
 }
 
 /// All inboxes.
 pub(super) async fn inboxes(State(app): State<Arc<App>>) -> Response {
-    match answer(&app.shared, Request::Inboxes).await {
-        Ok(inboxes) => Json(json!({ "inboxes": inboxes })).into_response(),
-        Err(why) => trouble(StatusCode::SERVICE_UNAVAILABLE, &why),
-    }
+    let inboxes: Vec<InboxLine> = list_inboxes(&app.hub);
+    Json(json!({ "inboxes": inboxes })).into_response()
 }
 
 /// What is going on.
-pub(super) async fn summary(State(app): State<Arc<App>>) -> Response {
+pub(super) async fn summary(State(app): State<Arc<App>>) -> Result<Json<Summary>, Refusal> {
     let _turn = app.long_questions.acquire().await;
-    match answer(&app.shared, Request::Summary).await {
-        Ok(found) => Json(found.into_iter().next().unwrap_or_default()).into_response(),
-        Err(why) => trouble(StatusCode::SERVICE_UNAVAILABLE, &why),
-    }
+    summarize(&app.hub).await.map(Json)
 }
 
-/// What can be asked of spending.
+/// The parameters of spending.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Days {
@@ -220,29 +223,24 @@ pub(super) struct Days {
 /// What was spent.
 pub(super) async fn spend(
     State(app): State<Arc<App>>,
-    days: Result<Query<Days>, axum::extract::rejection::QueryRejection>,
-) -> Response {
-    let days = match days {
-        Ok(Query(days)) => days.days.unwrap_or(DAYS),
-        Err(error) => return trouble(StatusCode::BAD_REQUEST, &error.body_text()),
-    };
+    query: Result<Query<Days>, QueryRejection>,
+) -> Result<Response, Refusal> {
+    let days = parameters(query)?.days.unwrap_or(DAYS);
     let _turn = app.long_questions.acquire().await;
-    match answer(&app.shared, Request::Spend { days }).await {
-        Ok(spent) => Json(json!({ "days": days, "spent": spent })).into_response(),
-        Err(why) => trouble(StatusCode::SERVICE_UNAVAILABLE, &why),
-    }
+    let spent = spent(&Source::Hub(&app.hub), days).await?;
+    Ok(Json(json!({ "days": days, "spent": spent })).into_response())
 }
 
-/// Whether every inbox has had its first look. Which one has not is told to those who may know.
+/// Whether every inbox has had its first scan. Which one has not is only for those who know the token.
 pub(super) async fn ready(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     let late: Vec<String> = app
-        .shared
+        .hub
         .inboxes()
         .iter()
         .filter(|inbox| !inbox.has_looked())
         .map(|inbox| match inbox.is_stalled() {
-            true => format!("inbox '{}': the folder does not answer", inbox.name),
-            false => format!("inbox '{}' has not had its first look yet", inbox.name),
+            true => format!("inbox '{}': the folder does not respond", inbox.name),
+            false => format!("inbox '{}' has not had its first scan yet", inbox.name),
         })
         .collect();
     if late.is_empty() {
@@ -272,12 +270,9 @@ mod tests {
 
     #[test]
     fn a_page_begins_where_the_one_before_said() {
-        let request = wanted("done,failed", "1790000000000000-0123456789")
-            .request()
+        let (filter, before, _) = wanted("done,failed", "1790000000000000-0123456789")
+            .parse()
             .unwrap();
-        let Request::Jobs { filter, before, .. } = request else {
-            panic!("{request:?}");
-        };
         assert_eq!(filter.states, [StateName::Done, StateName::Failed]);
         let (time, id) = before.unwrap();
         assert_eq!(time.as_second(), 1_790_000_000);
@@ -285,11 +280,12 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_asked_is_told_in_words() {
+    fn what_cannot_be_asked_is_refused_in_words() {
         assert!(
             wanted("gone", "")
-                .request()
+                .parse()
                 .unwrap_err()
+                .to_string()
                 .contains("waiting")
         );
         for before in [
@@ -299,7 +295,7 @@ mod tests {
             "1-../../etc",
             "99999999999999999999-0123456789",
         ] {
-            assert!(wanted("", before).request().is_err(), "{before}");
+            assert!(wanted("", before).parse().is_err(), "{before}");
         }
     }
 }

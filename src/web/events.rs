@@ -19,8 +19,8 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast};
 
 use super::{App, trouble};
+use crate::control::Hub;
 use crate::control::{card, inbox_line};
-use crate::daemon::Shared;
 use crate::job::{Job, JobId, State as Standing};
 
 /// At most one word in this time.
@@ -61,9 +61,9 @@ impl Default for Events {
 /// way.
 type Version = (u64, u64);
 
-fn version(shared: &Shared, job: &Job) -> Version {
+fn version(hub: &Hub, job: &Job) -> Version {
     let mut hash = DefaultHasher::new();
-    shared.engine.in_flight.trouble(&job.id).hash(&mut hash);
+    hub.engine.in_flight.trouble(&job.id).hash(&mut hash);
     if let Standing::Running { seen, .. } = &job.state {
         seen.status.hash(&mut hash);
         // In whole percent, as it is shown.
@@ -75,9 +75,9 @@ fn version(shared: &Shared, job: &Job) -> Version {
 }
 
 /// What tells one state of all inboxes and gates from the next.
-fn surroundings(shared: &Shared) -> u64 {
+fn surroundings(hub: &Hub) -> u64 {
     let mut hash = DefaultHasher::new();
-    for handle in shared.inboxes().iter() {
+    for handle in hub.inboxes().iter() {
         let line = inbox_line(handle);
         handle.revision().hash(&mut hash);
         (
@@ -89,7 +89,7 @@ fn surroundings(shared: &Shared) -> u64 {
         )
             .hash(&mut hash);
     }
-    let gates = shared.engine.account.gates();
+    let gates = hub.engine.account.gates();
     let now = std::time::Instant::now();
     gates
         .stopped(now)
@@ -105,8 +105,8 @@ fn surroundings(shared: &Shared) -> u64 {
 }
 
 /// Looks for changes until the engine stops.
-pub(super) async fn watch(shared: Arc<Shared>, events: Arc<Events>) {
-    let engine = shared.engine.clone();
+pub(super) async fn watch(hub: Arc<Hub>, events: Arc<Events>) {
+    let engine = hub.engine.clone();
     let mut changes = engine.ledger.changes();
     let mut known: Option<(HashMap<JobId, Version>, u64)> = None;
     let mut number = 0_u64;
@@ -131,9 +131,9 @@ pub(super) async fn watch(shared: Arc<Shared>, events: Arc<Events>) {
             .collect();
         let now: HashMap<JobId, Version> = jobs
             .iter()
-            .map(|(id, job)| (id.clone(), version(&shared, job)))
+            .map(|(id, job)| (id.clone(), version(&hub, job)))
             .collect();
-        let around = surroundings(&shared);
+        let around = surroundings(&hub);
         let Some((before, around_before)) = known.replace((now.clone(), around)) else {
             // What changed between a browser's question and this first look is in no word: it asks once more.
             tell(&events, None);
@@ -153,9 +153,9 @@ pub(super) async fn watch(shared: Arc<Shared>, events: Arc<Events>) {
         let mut cards = Vec::new();
         for id in changed.into_iter().take(JOBS_AT_ONCE) {
             match jobs.get(id) {
-                Some(job) => cards.push(card(&shared, job)),
+                Some(job) => cards.push(card(&hub, job)),
                 None => match engine.ledger.journal().job(id).await {
-                    Ok(job) => cards.extend(job.map(|job| card(&shared, &job))),
+                    Ok(job) => cards.extend(job.map(|job| card(&hub, &job))),
                     Err(error) => tracing::debug!(%error, "a job that has ended is not told of"),
                 },
             }
@@ -182,7 +182,7 @@ pub(super) async fn stream(State(app): State<Arc<App>>) -> Response {
     let listener = Listener {
         words: app.events.words.subscribe(),
         greeted: false,
-        stop: app.shared.engine.stop.clone(),
+        stop: app.hub.engine.stop.clone(),
         _place: place,
     };
     app.events.came.notify_one();

@@ -25,6 +25,7 @@ use futures_util::stream;
 use tokio::sync::Semaphore;
 
 use super::{App, trouble};
+use crate::control::{Refusal, Source};
 use crate::engine::Engine;
 use crate::files::RelPath;
 use crate::files::open_beneath;
@@ -58,18 +59,6 @@ impl Default for Pictures {
     }
 }
 
-/// A job that is open or has ended.
-///
-/// # Errors
-/// The journal cannot be read.
-pub(super) async fn job(app: &App, id: &JobId) -> Result<Option<Arc<Job>>, JournalError> {
-    let ledger = &app.shared.engine.ledger;
-    if let Some(job) = ledger.get(id) {
-        return Ok(Some(job));
-    }
-    Ok(ledger.journal().job(id).await?.map(Arc::new))
-}
-
 /// Where a file of a job lies, and what is known of it.
 struct Known {
     folder: PathBuf,
@@ -99,7 +88,7 @@ pub(super) async fn file(
     Path((id, which, index)): Path<(String, String, String)>,
     headers: HeaderMap,
 ) -> Response {
-    let engine = &app.shared.engine;
+    let engine = &app.hub.engine;
     let found = async {
         let Some((job, known)) = locate(&app, &id, &which, &index).await? else {
             return Ok(None);
@@ -110,7 +99,7 @@ pub(super) async fn file(
     let (job, opened) = match tokio::time::timeout(OPENS_WITHIN, found).await {
         Ok(Ok(Some(found))) => found,
         Ok(Ok(None)) => return gone(),
-        Ok(Err(error)) => return super::unreadable(&error),
+        Ok(Err(error)) => return Refusal::from(error).into_response(),
         Err(_) => {
             return trouble(
                 StatusCode::GATEWAY_TIMEOUT,
@@ -206,11 +195,11 @@ async fn locate(
     let (Ok(id), Some(index)) = (id.parse::<JobId>(), number(index)) else {
         return Ok(None);
     };
-    let Some(job) = job(app, &id).await? else {
+    let Some(job) = Source::Hub(&app.hub).job(&id).await? else {
         return Ok(None);
     };
     let Some(places) = app
-        .shared
+        .hub
         .engine
         .settings
         .inbox_of(&job)
@@ -223,7 +212,7 @@ async fn locate(
         "output" => match output(&job, index) {
             None => None,
             Some(path) => {
-                let history = app.shared.engine.ledger.journal().history(&id).await?;
+                let history = app.hub.engine.ledger.journal().history(&id).await?;
                 let fetched = history.iter().rev().find_map(|(_, event)| match event {
                     Event::Fetched { outputs } => outputs.get(index),
                     _ => None,
@@ -420,10 +409,10 @@ pub(super) async fn picture(
             return picture.clone();
         }
         let _turn = app.pictures.makers.acquire().await;
-        let opened = open(&app.shared.engine, &job, known).await?;
+        let opened = open(&app.hub.engine, &job, known).await?;
         let file = opened.file.clone();
         let making = app
-            .shared
+            .hub
             .engine
             .with_files(&job, move || file.try_clone().and_then(small_picture));
         let picture = match making.await {

@@ -1,29 +1,26 @@
 //! `/metrics`: what the daemon counts, in the text format of Prometheus. Pure: text of a [`Snapshot`].
 
 use std::collections::BTreeMap;
-use std::fmt::{Display, Write as _};
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
 
-use super::{App, trouble};
-use crate::control::{Standing, standing};
-use crate::daemon::Shared;
+use super::App;
+use super::prometheus::Family;
+use crate::control::{Counts, Hub, Refusal, count_jobs, kind_of_stop};
 use crate::job::{State as JobState, StateName};
-use crate::metrics::{Figures, Histogram, QUEUE_BOUNDS, TASK_BOUNDS};
-use crate::policy::gate::Closed;
+use crate::metrics::{Figures, QUEUE_BOUNDS, TASK_BOUNDS};
 
-/// What is told.
+/// What the metrics are made of.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Snapshot {
     version: &'static str,
     figures: Figures,
-    standing: Standing,
+    jobs: Counts,
     inboxes: Vec<Root>,
     /// `key`, `credits` or `trouble`.
     stopped: Option<&'static str>,
@@ -44,23 +41,19 @@ struct Root {
     oldest: f64,
 }
 
-/// Why all submitting may stand still.
+/// What may stop all submitting.
 const STOPS: [&str; 4] = ["credits", "key", "quota", "trouble"];
 
-/// Answers whoever collects.
-pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
+/// Answers a collector.
+pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Refusal> {
     let _turn = app.long_questions.acquire().await;
-    match standing(&app.shared).await {
-        Ok(standing) => {
-            let kind = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-            (kind, text(&snapshot(&app.shared, standing))).into_response()
-        }
-        Err(error) => trouble(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
-    }
+    let jobs = count_jobs(&app.hub).await?;
+    let kind = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    Ok((kind, text(&snapshot(&app.hub, jobs))).into_response())
 }
 
-fn snapshot(shared: &Shared, mut standing: Standing) -> Snapshot {
-    let engine = &shared.engine;
+fn snapshot(hub: &Hub, mut jobs: Counts) -> Snapshot {
+    let engine = &hub.engine;
     let now = Timestamp::now();
     let mut oldest: BTreeMap<String, Timestamp> = BTreeMap::new();
     let mut waits = |inbox: &str, since: Timestamp| {
@@ -72,7 +65,7 @@ fn snapshot(shared: &Shared, mut standing: Standing) -> Snapshot {
             waits(&job.inbox, job.created_at);
         }
     }
-    let handles = shared.inboxes();
+    let handles = hub.inboxes();
     for handle in handles.iter() {
         for held in handle.view().waiting.values().flat_map(|held| held.iter()) {
             waits(&handle.name, held.since);
@@ -99,16 +92,11 @@ fn snapshot(shared: &Shared, mut standing: Standing) -> Snapshot {
         .account
         .gates()
         .stopped(Instant::now())
-        .map(|closed| match closed {
-            Closed::Key(_) => "key",
-            Closed::Credits(_) => "credits",
-            Closed::Trouble(_) => "trouble",
-            Closed::Quota(_) => "quota",
-        });
+        .map(kind_of_stop);
     for handle in handles.iter() {
-        let states = standing.entry(handle.name.clone()).or_default();
+        let states = jobs.entry(handle.name.clone()).or_default();
         for state in StateName::ALL {
-            states.entry(state.to_string()).or_default();
+            states.entry(state).or_default();
         }
     }
     let mut figures = engine.ledger.metrics().figures();
@@ -116,7 +104,7 @@ fn snapshot(shared: &Shared, mut standing: Standing) -> Snapshot {
     Snapshot {
         version: env!("CARGO_PKG_VERSION"),
         figures,
-        standing,
+        jobs,
         inboxes,
         stopped,
         balance: engine
@@ -127,106 +115,51 @@ fn snapshot(shared: &Shared, mut standing: Standing) -> Snapshot {
     }
 }
 
-/// The text of a family of series, of which the name is said once.
-struct Family<'a> {
-    text: &'a mut String,
-    name: &'static str,
-}
-
-impl<'a> Family<'a> {
-    fn new(text: &'a mut String, name: &'static str, kind: &str, help: &str) -> Family<'a> {
-        put(
-            text,
-            format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"),
-        );
-        Family { text, name }
-    }
-
-    fn add(&mut self, labels: &[(&str, &str)], value: impl Display) {
-        self.part("", labels, value);
-    }
-
-    fn part(&mut self, suffix: &str, labels: &[(&str, &str)], value: impl Display) {
-        put(self.text, format_args!("{}{suffix}", self.name));
-        if !labels.is_empty() {
-            let pairs: Vec<String> = labels
-                .iter()
-                .map(|(name, value)| format!("{name}=\"{}\"", escaped(value)))
-                .collect();
-            put(self.text, format_args!("{{{}}}", pairs.join(",")));
-        }
-        put(self.text, format_args!(" {value}\n"));
-    }
-
-    fn histograms(&mut self, all: &BTreeMap<String, Histogram>, bounds: &[f64; 8]) {
-        for (model, histogram) in all {
-            let mut sum = 0_u64;
-            let bounds = bounds.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
-            for (count, bound) in histogram.counts.iter().zip(bounds) {
-                sum = sum.saturating_add(*count);
-                self.part("_bucket", &[("model", model), ("le", &bound)], sum);
-            }
-            self.part("_sum", &[("model", model)], histogram.sum);
-            self.part("_count", &[("model", model)], sum);
-        }
-    }
-}
-
-/// Writing to a text cannot fail.
-fn put(text: &mut String, what: std::fmt::Arguments<'_>) {
-    if text.write_fmt(what).is_err() {
-        tracing::debug!("a figure could not be written");
-    }
-}
-
-/// A label's value: the format escapes backslash, quote and line end, and nothing else.
-fn escaped(value: &str) -> String {
-    value
-        .replace('\\', "\\\\")
-        .replace('"', "\\\"")
-        .replace('\n', "\\n")
-}
-
 fn text(snapshot: &Snapshot) -> String {
     let mut text = String::new();
-    let figures = &snapshot.figures;
-    Family::new(
+    let mut build = Family::new(
         &mut text,
         "taxiway_build_info",
         "gauge",
         "The version that runs.",
-    )
-    .add(&[("version", snapshot.version)], 1);
+    );
+    build.add(&[("version", snapshot.version)], 1);
+    write_jobs(&mut text, &snapshot.jobs);
+    write_inboxes(&mut text, &snapshot.inboxes);
+    write_limits(&mut text, snapshot);
+    write_spending(&mut text, &snapshot.figures);
+    write_traffic(&mut text, &snapshot.figures);
+    text
+}
 
+fn write_jobs(text: &mut String, counts: &Counts) {
     let mut jobs = Family::new(
-        &mut text,
+        text,
         "taxiway_jobs",
         "gauge",
         "Jobs by inbox and state, ended ones too; from the journal, so that a restart changes nothing.",
     );
-    for (inbox, states) in &snapshot.standing {
+    for (inbox, states) in counts {
         for (state, count) in states {
-            jobs.add(&[("inbox", inbox), ("state", state)], count);
+            jobs.add(&[("inbox", inbox), ("state", state.as_str())], count);
         }
     }
     let mut doubts = Family::new(
-        &mut text,
+        text,
         "taxiway_in_doubt",
         "gauge",
         "Jobs whose request may or may not have started a task: somebody has to settle them.",
     );
-    for (inbox, states) in &snapshot.standing {
-        doubts.add(
-            &[("inbox", inbox)],
-            states
-                .get(StateName::InDoubt.as_str())
-                .copied()
-                .unwrap_or_default(),
-        );
+    for (inbox, states) in counts {
+        let count = states.get(&StateName::InDoubt).copied();
+        doubts.add(&[("inbox", inbox)], count.unwrap_or_default());
     }
+}
+
+fn write_inboxes(text: &mut String, inboxes: &[Root]) {
     let mut of_roots = |name, help, value: &dyn Fn(&Root) -> Option<String>| {
-        let mut family = Family::new(&mut text, name, "gauge", help);
-        for root in &snapshot.inboxes {
+        let mut family = Family::new(text, name, "gauge", help);
+        for root in inboxes {
             if let Some(value) = value(root) {
                 family.add(&[("inbox", &root.name)], value);
             }
@@ -235,7 +168,7 @@ fn text(snapshot: &Snapshot) -> String {
     let flag = |is: bool| Some(u8::from(is).to_string());
     of_roots(
         "taxiway_oldest_waiting_seconds",
-        "Age of what waits longest in an inbox or in its queue.",
+        "Age of the oldest that waits in an inbox or in its queue.",
         &|root| Some(root.oldest.to_string()),
     );
     of_roots(
@@ -245,7 +178,7 @@ fn text(snapshot: &Snapshot) -> String {
     );
     of_roots(
         "taxiway_inbox_ready",
-        "1 once an inbox has had its first look.",
+        "1 once an inbox has had its first scan.",
         &|root| flag(root.has_looked),
     );
     of_roots(
@@ -255,21 +188,23 @@ fn text(snapshot: &Snapshot) -> String {
     );
     of_roots(
         "taxiway_scan_seconds",
-        "How long the last look at the whole of an inbox took.",
+        "How long the last full scan of an inbox took.",
         &|root| root.scan_seconds.map(|seconds| seconds.to_string()),
     );
     let mut watched = Family::new(
-        &mut text,
+        text,
         "taxiway_watch_info",
         "gauge",
         "How changes in an inbox are noticed.",
     );
-    for root in &snapshot.inboxes {
+    for root in inboxes {
         watched.add(&[("inbox", &root.name), ("backend", &root.backend)], 1);
     }
+}
 
+fn write_limits(text: &mut String, snapshot: &Snapshot) {
     let mut stopped = Family::new(
-        &mut text,
+        text,
         "taxiway_submitting_stopped",
         "gauge",
         "1 while nothing is submitted for this reason.",
@@ -281,7 +216,7 @@ fn text(snapshot: &Snapshot) -> String {
         );
     }
     let mut balance = Family::new(
-        &mut text,
+        text,
         "taxiway_balance_credits",
         "gauge",
         "Credits of the organization as Runway last told them; absent until then.",
@@ -290,7 +225,7 @@ fn text(snapshot: &Snapshot) -> String {
         balance.add(&[], credits);
     }
     let mut limit = Family::new(
-        &mut text,
+        text,
         "taxiway_credits_per_day_limit",
         "gauge",
         "limits.credits_per_day; absent where there is none.",
@@ -298,9 +233,11 @@ fn text(snapshot: &Snapshot) -> String {
     if let Some(credits) = snapshot.limit {
         limit.add(&[], credits);
     }
+}
 
+fn write_spending(text: &mut String, figures: &Figures) {
     let mut ended = Family::new(
-        &mut text,
+        text,
         "taxiway_jobs_ended_total",
         "counter",
         "Jobs that ended since the start.",
@@ -309,7 +246,7 @@ fn text(snapshot: &Snapshot) -> String {
         ended.add(&[("inbox", inbox), ("state", state)], count);
     }
     let mut of_inboxes = |name, help, all: &BTreeMap<String, f64>| {
-        let mut family = Family::new(&mut text, name, "counter", help);
+        let mut family = Family::new(text, name, "counter", help);
         for (inbox, value) in all {
             family.add(&[("inbox", inbox)], value);
         }
@@ -325,7 +262,7 @@ fn text(snapshot: &Snapshot) -> String {
         &figures.charged,
     );
     let mut unknown = Family::new(
-        &mut text,
+        text,
         "taxiway_tasks_of_unknown_price_total",
         "counter",
         "Tasks that started at a price nobody knows, since the start.",
@@ -333,6 +270,9 @@ fn text(snapshot: &Snapshot) -> String {
     for (inbox, tasks) in &figures.unknown {
         unknown.add(&[("inbox", inbox)], tasks);
     }
+}
+
+fn write_traffic(text: &mut String, figures: &Figures) {
     for (name, help, value) in [
         (
             "taxiway_polls_total",
@@ -350,10 +290,10 @@ fn text(snapshot: &Snapshot) -> String {
             figures.downloaded,
         ),
     ] {
-        Family::new(&mut text, name, "counter", help).add(&[], value);
+        Family::new(text, name, "counter", help).add(&[], value);
     }
     let mut errors = Family::new(
-        &mut text,
+        text,
         "taxiway_api_errors_total",
         "counter",
         "What went wrong with Runway, by what was asked and how, since the start.",
@@ -362,20 +302,19 @@ fn text(snapshot: &Snapshot) -> String {
         errors.add(&[("call", call), ("kind", kind)], count);
     }
     Family::new(
-        &mut text,
+        text,
         "taxiway_queue_seconds",
         "histogram",
         "How long jobs stood in the queue before they went on.",
     )
     .histograms(&figures.queue, &QUEUE_BOUNDS);
     Family::new(
-        &mut text,
+        text,
         "taxiway_task_seconds",
         "histogram",
         "From a task's acceptance to its success.",
     )
     .histograms(&figures.tasks, &TASK_BOUNDS);
-    text
 }
 
 #[cfg(test)]
@@ -385,6 +324,7 @@ mod tests {
     use std::collections::{HashMap, HashSet};
 
     use super::*;
+    use crate::metrics::Histogram;
 
     /// One series: its name, its labels, its value.
     type Series = (String, Vec<(String, String)>, f64);
@@ -495,8 +435,8 @@ mod tests {
             ..Snapshot::default()
         };
         for name in ["plain", odd] {
-            let states = BTreeMap::from([("done".to_owned(), 3), ("in_doubt".to_owned(), 1)]);
-            snapshot.standing.insert(name.to_owned(), states);
+            let states = BTreeMap::from([(StateName::Done, 3), (StateName::InDoubt, 1)]);
+            snapshot.jobs.insert(name.to_owned(), states);
             snapshot.inboxes.push(Root {
                 name: name.to_owned(),
                 backend: "events, since \"ext4\" has them".to_owned(),

@@ -15,6 +15,7 @@ mod files;
 mod guard;
 mod line;
 mod metrics;
+mod prometheus;
 
 use std::io;
 use std::net::SocketAddr;
@@ -30,7 +31,7 @@ use axum::http::header::{
 };
 use axum::http::{Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -39,8 +40,7 @@ use tokio::sync::Semaphore;
 use self::guard::{Refusal, Rules, Token};
 use self::line::{Door, Peer};
 use crate::config::{TokenError, Web, environment, web_token};
-use crate::daemon::Shared;
-use crate::journal::JournalError;
+use crate::control::{self, Hub};
 
 /// The longest body of a request, in bytes.
 const BODY_MAX: usize = 16 * 1024;
@@ -131,7 +131,7 @@ pub(crate) async fn bind(web: &Web) -> Result<Option<Bound>, WebError> {
 
 /// What all requests share.
 struct App {
-    shared: Arc<Shared>,
+    hub: Arc<Hub>,
     rules: Rules,
     events: Arc<events::Events>,
     pictures: files::Pictures,
@@ -139,17 +139,17 @@ struct App {
 }
 
 /// Serves the page until the engine stops. Answers with its URL.
-pub(crate) fn serve(bound: Bound, shared: Arc<Shared>) -> String {
-    let engine = shared.engine.clone();
+pub(crate) fn serve(bound: Bound, hub: Arc<Hub>) -> String {
+    let engine = hub.engine.clone();
     let events = Arc::new(events::Events::default());
-    let (watched, told) = (shared.clone(), events.clone());
+    let (watched, listened) = (hub.clone(), events.clone());
     engine
         .tasks
         .spawn_restarting("the status page's events", move || {
-            events::watch(watched.clone(), told.clone())
+            events::watch(watched.clone(), listened.clone())
         });
     let app = Arc::new(App {
-        shared,
+        hub,
         rules: bound.rules,
         events,
         pictures: files::Pictures::default(),
@@ -227,10 +227,20 @@ fn trouble(status: StatusCode, words: &str) -> Response {
     (status, axum::Json(json!({ "error": words }))).into_response()
 }
 
-/// The answer while the journal cannot be read: what it would tell is there, and comes with it.
-fn unreadable(error: &JournalError) -> Response {
-    tracing::warn!(%error, "the page cannot tell of a job");
-    trouble(StatusCode::SERVICE_UNAVAILABLE, &error.to_string())
+impl IntoResponse for control::Refusal {
+    fn into_response(self) -> Response {
+        let words = self.to_string();
+        let status = match self {
+            control::Refusal::Invalid(_) => StatusCode::BAD_REQUEST,
+            control::Refusal::NotFound(_) => StatusCode::NOT_FOUND,
+            control::Refusal::Conflict(_) => StatusCode::CONFLICT,
+            control::Refusal::Unavailable(_) => {
+                tracing::warn!("the page cannot answer: {words}");
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        };
+        trouble(status, &words)
+    }
 }
 
 /// Judges a request, reads its body, and puts the headers on the answer that every answer has.

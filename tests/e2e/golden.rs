@@ -47,6 +47,7 @@ impl Script {
         for line in answer.lines() {
             let line = match serde_json::from_str::<Value>(line) {
                 Ok(mut value) => {
+                    value.sort_all_objects();
                     self.replace(studio, "", &mut value);
                     value.to_string()
                 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fs;
 
-use taxiway::control::{ControlError, Request, Way, ask};
+use taxiway::control::{ControlError, Request, Resolution, ask};
 use taxiway::failpoint::{Point, Request as Sent};
 use taxiway::journal::{Spending as _, SqliteJournal};
 use taxiway::simulator::{Action, Rule};
@@ -67,7 +67,9 @@ impl Person {
         match studio.block_on(ask(&studio.path("state"), request)) {
             Ok(values) => Ok(values),
             Err(ControlError::Refused(why)) => Err(why),
-            Err(ControlError::NotRunning(_) | ControlError::Io { .. }) => Err(String::new()),
+            Err(
+                ControlError::NotRunning(_) | ControlError::Io { .. } | ControlError::Unreadable(_),
+            ) => Err(String::new()),
         }
     }
 
@@ -81,9 +83,9 @@ impl Person {
     pub fn settle(&mut self, studio: &Studio, jobs: &[Job]) {
         for job in jobs.iter().filter(|job| job.state() == "in_doubt") {
             match self.stray_task(studio) {
-                None => self.resolve(studio, job, Way::Resubmit),
+                None => self.resolve(studio, job, Resolution::Resubmit),
                 Some(task) => {
-                    let refused = self.ask_to_resolve(studio, job, Way::Adopt(task.clone()));
+                    let refused = self.ask_to_resolve(studio, job, Resolution::Adopt(task.clone()));
                     if refused.is_err_and(|why| why.contains("ended without an output")) {
                         self.dismissed.insert(task);
                     }
@@ -93,11 +95,11 @@ impl Person {
     }
 
     /// What the daemon says against it does not matter: where it still applies, it is asked again.
-    fn resolve(&self, studio: &Studio, job: &Job, way: Way) {
+    fn resolve(&self, studio: &Studio, job: &Job, way: Resolution) {
         drop(self.ask_to_resolve(studio, job, way));
     }
 
-    fn ask_to_resolve(&self, studio: &Studio, job: &Job, way: Way) -> Result<(), String> {
+    fn ask_to_resolve(&self, studio: &Studio, job: &Job, way: Resolution) -> Result<(), String> {
         let job = job.id().to_owned();
         self.ask(studio, &Request::Resolve { job, way }).map(drop)
     }
@@ -337,7 +339,7 @@ pub const REFUSALS: &[Scenario] = &[
             // Nothing comes of sending it again.
             for job in jobs.iter().filter(|job| job.state() == "in_doubt") {
                 if !person.dismissed.is_empty() {
-                    person.resolve(studio, job, Way::Abandon);
+                    person.resolve(studio, job, Resolution::Abandon);
                 }
             }
         },
@@ -402,7 +404,7 @@ pub const PERSONS: &[Scenario] = &[
         person: |person, studio, jobs| {
             for job in jobs.iter().filter(|job| job.state() == "in_doubt") {
                 person.dismiss_all(studio);
-                person.resolve(studio, job, Way::Abandon);
+                person.resolve(studio, job, Resolution::Abandon);
             }
         },
         ends: &[("red.jpg", "failed")],

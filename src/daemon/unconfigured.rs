@@ -10,7 +10,8 @@ use crate::folders::Remembered;
 use crate::journal::JournalError;
 use crate::ledger::Ledger;
 
-use super::{StartError, places};
+use super::StartError;
+use crate::inbox::places;
 
 /// The inboxes of open jobs that the configuration does not have, as the journal remembers them.
 pub(super) async fn remembered(
