@@ -20,7 +20,7 @@ pub fn get_field<'a>(body: &'a Map<String, Value>, field: &str) -> Option<&'a Va
     }
 }
 
-/// Replaces the URI at a slot. False when no text stands there.
+/// Replaces the URI at a slot. False when there is no text.
 #[must_use]
 pub fn set_slot(body: &mut Map<String, Value>, path: &[Step], uri: &str) -> bool {
     let Some((Step::Key(first), rest)) = path.split_first() else {

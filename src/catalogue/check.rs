@@ -1,4 +1,4 @@
-//! All problems of a request body at once, in words for the person who wrote it.
+//! All problems of a request body at once, explained to the person who wrote it.
 
 use std::collections::BTreeMap;
 
@@ -34,8 +34,8 @@ pub struct Problem {
     pub diagnostic: Diagnostic,
 }
 
-/// A path as one writes it: `references[1].uri`.
-pub fn dotted(path: &[Step]) -> String {
+/// A path as people write it: `references[1].uri`.
+pub fn format_path(path: &[Step]) -> String {
     let mut text = String::new();
     for step in path {
         match step {
@@ -56,7 +56,7 @@ pub fn dotted(path: &[Step]) -> String {
 /// of the right kind is not checked.
 pub fn check(endpoint: &Endpoint, model: &Model, body: &Map<String, Value>) -> Vec<Problem> {
     let mut walk = Walk::default();
-    walk.object(&model.fields, body, &|key| {
+    walk.check_object(&model.fields, body, &|key| {
         describe_unknown_field(endpoint, model, key)
     });
     walk.problems
@@ -109,10 +109,10 @@ fn list<'a>(keys: impl Iterator<Item = &'a String>) -> String {
 /// The variant that a value was most likely meant to be: one that it fits, else
 /// the one whose literal (`type: image`) it has, else of the right JSON type the one
 /// with the fewest problems.
-pub(super) fn best_variant<'a>(variants: &'a [Shape], value: &Value) -> Option<&'a Shape> {
+pub(super) fn find_best_variant<'a>(variants: &'a [Shape], value: &Value) -> Option<&'a Shape> {
     let mut best: Option<(usize, &Shape)> = None;
     for variant in variants.iter().filter(|v| v.fits_type(value)) {
-        let mut problems = problems_of(variant, value);
+        let mut problems = count_problems(variant, value);
         if has_literal_of(variant, value) {
             // Better than any without, unless that one has no problems at all.
             problems = problems.min(1);
@@ -124,13 +124,13 @@ pub(super) fn best_variant<'a>(variants: &'a [Shape], value: &Value) -> Option<&
     best.map(|(_, variant)| variant)
 }
 
-fn problems_of(shape: &Shape, value: &Value) -> usize {
+fn count_problems(shape: &Shape, value: &Value) -> usize {
     let mut walk = Walk::default();
-    walk.value(shape, value);
+    walk.check_value(shape, value);
     walk.problems.len()
 }
 
-/// Whether an object has all the literals that tell this variant apart, at least one.
+/// Whether an object has all the literals that distinguish this variant, at least one.
 fn has_literal_of(variant: &Shape, value: &Value) -> bool {
     let (Shape::Object { fields }, Value::Object(map)) = (variant, value) else {
         return false;
@@ -165,27 +165,27 @@ impl Walk {
     }
 
     fn label(&self) -> String {
-        format!("`{}`", dotted(&self.path))
+        format!("`{}`", format_path(&self.path))
     }
 
-    fn within(&mut self, step: Step, look: impl FnOnce(&mut Self)) {
+    fn enter(&mut self, step: Step, look: impl FnOnce(&mut Self)) {
         self.path.push(step);
         look(self);
         self.path.pop();
     }
 
-    fn object(
+    fn check_object(
         &mut self,
         fields: &BTreeMap<String, Field>,
         map: &Map<String, Value>,
         unknown: &dyn Fn(&str) -> Diagnostic,
     ) {
         for (key, value) in map {
-            self.within(Step::Key(key.clone()), |walk| match fields.get(key) {
+            self.enter(Step::Key(key.clone()), |walk| match fields.get(key) {
                 None => walk.report_here(On::Key, unknown(key)),
                 Some(field) => {
-                    walk.belongs(field, map);
-                    walk.value(&field.shape, value);
+                    walk.check_belongs(field, map);
+                    walk.check_value(&field.shape, value);
                 }
             });
         }
@@ -195,7 +195,7 @@ impl Walk {
                 None => true,
             };
             if field.required && wanted && !map.contains_key(name) {
-                self.within(Step::Key(name.clone()), |walk| {
+                self.enter(Step::Key(name.clone()), |walk| {
                     let message = format!("{} is missing", walk.label());
                     walk.report(
                         On::Missing,
@@ -207,7 +207,7 @@ impl Walk {
         }
     }
 
-    fn belongs(&mut self, field: &Field, map: &Map<String, Value>) {
+    fn check_belongs(&mut self, field: &Field, map: &Map<String, Value>) {
         if let Some(when) = &field.when
             && when.holds(map) == Some(false)
         {
@@ -218,41 +218,43 @@ impl Walk {
         }
     }
 
-    fn value(&mut self, shape: &Shape, value: &Value) {
+    fn check_value(&mut self, shape: &Shape, value: &Value) {
         match shape {
             Shape::Any { .. } => {}
-            Shape::OneOf { variants } => self.one_of(shape, variants, value),
+            Shape::OneOf { variants } => self.check_one_of(shape, variants, value),
             Shape::String {
                 allowed,
                 min_length,
                 max_utf16,
             } => match value {
-                Value::String(text) => self.text(shape, text, allowed, *min_length, *max_utf16),
-                _ => self.wrong_type(shape, value),
+                Value::String(text) => {
+                    self.check_text(shape, text, allowed, *min_length, *max_utf16)
+                }
+                _ => self.report_wrong_type(shape, value),
             },
-            Shape::Integer { allowed, min, max } => match whole(value) {
+            Shape::Integer { allowed, min, max } => match as_whole(value) {
                 Some(number) => {
                     let in_range =
                         min.is_none_or(|min| number >= min) && max.is_none_or(|max| number <= max);
                     if !in_range || !(allowed.is_empty() || allowed.contains(&number)) {
-                        self.not_allowed(shape, value);
+                        self.report_not_allowed(shape, value);
                     }
                 }
-                None => self.wrong_type(shape, value),
+                None => self.report_wrong_type(shape, value),
             },
             Shape::Number { min, max } => match value.as_f64() {
                 Some(number) => {
                     let in_range =
                         min.is_none_or(|min| number >= min) && max.is_none_or(|max| number <= max);
                     if !in_range {
-                        self.not_allowed(shape, value);
+                        self.report_not_allowed(shape, value);
                     }
                 }
-                None => self.wrong_type(shape, value),
+                None => self.report_wrong_type(shape, value),
             },
             Shape::Boolean => {
                 if !value.is_boolean() {
-                    self.wrong_type(shape, value);
+                    self.report_wrong_type(shape, value);
                 }
             }
             Shape::Media { .. } => match value {
@@ -261,7 +263,7 @@ impl Walk {
                     self.report(On::Value, message, format!("give {}", shape.describe()));
                 }
                 Value::String(_) => {}
-                _ => self.wrong_type(shape, value),
+                _ => self.report_wrong_type(shape, value),
             },
             Shape::Array {
                 items,
@@ -277,34 +279,36 @@ impl Walk {
                         self.report(On::Value, message, format!("give {}", shape.describe()));
                     }
                     for (index, item) in values.iter().enumerate() {
-                        self.within(Step::Index(index), |walk| walk.value(items, item));
+                        self.enter(Step::Index(index), |walk| walk.check_value(items, item));
                     }
                 }
-                _ => self.wrong_type(shape, value),
+                _ => self.report_wrong_type(shape, value),
             },
             Shape::Map { values } => match value {
                 Value::Object(map) => {
                     for (key, item) in map {
-                        self.within(Step::Key(key.clone()), |walk| walk.value(values, item));
+                        self.enter(Step::Key(key.clone()), |walk| {
+                            walk.check_value(values, item)
+                        });
                     }
                 }
-                _ => self.wrong_type(shape, value),
+                _ => self.report_wrong_type(shape, value),
             },
             Shape::Object { fields } => match value {
                 Value::Object(map) => {
                     let owner = self.label();
-                    self.object(fields, map, &|key| {
+                    self.check_object(fields, map, &|key| {
                         let message = format!("`{key}` is not a field of {owner}");
                         let known = fields.keys().map(String::as_str);
                         Diagnostic::new(message, suggest(key, known, || list(fields.keys())))
                     });
                 }
-                _ => self.wrong_type(shape, value),
+                _ => self.report_wrong_type(shape, value),
             },
         }
     }
 
-    fn text(
+    fn check_text(
         &mut self,
         shape: &Shape,
         text: &str,
@@ -314,7 +318,7 @@ impl Walk {
     ) {
         if !allowed.is_empty() {
             if !allowed.iter().any(|a| a == text) {
-                self.not_allowed(shape, &Value::from(text));
+                self.report_not_allowed(shape, &Value::from(text));
             }
             return;
         }
@@ -347,31 +351,31 @@ impl Walk {
         }
     }
 
-    fn one_of(&mut self, shape: &Shape, variants: &[Shape], value: &Value) {
+    fn check_one_of(&mut self, shape: &Shape, variants: &[Shape], value: &Value) {
         if shape.is_scalar() {
-            // One sentence about all that is allowed says more than one about the
+            // One sentence about everything that is allowed helps more than one about the
             // likeliest variant.
-            if variants.iter().all(|v| problems_of(v, value) > 0) {
+            if variants.iter().all(|v| count_problems(v, value) > 0) {
                 if shape.fits_type(value) {
-                    self.not_allowed(shape, value);
+                    self.report_not_allowed(shape, value);
                 } else {
-                    self.wrong_type(shape, value);
+                    self.report_wrong_type(shape, value);
                 }
             }
             return;
         }
-        if self.wrong_literal(variants, value) {
+        if self.reports_wrong_literal(variants, value) {
             return;
         }
-        match best_variant(variants, value) {
-            Some(variant) => self.value(variant, value),
-            None => self.wrong_type(shape, value),
+        match find_best_variant(variants, value) {
+            Some(variant) => self.check_value(variant, value),
+            None => self.report_wrong_type(shape, value),
         }
     }
 
-    /// Reports a mapping whose `type`, or whatever tells all variants apart, is
-    /// missing or unknown: nothing else about it can be judged then.
-    fn wrong_literal(&mut self, variants: &[Shape], value: &Value) -> bool {
+    /// Reports a mapping whose `type`, or whatever distinguishes all variants, is
+    /// missing or unknown: nothing else about it can be checked then.
+    fn reports_wrong_literal(&mut self, variants: &[Shape], value: &Value) -> bool {
         let Value::Object(map) = value else {
             return false;
         };
@@ -404,8 +408,8 @@ impl Walk {
                 min_length: None,
                 max_utf16: None,
             };
-            self.within(Step::Key(name.clone()), |walk| match given {
-                Some(given) => walk.value(&allowed, given),
+            self.enter(Step::Key(name.clone()), |walk| match given {
+                Some(given) => walk.check_value(&allowed, given),
                 None => {
                     let message = format!("{} is missing", walk.label());
                     let hint = format!("give {}", allowed.describe());
@@ -417,8 +421,8 @@ impl Walk {
         false
     }
 
-    /// The right type, but not a value that the API takes.
-    fn not_allowed(&mut self, shape: &Shape, value: &Value) {
+    /// Reports a value of the right type that the API does not take.
+    fn report_not_allowed(&mut self, shape: &Shape, value: &Value) {
         let message = format!("{} cannot be {value}", self.label());
         let allowed = format!("allowed: {}", shape.describe());
         let near = if let (Shape::String { allowed, .. }, Value::String(text)) = (shape, value) {
@@ -433,28 +437,28 @@ impl Walk {
         self.report(On::Value, message, hint);
     }
 
-    fn wrong_type(&mut self, shape: &Shape, value: &Value) {
+    fn report_wrong_type(&mut self, shape: &Shape, value: &Value) {
         let message = match value {
             Value::Null => format!("{} has no value", self.label()),
             _ => format!(
                 "{} must be {}, and is {}",
                 self.label(),
-                kind_of(shape),
-                named(value)
+                describe_type(shape),
+                describe_value(value)
             ),
         };
         let hint = match value {
             Value::Null => format!("give {}, or remove the line", shape.describe()),
             Value::Number(_) | Value::Bool(_) if shape.fits_type(&Value::from("")) => {
                 let quoted = quote(&value.to_string());
-                if problems_of(shape, &Value::from(value.to_string())) == 0 {
+                if count_problems(shape, &Value::from(value.to_string())) == 0 {
                     format!("put it in quotes: {quoted}")
                 } else {
                     format!("allowed: {}", shape.describe())
                 }
             }
             Value::String(text) => match serde_json::from_str::<Value>(text) {
-                Ok(bare) if problems_of(shape, &bare) == 0 => {
+                Ok(bare) if count_problems(shape, &bare) == 0 => {
                     format!("write it without quotes: {bare}")
                 }
                 Ok(_) | Err(_) => format!("allowed: {}", shape.describe()),
@@ -468,7 +472,7 @@ impl Walk {
 }
 
 /// The type that a shape wants, in a word or two.
-fn kind_of(shape: &Shape) -> String {
+fn describe_type(shape: &Shape) -> String {
     match shape {
         Shape::String { .. } => "a text".to_owned(),
         Shape::Media { .. } => "a path or URI".to_owned(),
@@ -478,7 +482,7 @@ fn kind_of(shape: &Shape) -> String {
         Shape::Array { .. } => "a list".to_owned(),
         Shape::Object { .. } | Shape::Map { .. } => "a mapping".to_owned(),
         Shape::OneOf { variants } => {
-            let mut kinds: Vec<String> = variants.iter().map(kind_of).collect();
+            let mut kinds: Vec<String> = variants.iter().map(describe_type).collect();
             kinds.dedup();
             or(kinds.into_iter())
         }
@@ -486,8 +490,8 @@ fn kind_of(shape: &Shape) -> String {
     }
 }
 
-/// A value as one would speak of it; long ones by their type only.
-fn named(value: &Value) -> String {
+/// A value in a sentence; a long one by its type only.
+fn describe_value(value: &Value) -> String {
     match value {
         Value::Null => "nothing".to_owned(),
         Value::Bool(_) => value.to_string(),
@@ -499,13 +503,13 @@ fn named(value: &Value) -> String {
     }
 }
 
-/// The whole number that a value stands for; 5.0 is one, too.
-fn whole(value: &Value) -> Option<i64> {
+/// The whole number that a value is; 5.0 is one, too.
+fn as_whole(value: &Value) -> Option<i64> {
     if let Some(number) = value.as_i64() {
         return Some(number);
     }
     let number = value.as_f64()?;
-    // Beyond 2^53 a float no longer tells which whole number was meant.
+    // Beyond 2^53 a float no longer identifies a whole number.
     let exact = number.fract() == 0.0 && number.abs() <= 9_007_199_254_740_992.0;
     exact.then_some(number as i64)
 }

@@ -1,5 +1,5 @@
 //! Reading and writing a field by its dotted name (`promptText`,
-//! `input.promptText`), and the shape that stands there.
+//! `input.promptText`), and its shape.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,11 @@ use serde_json::{Map, Value};
 use super::endpoints::Model;
 use super::shape::{Field, Shape};
 
-/// Sets a field, making the objects on the way to it where they are missing, with
-/// what the API demands to tell them apart (`speech.text` makes `type: text`, too).
+/// Sets a field. Objects that lead to it are made where they are missing, with
+/// what the API needs to distinguish them (`speech.text` makes `type: text`, too).
 ///
 /// False, and nothing is changed, when the model has no such field or something
-/// other than an object stands in the way.
+/// other than an object is in its path.
 #[must_use]
 pub fn put_field(model: &Model, body: &mut Map<String, Value>, field: &str, value: Value) -> bool {
     put(&model.fields, body, field, value)

@@ -9,7 +9,7 @@
 //! - `shape`: what a value may be ([`Shape`]), and its description for people.
 //! - `check`: all problems of a request body at once ([`check()`]).
 //! - `fields`: reading and writing a field by its dotted name.
-//! - `slots`: where a body has media ([`media_slots`]), and the value that puts
+//! - `slots`: where a body has media ([`find_media_slots`]), and the value that puts
 //!   a dropped file where it belongs ([`place_media`]).
 //! - `price`: credits, as far as they are known ([`Model::estimate`]).
 //! - `nearest`: the known word that a mistyped one probably meant.
@@ -27,7 +27,7 @@ mod shape;
 mod sidecar_key;
 mod slots;
 
-pub use check::{On, Problem, check, dotted};
+pub use check::{On, Problem, check, format_path};
 pub use endpoints::{Catalogue, Dropped, Endpoint, EndpointRef, Model, Output};
 pub use fields::put_field;
 pub use nearest::nearest;
@@ -35,7 +35,7 @@ pub use price::{Price, Rule, SecondsFrom, Unit};
 pub use schema::sidecar_schema;
 pub use shape::{Field, Shape, When};
 pub use sidecar_key::SidecarKey;
-pub use slots::{MediaSlot, media_slots, place_media};
+pub use slots::{MediaSlot, find_media_slots, place_media};
 
 #[cfg(test)]
 mod tests;

@@ -2,23 +2,23 @@
 
 use strsim::{damerau_levenshtein, jaro_winkler};
 
-/// The candidate nearest to `word`, or none when nothing is near enough to be
+/// The candidate nearest to `word`, or `None` when nothing is near enough to be
 /// what was meant. Upper and lower case, `_`, `-` and spaces make no difference:
 /// `prompt_image` means `promptImage`.
 pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let wanted = plain(word);
+    let wanted = simplify(word);
     let mut best: Option<(usize, &'a str)> = None;
     for candidate in candidates {
-        let known = plain(candidate);
+        let known = simplify(candidate);
         let (ours, theirs) = (wanted.chars().count(), known.chars().count());
         let longest = ours.max(theirs);
-        // Each letter that one word has more is a slip, so the others need not be counted, which takes long where
-        // somebody wrote a novel for a name.
+        // Each additional letter is a typo, so words of very different lengths need not be compared, which takes long
+        // where a whole text was written for a name.
         if ours.abs_diff(theirs) > longest.div_ceil(2) {
             continue;
         }
         let distance = damerau_levenshtein(&wanted, &known);
-        // One slip in four letters, or the same beginning and nearly the same word.
+        // One typo in four letters, or the same beginning and nearly the same word.
         let near = distance <= longest.div_ceil(4)
             || (distance <= longest.div_ceil(2) && jaro_winkler(&wanted, &known) >= 0.88);
         if near && best.is_none_or(|(least, _)| distance < least) {
@@ -28,7 +28,7 @@ pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Opt
     best.map(|(_, candidate)| candidate)
 }
 
-fn plain(word: &str) -> String {
+fn simplify(word: &str) -> String {
     word.chars()
         .filter(|c| !matches!(c, '_' | '-' | ' '))
         .flat_map(char::to_lowercase)

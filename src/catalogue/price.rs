@@ -1,8 +1,8 @@
 //! What a request will probably cost.
 //!
 //! Prices are for estimates and for `max_credits` only; the task's own
-//! `estimatedCost` and `cost` are the truth once there is a task. What is not known
-//! is not guessed: then there is no estimate. Parts of units count as whole ones.
+//! `estimatedCost` and `cost` count once there is a task. What is not known
+//! is not guessed: there is no estimate then. Parts of units count as whole ones.
 
 use std::collections::BTreeMap;
 
@@ -147,16 +147,16 @@ impl Price {
                     SecondsFrom::Duration => body.get("duration")?.as_f64()?,
                     SecondsFrom::Input => input_seconds?,
                 };
-                whole_units(seconds, *per)?
+                count_units(seconds, *per)?
             }
             Unit::Image { count_from: None } | Unit::Task => 1.0,
             Unit::Image {
                 count_from: Some(field),
-            } => whole_units(get_field(body, field)?.as_f64()?, 1.0)?,
+            } => count_units(get_field(body, field)?.as_f64()?, 1.0)?,
             Unit::Characters { per, text_from } => {
                 let characters = get_field(body, text_from)?.as_str()?.encode_utf16().count();
                 // Texts are far shorter than the 2^53 where this would lose precision.
-                whole_units(characters as f64, *per)?
+                count_units(characters as f64, *per)?
             }
         };
         Some(credits * units)
@@ -166,19 +166,19 @@ impl Price {
 impl Rule {
     fn applies(&self, body: &Map<String, Value>) -> bool {
         self.when.iter().all(|(field, values)| {
-            get_field(body, field).is_some_and(|given| values.iter().any(|v| same(v, given)))
+            get_field(body, field).is_some_and(|given| values.iter().any(|v| is_same(v, given)))
         })
     }
 }
 
 /// Whether two values are the same to the API, to which 5 and 5.0 are.
-fn same(one: &Value, other: &Value) -> bool {
+fn is_same(one: &Value, other: &Value) -> bool {
     match (one.as_f64(), other.as_f64()) {
         (Some(one), Some(other)) => one == other,
         _ => one == other,
     }
 }
 
-fn whole_units(amount: f64, per: f64) -> Option<f64> {
+fn count_units(amount: f64, per: f64) -> Option<f64> {
     (amount.is_finite() && amount >= 0.0).then(|| (amount / per).ceil())
 }

@@ -1,4 +1,4 @@
-//! What a value of a request body may be, and words for people about it.
+//! What a value of a request body may be, and its description for people.
 
 use std::collections::BTreeMap;
 
@@ -122,8 +122,8 @@ impl Field {
         }
     }
 
-    /// The only text allowed here, if there is just one: what tells the variants
-    /// of an object apart, such as `type: image`.
+    /// The only text allowed here, if there is just one: what distinguishes the variants
+    /// of an object, such as `type: image`.
     pub(super) fn literal(&self) -> Option<&str> {
         let Shape::String { allowed, .. } = &self.shape else {
             return None;
@@ -136,8 +136,8 @@ impl Field {
 }
 
 impl When {
-    /// Whether the field belongs in this mapping; none when the deciding sibling
-    /// is not there, or is no text.
+    /// Whether the field belongs in this mapping; `None` when the deciding sibling
+    /// is missing, or is not a text.
     pub(super) fn holds(&self, map: &Map<String, Value>) -> Option<bool> {
         let value = map.get(&self.field)?.as_str()?;
         Some(self.values.iter().any(|v| v == value))
@@ -145,7 +145,7 @@ impl When {
 }
 
 impl Shape {
-    /// Whether no value fits that holds no media.
+    /// Whether only values with media fit.
     pub fn needs_media(&self) -> bool {
         match self {
             Shape::Media { .. } => true,
@@ -153,8 +153,8 @@ impl Shape {
             Shape::Object { fields } => {
                 fields.values().any(|f| f.required && f.shape.needs_media())
             }
-            Shape::OneOf { variants } => all_need_media(variants),
-            Shape::Any { like } => all_need_media(like),
+            Shape::OneOf { variants } => do_all_need_media(variants),
+            Shape::Any { like } => do_all_need_media(like),
             Shape::String { .. }
             | Shape::Integer { .. }
             | Shape::Number { .. }
@@ -178,7 +178,7 @@ impl Shape {
         }
     }
 
-    /// Whether a value is of the right JSON type, whatever it holds.
+    /// Whether a value is of the right JSON type, whatever its content.
     pub(super) fn fits_type(&self, value: &Value) -> bool {
         match self {
             Shape::String { .. } | Shape::Media { .. } => value.is_string(),
@@ -209,23 +209,25 @@ impl Shape {
             Shape::Integer { allowed, .. } if !allowed.is_empty() => {
                 or(allowed.iter().map(i64::to_string))
             }
-            Shape::Integer { min, max, .. } => format!("a whole number{}", span(min, max)),
-            Shape::Number { min, max } => format!("a number{}", span(min, max)),
+            Shape::Integer { min, max, .. } => {
+                format!("a whole number{}", describe_range(min, max))
+            }
+            Shape::Number { min, max } => format!("a number{}", describe_range(min, max)),
             Shape::Boolean => "true or false".to_owned(),
             Shape::Media { accepts } => format!(
                 "{} file: a path, an https:// URL or a runway:// URI",
-                kinds(accepts)
+                describe_kinds(accepts)
             ),
             Shape::Array {
                 items,
                 min_items,
                 max_items,
             } => {
-                let holds = match &**items {
+                let each = match &**items {
                     Shape::OneOf { .. } | Shape::Any { .. } => String::new(),
                     other => format!(", each {}", other.describe()),
                 };
-                format!("a list{}{holds}", items_span(*min_items, *max_items))
+                format!("a list{}{each}", describe_count(*min_items, *max_items))
             }
             Shape::Object { fields } => {
                 let keys: Vec<&str> = fields.keys().map(String::as_str).collect();
@@ -241,11 +243,11 @@ impl Shape {
     }
 }
 
-fn all_need_media(shapes: &[Shape]) -> bool {
+fn do_all_need_media(shapes: &[Shape]) -> bool {
     !shapes.is_empty() && shapes.iter().all(Shape::needs_media)
 }
 
-/// A text in double quotes, as one would type it.
+/// A text in double quotes, as people type it.
 pub(super) fn quote(text: &str) -> String {
     Value::from(text).to_string()
 }
@@ -260,7 +262,7 @@ pub(super) fn or(words: impl Iterator<Item = String>) -> String {
     }
 }
 
-fn span<T: std::fmt::Display>(min: &Option<T>, max: &Option<T>) -> String {
+fn describe_range<T: std::fmt::Display>(min: &Option<T>, max: &Option<T>) -> String {
     match (min, max) {
         (Some(min), Some(max)) => format!(" from {min} to {max}"),
         (Some(min), None) => format!(", {min} or more"),
@@ -269,7 +271,7 @@ fn span<T: std::fmt::Display>(min: &Option<T>, max: &Option<T>) -> String {
     }
 }
 
-fn items_span(min: Option<usize>, max: Option<usize>) -> String {
+fn describe_count(min: Option<usize>, max: Option<usize>) -> String {
     match (min, max) {
         (Some(min), Some(max)) => format!(" of {min} to {max} items"),
         (Some(min), None) => format!(" of {min} or more items"),
@@ -281,7 +283,7 @@ fn items_span(min: Option<usize>, max: Option<usize>) -> String {
     }
 }
 
-fn kinds(accepts: &[Kind]) -> String {
+fn describe_kinds(accepts: &[Kind]) -> String {
     let named = or(accepts.iter().map(Kind::to_string));
     match accepts.first() {
         Some(Kind::Image | Kind::Audio) => format!("an {named}"),

@@ -1,10 +1,10 @@
-//! Where a request body holds media, and how a dropped file gets in.
+//! Where a request body has media, and how a dropped file gets in.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::check::best_variant;
+use super::check::find_best_variant;
 use super::endpoints::Model;
 use super::fields::shape_at;
 use super::shape::{Field, Shape};
@@ -14,23 +14,23 @@ use crate::media::Kind;
 /// A place in a body where the API takes the URI of a media file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MediaSlot {
-    /// The way there.
+    /// Its path.
     pub path: Vec<Step>,
-    /// What stands there now: a URI, or a path that the person wrote.
+    /// The value there now: a URI, or a path that the person wrote.
     pub uri: String,
     /// The kinds that the API takes there.
     pub kinds: Vec<Kind>,
 }
 
-/// Every text in the body that stands where the API takes a media URI, in the
+/// Every text in the body at a place where the API takes a media URI, in the
 /// order of the body.
-pub fn media_slots(model: &Model, body: &Map<String, Value>) -> Vec<MediaSlot> {
+pub fn find_media_slots(model: &Model, body: &Map<String, Value>) -> Vec<MediaSlot> {
     let mut slots = Vec::new();
-    in_fields(&model.fields, body, &mut Vec::new(), &mut slots);
+    collect_in_fields(&model.fields, body, &mut Vec::new(), &mut slots);
     slots
 }
 
-fn in_fields(
+fn collect_in_fields(
     fields: &BTreeMap<String, Field>,
     map: &Map<String, Value>,
     path: &mut Vec<Step>,
@@ -39,13 +39,18 @@ fn in_fields(
     for (key, value) in map {
         if let Some(field) = fields.get(key) {
             path.push(Step::Key(key.clone()));
-            in_shape(&field.shape, value, path, slots);
+            collect_in_shape(&field.shape, value, path, slots);
             path.pop();
         }
     }
 }
 
-fn in_shape(shape: &Shape, value: &Value, path: &mut Vec<Step>, slots: &mut Vec<MediaSlot>) {
+fn collect_in_shape(
+    shape: &Shape,
+    value: &Value,
+    path: &mut Vec<Step>,
+    slots: &mut Vec<MediaSlot>,
+) {
     match shape {
         Shape::Media { accepts } => {
             if let Value::String(uri) = value {
@@ -55,30 +60,30 @@ fn in_shape(shape: &Shape, value: &Value, path: &mut Vec<Step>, slots: &mut Vec<
         Shape::Array { items, .. } => {
             for (index, item) in value.as_array().into_iter().flatten().enumerate() {
                 path.push(Step::Index(index));
-                in_shape(items, item, path, slots);
+                collect_in_shape(items, item, path, slots);
                 path.pop();
             }
         }
         Shape::Object { fields } => {
             if let Value::Object(map) = value {
-                in_fields(fields, map, path, slots);
+                collect_in_fields(fields, map, path, slots);
             }
         }
         Shape::Map { values } => {
             for (key, item) in value.as_object().into_iter().flatten() {
                 path.push(Step::Key(key.clone()));
-                in_shape(values, item, path, slots);
+                collect_in_shape(values, item, path, slots);
                 path.pop();
             }
         }
         Shape::OneOf { variants } => {
-            if let Some(variant) = best_variant(variants, value) {
-                in_shape(variant, value, path, slots);
+            if let Some(variant) = find_best_variant(variants, value) {
+                collect_in_shape(variant, value, path, slots);
             }
         }
         Shape::Any { like } => {
             for shape in like {
-                in_shape(shape, value, path, slots);
+                collect_in_shape(shape, value, path, slots);
             }
         }
         Shape::String { .. } | Shape::Integer { .. } | Shape::Number { .. } | Shape::Boolean => {}
@@ -104,10 +109,10 @@ fn add(slots: &mut Vec<MediaSlot>, path: &[Step], uri: &str, accepts: &[Kind]) {
 }
 
 /// The value that puts one dropped file into a field (see [`Model::main_media`]):
-/// a text, `[{uri}]`, `{type, uri}`, or `["…"]`, whatever the field wants. The
+/// a text, `[{uri}]`, `{type, uri}`, or `["…"]`, whatever the field takes. The
 /// result belongs at the field's dotted name, see [`super::put_field`].
 ///
-/// None when the field cannot take media of this kind by itself.
+/// `None` when the field cannot take media of this kind by itself.
 pub fn place_media(model: &Model, field: &str, kind: Kind, uri: &str) -> Option<Value> {
     build(shape_at(&model.fields, field)?, kind, uri)
 }
@@ -137,7 +142,7 @@ fn build_object(fields: &BTreeMap<String, Field>, kind: Kind, uri: &str) -> Opti
         let value = if name == holder {
             value.clone()
         } else {
-            // `type: image` tells variants apart; of several texts (`role: first`,
+            // `type: image` distinguishes variants; of several texts (`role: first`,
             // `last`, `reference`) the SDK names the usual one first.
             let Shape::String { allowed, .. } = &field.shape else {
                 return None;

@@ -46,9 +46,9 @@ pub fn place_folders(
     mount_point: bool,
     parent_writable: bool,
 ) -> Folders {
-    let beside = inbox.parent().filter(|_| !mount_point && parent_writable);
+    let parent = inbox.parent().filter(|_| !mount_point && parent_writable);
     let place = |configured: Option<PathBuf>, name: &str| {
-        configured.unwrap_or_else(|| match beside {
+        configured.unwrap_or_else(|| match parent {
             Some(parent) => parent.join(name),
             None => inbox.join(format!("_{name}")),
         })
@@ -63,8 +63,8 @@ pub fn place_folders(
 
 /// Where `STATUS.html` is: next to the inbox, or in it where nothing can be made next to it.
 pub fn status_file(inbox: &Path, mount_point: bool, parent_writable: bool) -> PathBuf {
-    let beside = inbox.parent().filter(|_| !mount_point && parent_writable);
-    beside.unwrap_or(inbox).join(STATUS_FILE)
+    let parent = inbox.parent().filter(|_| !mount_point && parent_writable);
+    parent.unwrap_or(inbox).join(STATUS_FILE)
 }
 
 /// What a folder is for.

@@ -9,14 +9,14 @@ use crate::yaml::{self, Node};
 
 const FILE: &str = "/srv/studio/taxiway.yaml";
 
-/// Keys that the configuration does not have, and that people may write a secret behind.
+/// Keys that the configuration does not have, and that people may give a secret as a value.
 const SECRET_KEYS: [&str; 5] = ["api_key", "key", "password", "secret", "token"];
 
-/// Shorter ones may well be part of the message's own words.
+/// Shorter ones may be part of the message's own text by chance.
 const SHORTEST_SECRET: usize = 10;
 
-/// All problems have a place in the file, the same text means the same, secrets are not repeated, and in what is accepted
-/// everything fits together.
+/// All problems have a place in the file, the same text means the same, secrets are not repeated, and in a configuration
+/// that is accepted everything fits together.
 ///
 /// # Panics
 /// Where that does not hold.
@@ -25,24 +25,24 @@ pub fn configuration(bytes: &[u8]) {
     let again = read(bytes, Path::new(FILE), &|_| None, &surroundings());
     match (first, again) {
         (Ok(config), Ok(again)) => {
-            assert_eq!(config, again, "the same text means two things");
+            assert_eq!(config, again, "the same text has two meanings");
             assert!(merge(&config, again).1.is_empty());
             fits(&config);
         }
         (Err(error), Err(again)) => {
             let words = error.to_string();
-            assert_eq!(words, again.to_string(), "the same text means two things");
+            assert_eq!(words, again.to_string(), "the same text has two meanings");
             keeps_secrets(bytes, &words);
             let ConfigError::Invalid(problems) = error else {
                 panic!("{words}");
             };
-            assert!(!problems.is_empty(), "wrong, and nobody says why");
+            assert!(!problems.is_empty(), "wrong without a problem");
             let mut more = false;
             for problem in &problems {
                 assert!(!problem.message.is_empty() && !problem.hint.is_empty());
                 match problem.place {
                     Some(place) => assert!(has_place(bytes, place), "no such place: {words}"),
-                    // Nothing comes from the environment here; only the sum of what is left out has no place.
+                    // Nothing comes from the environment here; only the number of problems left out has no place.
                     None => {
                         assert!(!more && problems.len() > 50, "without a place: {words}");
                         more = true;
@@ -114,7 +114,7 @@ fn fits(config: &Config) {
     }
 }
 
-/// Nothing that people keep to themselves gets into a message, which ends in logs and in questions to others.
+/// No secret gets into a message, since messages end up in logs and in questions to others.
 fn keeps_secrets(bytes: &[u8], words: &str) {
     let text = String::from_utf8_lossy(bytes);
     let secrets: Vec<String> = match yaml::parse_bytes(bytes) {
@@ -126,11 +126,11 @@ fn keeps_secrets(bytes: &[u8], words: &str) {
             .collect(),
     };
     for secret in secrets {
-        // One that stands elsewhere, too, may be told from there.
+        // One that is elsewhere, too, may be shown from there.
         if secret.len() >= SHORTEST_SECRET && text.matches(&secret).count() == 1 {
             assert!(
                 !words.contains(&secret),
-                "the secret {secret} is told: {words}"
+                "the secret {secret} is shown: {words}"
             );
         }
     }

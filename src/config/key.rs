@@ -118,7 +118,7 @@ pub enum TokenError {
 ///
 /// # Errors
 /// It cannot be read, others can read it, or it is invalid.
-pub fn web_token(file: &Path, env: Env<'_>) -> Result<SecretString, TokenError> {
+pub fn load_web_token(file: &Path, env: Env<'_>) -> Result<SecretString, TokenError> {
     let not_a_token = || TokenError::NotAToken {
         file: file.to_owned(),
     };
@@ -151,7 +151,7 @@ pub fn find_key(config: &Config) -> Result<ApiKey, KeyError> {
 }
 
 /// Finds the API key: `runway.api_key_file`, `$CREDENTIALS_DIRECTORY/runway-api-key`, `RUNWAYML_API_SECRET`,
-/// `RUNWAY_API_KEY`. The first place that is there counts, even if what it holds is wrong.
+/// `RUNWAY_API_KEY`. The first place that exists counts, even if its content is wrong.
 ///
 /// # Errors
 /// No key, or one that cannot be read, that others can read, or that is invalid.
@@ -181,7 +181,7 @@ pub fn api_key(runway: &Runway, env: Env<'_>) -> Result<ApiKey, KeyError> {
 ///
 /// # Errors
 /// It cannot be read, others can read it, or it is not a text.
-pub fn secret_text(file: &Path) -> Result<String, KeyError> {
+pub fn load_secret(file: &Path) -> Result<String, KeyError> {
     let key = check(
         &read(file, Mode::Private)?,
         KeySource::File(file.to_owned()),
@@ -368,22 +368,25 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let token = "0123456789abcdef0123456789abcdef";
         let good = file(folder.path(), "good", &format!("{token}\n"), 0o600);
-        assert_eq!(web_token(&good, &|_| None).unwrap().expose_secret(), token);
+        assert_eq!(
+            load_web_token(&good, &|_| None).unwrap().expose_secret(),
+            token
+        );
         let shared = file(folder.path(), "shared", token, 0o640);
         assert!(matches!(
-            web_token(&shared, &|_| None),
+            load_web_token(&shared, &|_| None),
             Err(TokenError::Exposed { mode: 0o640, .. })
         ));
         let credentials = OsString::from(folder.path());
-        assert!(web_token(&shared, &|_| Some(credentials.clone())).is_ok());
+        assert!(load_web_token(&shared, &|_| Some(credentials.clone())).is_ok());
         for text in ["", "secret", "0123456789 0123456789 0123456789"] {
             let path = file(folder.path(), "weak", text, 0o600);
-            let error = web_token(&path, &|_| None).unwrap_err();
+            let error = load_web_token(&path, &|_| None).unwrap_err();
             assert!(matches!(error, TokenError::NotAToken { .. }), "{text:?}");
             assert!(text.is_empty() || !error.to_string().contains(text));
         }
         assert!(matches!(
-            web_token(Path::new("/nowhere/token"), &|_| None),
+            load_web_token(Path::new("/nowhere/token"), &|_| None),
             Err(TokenError::Unreadable { .. })
         ));
     }

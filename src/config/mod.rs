@@ -28,7 +28,9 @@ pub use catalogue::load_catalogue;
 pub use error::ConfigError;
 pub use folders::{Configured, Folders, place_folders, status_file};
 pub use inbox::{Defaults, Inbox, OnSuccess, PAIR_WAIT, Watch};
-pub use key::{ApiKey, KeyError, KeySource, TokenError, api_key, find_key, secret_text, web_token};
+pub use key::{
+    ApiKey, KeyError, KeySource, TokenError, api_key, find_key, load_secret, load_web_token,
+};
 pub use load::{Config, JournalKind, Limits, MAX_INPUT_SIZE, load, read};
 pub use notify::Notify;
 pub use reload::{Reload, merge};

@@ -30,7 +30,7 @@ pub struct Runway {
     pub base_url: Url,
     /// The header `X-Runway-Version`, a date.
     pub api_version: String,
-    /// The file that holds the API key, absolute.
+    /// The file with the API key, absolute.
     pub api_key_file: Option<PathBuf>,
     /// The least time between two polls of one task.
     pub poll_interval: Duration,
@@ -105,7 +105,7 @@ pub(super) fn read(section: &mut Section<'_, '_>, env: Env<'_>) -> Runway {
         None if !section.has("base_url") => Some(default.base_url.clone()),
         Some(_) | None => base_url,
     };
-    // With a base URL that could not be read the lower floor holds, so that one mistake is not reported as two.
+    // With a base URL that could not be read the lower floor applies, so that one mistake is not reported as two.
     let is_runway = base_url.as_ref().is_some_and(|url| !is_loopback(url));
     Runway {
         base_url: base_url.unwrap_or(default.base_url),

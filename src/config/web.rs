@@ -12,7 +12,7 @@ use crate::yaml::Node;
 pub struct Web {
     /// Where it listens; `None` if it is off.
     pub listen: Option<SocketAddr>,
-    /// The file that holds the token that a visitor needs, absolute. There is one unless only this machine can reach the
+    /// The file with the token that a visitor needs, absolute. There is one unless only this machine can reach the
     /// address.
     pub token_file: Option<PathBuf>,
     /// Names of this machine, besides its loopback names and the address itself, that a browser may use for it; in lower

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::{Secret, compute_pause, sign};
-use crate::config::{KeyError, secret_text};
+use crate::config::{KeyError, load_secret};
 use crate::engine::Engine;
 use crate::journal::JournalError;
 use crate::policy::retry::Trouble;
@@ -66,7 +66,7 @@ impl Receivers {
         let webhook = match webhook {
             None => None,
             Some((url, file)) => {
-                let text = secret_text(file)?;
+                let text = load_secret(file)?;
                 let secret = Secret::parse(&text).ok_or_else(|| SecretError::NotASecret {
                     path: file.to_owned(),
                 })?;

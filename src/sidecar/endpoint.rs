@@ -33,7 +33,7 @@ pub struct Subject<'a> {
 pub(crate) enum Unsettled {
     /// A medium is missing that may still come.
     NeedsMedia(String),
-    /// They are wrong, or cannot be told.
+    /// They are wrong, or ambiguous.
     Wrong(Box<Diagnostic>),
 }
 

@@ -1,11 +1,11 @@
-//! What holds for any sidecar and any defaults beside it. See [`crate::fuzzing`].
+//! What holds for any sidecar and any defaults next to it. See [`crate::fuzzing`].
 
 use std::path::{Component, Path};
 use std::sync::OnceLock;
 
 use serde_json::{Map, Value, json};
 
-use crate::catalogue::{Catalogue, media_slots};
+use crate::catalogue::{Catalogue, find_media_slots};
 use crate::diagnostic::Diagnostic;
 use crate::files::RelPath;
 use crate::fuzzing::has_place;
@@ -21,7 +21,7 @@ const BETWEEN: &[u8] = b"\n%%%\n";
 const SIDECAR: &str = "shoes/red.yaml";
 const DEFAULTS: &str = "shoes/_defaults.yaml";
 
-/// A sidecar, beside the medium that its first line names as a comment: all problems have a place in the file, the same text means the same,
+/// A sidecar, next to the medium that its first line names as a comment: all problems have a place in the file, the same text means the same,
 /// and what is accepted names nothing outside the inbox and means the same when it is written and read again.
 ///
 /// # Panics
@@ -68,13 +68,13 @@ pub fn sidecar(bytes: &[u8]) {
     assert_eq!(
         outcome,
         plan(rules(), &merged, subject),
-        "the same text means two things"
+        "the same text has two meanings"
     );
     match outcome {
         Outcome::NeedsMedia(why) => assert!(!why.is_empty()),
-        Outcome::Wrong(findings) => {
-            assert!(!findings.is_empty(), "wrong, and nobody says why");
-            check(&findings, bytes, sidecar);
+        Outcome::Wrong(problems) => {
+            assert!(!problems.is_empty(), "wrong without a problem");
+            check(&problems, bytes, sidecar);
         }
         Outcome::Ready(draft) => {
             stays_below_the_inbox(&draft);
@@ -130,19 +130,19 @@ fn read(bytes: &[u8], label: &str) -> Option<Layer> {
                 document: again, ..
             },
         ) => {
-            assert_eq!(document, again, "the same text means two things");
+            assert_eq!(document, again, "the same text has two meanings");
             Some(layer(values, Some((document, Vec::new()))))
         }
         (Parsed::Empty, Parsed::Empty) => Some(layer(Map::new(), None)),
-        (Parsed::Wrong(findings), Parsed::Wrong(again)) => {
-            assert_eq!(findings, again, "the same text means two things");
-            assert!(!findings.is_empty(), "wrong, and nobody says why");
-            for finding in &findings {
-                let Some(place) = finding.place else {
-                    panic!("a problem of the text without a place: {finding}");
+        (Parsed::Wrong(problems), Parsed::Wrong(again)) => {
+            assert_eq!(problems, again, "the same text has two meanings");
+            assert!(!problems.is_empty(), "wrong without a problem");
+            for problem in &problems {
+                let Some(place) = problem.place else {
+                    panic!("a problem of the text without a place: {problem}");
                 };
-                assert!(has_place(bytes, place), "no such place: {finding}");
-                assert!(!finding.hint.is_empty());
+                assert!(has_place(bytes, place), "no such place: {problem}");
+                assert!(!problem.hint.is_empty());
             }
             None
         }
@@ -151,16 +151,16 @@ fn read(bytes: &[u8], label: &str) -> Option<Layer> {
 }
 
 /// A problem of what the keys mean has a place where something is written that is wrong; what is missing has none.
-fn check(findings: &[Diagnostic], all: &[u8], sidecar: &[u8]) {
-    for finding in findings {
-        assert!(!finding.message.is_empty());
-        let text = match finding.source.as_str() {
+fn check(problems: &[Diagnostic], all: &[u8], sidecar: &[u8]) {
+    for problem in problems {
+        assert!(!problem.message.is_empty());
+        let text = match problem.source.as_str() {
             SIDECAR => sidecar,
             DEFAULTS => split(all).0.unwrap_or_default(),
             other => panic!("a problem of another file: {other}"),
         };
-        if let Some(place) = finding.place {
-            assert!(has_place(text, place), "no such place: {finding}");
+        if let Some(place) = problem.place {
+            assert!(has_place(text, place), "no such place: {problem}");
         }
     }
 }
@@ -183,14 +183,14 @@ fn stays_below_the_inbox(draft: &Draft) {
     let endpoint = endpoint.endpoint;
     let model = endpoint.model(&draft.model).cloned();
     let model = model.unwrap_or_else(|| endpoint.permissive_model(&draft.model));
-    for slot in media_slots(&model, &draft.body) {
+    for slot in find_media_slots(&model, &draft.body) {
         let lower = slot.uri.to_ascii_lowercase();
         let fetched = ["https://", "runway://", "data:"]
             .iter()
             .any(|scheme| lower.starts_with(scheme));
         assert!(
             fetched || draft.wanted.iter().any(|wanted| wanted.slot == slot.path),
-            "nobody looks after {}",
+            "no file is wanted for {}",
             slot.uri
         );
     }
@@ -252,16 +252,16 @@ mod tests {
             exact: false,
             waited: true,
         };
-        let Outcome::Wrong(findings) =
+        let Outcome::Wrong(problems) =
             plan(rules(), &Merged::new(Vec::new(), Some(layer)), subject)
         else {
             panic!("not wrong");
         };
-        assert!(findings.len() < 110, "{}", findings.len());
+        assert!(problems.len() < 110, "{}", problems.len());
         assert!(
-            findings
+            problems
                 .iter()
-                .any(|finding| finding.message.contains("more problems"))
+                .any(|problem| problem.message.contains("more problems"))
         );
     }
 }

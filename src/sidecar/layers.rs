@@ -22,12 +22,12 @@ pub struct Layer {
     pub folder: RelPath,
     /// The keys.
     pub values: Map<String, Value>,
-    /// The text that they were read from, and the way in it to the mapping of the keys.
+    /// The text that they were read from, and the path in it of the mapping of the keys.
     pub document: Option<(Arc<Document>, Vec<Step>)>,
 }
 
 impl Layer {
-    /// Where a key or a value stands in the text.
+    /// Where a key or a value is in the text.
     pub fn place(&self, path: &[Step], on: On) -> Option<Place> {
         let (document, prefix) = self.document.as_ref()?;
         let full: Vec<Step> = prefix.iter().chain(path).cloned().collect();
@@ -72,7 +72,7 @@ impl Merged {
         }
     }
 
-    /// Puts another value in a key's place, as if it had been written there.
+    /// Replaces a key's value as if another one had been written there.
     pub fn replace(&mut self, key: &str, value: String) {
         self.keys.insert(key.to_owned(), Value::String(value));
     }

@@ -20,7 +20,7 @@ pub fn is_shared(file: &RelPath) -> bool {
 ///
 /// # Errors
 /// What is wrong with the text, and what to do.
-pub fn local_file(uri: &str, folder: &RelPath) -> Result<Option<RelPath>, Diagnostic> {
+pub fn resolve_local_path(uri: &str, folder: &RelPath) -> Result<Option<RelPath>, Diagnostic> {
     const HINT: &str = "write a path below the inbox, relative to this file's folder, or an https:// or runway:// URI";
     let wrong = |what: &str| Err(Diagnostic::new(format!("`{uri}` {what}"), HINT));
     let lower = uri.to_ascii_lowercase();
@@ -31,7 +31,7 @@ pub fn local_file(uri: &str, folder: &RelPath) -> Result<Option<RelPath>, Diagno
         return Ok(None);
     }
     if lower.contains("://") {
-        return wrong("is no address that the API fetches");
+        return wrong("is not an address that the API fetches");
     }
     let mut parts: Vec<std::ffi::OsString> = folder
         .as_path()
@@ -65,9 +65,9 @@ pub(crate) fn is_same(a: &RelPath, b: &RelPath) -> bool {
     a == b || of(a) == of(b)
 }
 
-/// A path by the names that lie on the disk, where sidecars and disks write accents in different forms. `names` lists a
+/// A path by the names on disk, where sidecars and disks write accents in different forms. `names` lists a
 /// folder; a name that is there as it was written counts first.
-pub(crate) fn respelled(
+pub(crate) fn respell(
     wanted: &RelPath,
     names: impl Fn(&RelPath) -> Vec<OsString>,
 ) -> Option<RelPath> {
@@ -83,7 +83,7 @@ pub(crate) fn respelled(
 }
 
 /// The names of media in a text that cannot be read as YAML, apart from the medium that the text itself is for.
-pub(crate) fn mentioned(bytes: &[u8], sidecar: &RelPath) -> Vec<RelPath> {
+pub(crate) fn find_mentioned(bytes: &[u8], sidecar: &RelPath) -> Vec<RelPath> {
     let text = String::from_utf8_lossy(bytes);
     let quoted = text.split(['"', '\'', '\n']);
     let words = text.split(|c: char| c.is_whitespace() || "\"',:[]{}".contains(c));
@@ -92,29 +92,29 @@ pub(crate) fn mentioned(bytes: &[u8], sidecar: &RelPath) -> Vec<RelPath> {
         .chain(words)
         .map(str::trim)
         .filter(|word| matches!(classify(OsStr::new(word)), Class::Medium(_)))
-        // What leads out of the inbox, or is no path, is no file of the inbox's.
-        .filter_map(|word| local_file(word, &sidecar.parent()).ok().flatten())
+        // What leads out of the inbox, or is not a path, is not a file of the inbox.
+        .filter_map(|word| resolve_local_path(word, &sidecar.parent()).ok().flatten())
         .filter(|file| !is_shared(file))
         .filter(|file| ![nfc_key(file.name()), nfc_key(stem(file.name()))].contains(&own))
         .collect()
 }
 
 /// All texts below a node that could be paths of the job's own files.
-pub(crate) fn references(node: &Node, folder: &RelPath) -> Vec<RelPath> {
+pub(crate) fn collect_references(node: &Node, folder: &RelPath) -> Vec<RelPath> {
     match node {
         Node::Str(text) if text.len() < 1000 && !text.contains('\n') => {
-            match local_file(text, folder) {
+            match resolve_local_path(text, folder) {
                 Ok(Some(file)) if !is_shared(&file) => vec![file],
                 Ok(_) | Err(_) => Vec::new(),
             }
         }
         Node::Seq(items) => items
             .iter()
-            .flat_map(|item| references(item, folder))
+            .flat_map(|item| collect_references(item, folder))
             .collect(),
         Node::Map(entries) => entries
             .iter()
-            .flat_map(|(_, value)| references(value, folder))
+            .flat_map(|(_, value)| collect_references(value, folder))
             .collect(),
         Node::Null
         | Node::Bool(_)
@@ -125,8 +125,8 @@ pub(crate) fn references(node: &Node, folder: &RelPath) -> Vec<RelPath> {
     }
 }
 
-/// The names in a folder of the disk. One that cannot be listed is told of when a file in it is looked at.
-pub(crate) fn names_on_disk(folder: &Path) -> Vec<OsString> {
+/// The names in a folder on disk. One that cannot be listed is reported when a file in it is opened.
+pub(crate) fn list_names(folder: &Path) -> Vec<OsString> {
     let listed = std::fs::read_dir(folder).into_iter().flatten();
     listed
         .filter_map(Result::ok)

@@ -18,7 +18,7 @@ pub enum Class {
     Other,
 }
 
-/// What the name of a dropped file says it is. The content is looked at later.
+/// What the name of a dropped file says it is. The content is probed later.
 pub fn classify(name: &OsStr) -> Class {
     match extension(name).as_deref() {
         Some("yaml" | "yml") => Class::Sidecar,
@@ -36,7 +36,7 @@ pub(crate) fn extension(name: &OsStr) -> Option<String> {
     Some(String::from_utf8_lossy(extension).to_ascii_lowercase())
 }
 
-/// Behind a file's name, that of the marker by which its writer says that it is finished: `cat.jpg.done`.
+/// What is appended to a file's name for the marker that says that it is finished: `cat.jpg.done`.
 const MARKER: &str = ".done";
 
 /// The name of a file's marker.

@@ -1,4 +1,4 @@
-//! From a sidecar, its defaults and a dropped medium to a validated request. Pure: nothing here looks at a disk.
+//! From a sidecar, its defaults and a dropped medium to a validated request. Pure: nothing here reads a disk.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -12,7 +12,7 @@ use crate::json::{Step, get_field};
 use crate::media::Kind;
 use crate::sidecar::endpoint::{Rules, Subject, Unsettled, resolve};
 use crate::sidecar::layers::{Layer, Merged};
-use crate::sidecar::local_path::{is_same, is_shared, local_file};
+use crate::sidecar::local_path::{is_same, is_shared, resolve_local_path};
 use crate::sidecar::own_keys::{find_cut_short, read_own_keys};
 
 /// The most problems of a kind that are listed one by one: each place costs one more reading of the text.
@@ -386,9 +386,9 @@ fn place_main(
     let Some((main, kind)) = subject.main else {
         return Ok(false);
     };
-    let named = catalogue::media_slots(model, body).iter().any(|slot| {
+    let named = catalogue::find_media_slots(model, body).iter().any(|slot| {
         let folder = slot_layer(endpoint, merged, &slot.path).map(|layer| &layer.folder);
-        matches!(local_file(&slot.uri, folder.unwrap_or(&main.parent())), Ok(Some(file)) if is_same(&file, main))
+        matches!(resolve_local_path(&slot.uri, folder.unwrap_or(&main.parent())), Ok(Some(file)) if is_same(&file, main))
     });
     if named {
         return Ok(true);
@@ -475,7 +475,7 @@ fn collect_wanted(
         .or_else(|| merged.strongest().map(|layer| layer.folder.clone()))
         .unwrap_or_default();
     let mut wanted = Vec::new();
-    for slot in catalogue::media_slots(model, body) {
+    for slot in catalogue::find_media_slots(model, body) {
         let folder = match slot.path.first() {
             Some(Step::Key(key)) => merged.origin(key).map(|layer| &layer.folder),
             Some(Step::Index(_)) | None => None,
@@ -488,7 +488,7 @@ fn collect_wanted(
         };
         let found = match is_main(&slot.uri) {
             Some(main) => Ok(Some(main)),
-            None => local_file(&slot.uri, folder.unwrap_or(&home)),
+            None => resolve_local_path(&slot.uri, folder.unwrap_or(&home)),
         };
         match found {
             Ok(None) => {}

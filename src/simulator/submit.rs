@@ -11,7 +11,8 @@ use super::media::Product;
 use super::tasks::{Ending, Kind, Order};
 use super::uuid::random_uuid;
 use crate::catalogue::{
-    Catalogue, Endpoint, EndpointRef, MediaSlot, Model, On, Output, Problem, check, media_slots,
+    Catalogue, Endpoint, EndpointRef, MediaSlot, Model, On, Output, Problem, check,
+    find_media_slots,
 };
 use crate::json::Step;
 use crate::media::{Kind as MediaKind, sniff};
@@ -54,7 +55,7 @@ pub(super) fn order(
     let endpoint = target.endpoint;
     let model = model(endpoint, body)?;
     let problems = check(endpoint, model, body);
-    let slots = media_slots(model, body);
+    let slots = find_media_slots(model, body);
     let issues: Vec<Issue> = problems
         .iter()
         .map(issue)

@@ -39,7 +39,7 @@ use tokio::sync::Semaphore;
 
 use self::guard::{Refusal, Rules, Token};
 use self::line::{Door, Peer};
-use crate::config::{TokenError, Web, environment, web_token};
+use crate::config::{TokenError, Web, environment, load_web_token};
 use crate::control::{self, Hub};
 
 /// The longest body of a request, in bytes.
@@ -110,7 +110,7 @@ pub(crate) async fn bind(web: &Web) -> Result<Option<Bound>, WebError> {
     let token = web
         .token_file
         .as_deref()
-        .map(|file| web_token(file, &environment))
+        .map(|file| load_web_token(file, &environment))
         .transpose()?;
     let fail = |source| WebError::Listen {
         address: listen,

@@ -51,7 +51,7 @@ pub(super) fn too_many_values() -> Diagnostic {
     problem(
         Place::START,
         format!(
-            "the file holds more than {MAX_NODES} values, or very much text, once its aliases (`*name`) are followed"
+            "the file has more than {MAX_NODES} values, or too much text, once its aliases (`*name`) are followed"
         ),
         "write out what is needed instead of repeating it with aliases",
     )
@@ -119,7 +119,7 @@ pub(super) fn nested_too_deeply(text: &str) -> Option<Diagnostic> {
 pub(super) fn second_document(text: &str, at: usize) -> Diagnostic {
     problem(
         Place::of(text, at),
-        "a second document begins after `---`, and one file holds one document",
+        "a second document begins after `---`, and a file may have only one",
         "delete the line `---`, or put what follows it into a file of its own",
     )
 }

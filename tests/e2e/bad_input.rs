@@ -880,7 +880,7 @@ fn row_16_a_path_that_leaves_the_inbox_fails_at_its_place() {
         (
             "scheme",
             b"endpoint: text_to_image\nmodel: gen4_image\nprompt: x\nratio: \"1280:720\"\nreferenceImages:\n  - uri: file:///etc/passwd\n",
-            &["scheme.jpg.yaml:6:10", "is no address that the API fetches"],
+            &["scheme.jpg.yaml:6:10", "is not an address that the API fetches"],
         ),
     ]);
 }

@@ -11,7 +11,7 @@ fn problems(endpoint: &str, model: &str, body: Value) -> Vec<String> {
         .iter()
         .map(|p| {
             let (message, hint) = (&p.diagnostic.message, &p.diagnostic.hint);
-            format!("{:?} {}: {message} ({hint})", p.on, dotted(&p.path))
+            format!("{:?} {}: {message} ({hint})", p.on, format_path(&p.path))
         })
         .collect()
 }
@@ -44,7 +44,7 @@ fn the_least_body_of_every_model_is_right_and_lacking_any_part_is_not() {
                 assert!(
                     found
                         .iter()
-                        .any(|p| p.on == On::Missing && dotted(&p.path) == *key),
+                        .any(|p| p.on == On::Missing && format_path(&p.path) == *key),
                     "{} {} without {key}: {found:?}",
                     endpoint.name,
                     model.name

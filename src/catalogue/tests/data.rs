@@ -172,9 +172,9 @@ fn a_permissive_model_takes_any_value_but_no_unknown_key() {
     let problems = check(endpoint, model, &body);
     assert_eq!(problems.len(), 1);
     assert_eq!(problems[0].diagnostic.hint, "did you mean `promptText`?");
-    let slots = media_slots(model, &body);
+    let slots = find_media_slots(model, &body);
     assert_eq!(slots.len(), 1);
-    assert_eq!(dotted(&slots[0].path), "promptImage[0].uri");
+    assert_eq!(format_path(&slots[0].path), "promptImage[0].uri");
     assert_eq!(
         place_media(model, "promptImage", Kind::Image, "b.png"),
         Some(json!("b.png"))

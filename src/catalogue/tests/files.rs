@@ -7,9 +7,9 @@ use crate::json::{Step, get_field, set_slot};
 
 fn slots(endpoint: &str, model: &str, body: Value) -> Vec<(String, String, Vec<Kind>)> {
     let (_, model) = at(endpoint, model);
-    media_slots(model, &map(body))
+    find_media_slots(model, &map(body))
         .into_iter()
-        .map(|slot| (dotted(&slot.path), slot.uri, slot.kinds))
+        .map(|slot| (format_path(&slot.path), slot.uri, slot.kinds))
         .collect()
 }
 
@@ -36,7 +36,7 @@ fn a_dropped_file_placed_in_the_main_field_is_found_again_there() {
                     endpoint.name,
                     model.name
                 );
-                let slots = media_slots(model, &body);
+                let slots = find_media_slots(model, &body);
                 let slot = slots.iter().find(|s| s.uri == "dropped").unwrap();
                 assert!(
                     slot.kinds.contains(&kind),
@@ -46,7 +46,7 @@ fn a_dropped_file_placed_in_the_main_field_is_found_again_there() {
                 );
                 assert!(set_slot(&mut body, &slot.path, "runway://new"));
                 assert!(
-                    media_slots(model, &body)
+                    find_media_slots(model, &body)
                         .iter()
                         .any(|s| s.uri == "runway://new")
                 );
@@ -256,7 +256,7 @@ fn every_required_media_of_every_model_is_a_slot() {
                 .to_string()
                 .matches("runway://x")
                 .count();
-            let found = media_slots(model, &body);
+            let found = find_media_slots(model, &body);
             assert_eq!(found.len(), written, "{} {}", endpoint.name, model.name);
             // Speech may be a text as well: there, media are possible, not needed.
             assert!(!model.needs_media() || written > 0, "{}", endpoint.name);

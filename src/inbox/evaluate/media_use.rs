@@ -16,7 +16,7 @@ use crate::json::Step;
 use crate::media::{self, Kind, Probe, Wholeness};
 use crate::runway::route;
 use crate::sidecar::layers::Merged;
-use crate::sidecar::local_path::{is_shared, names_on_disk, respelled};
+use crate::sidecar::local_path::{is_shared, list_names, respell};
 use crate::sidecar::request::{Draft, Wanted};
 
 /// Why a draft is no request yet.
@@ -106,7 +106,7 @@ impl MediaCheck<'_, '_> {
         } else if std::fs::symlink_metadata(tree.absolute(&wanted.file)).is_ok() {
             None
         } else {
-            respelled(&wanted.file, |folder| names_on_disk(&tree.absolute(folder)))
+            respell(&wanted.file, |folder| list_names(&tree.absolute(folder)))
         };
         Wanted {
             file: there.unwrap_or_else(|| wanted.file.clone()),

@@ -14,7 +14,7 @@ use crate::inbox::look::references::{ReferencedNames, References};
 use crate::inbox::look::scan::{Entry, Ignore, read_folder};
 use crate::inbox::look::settle::{Content, Sighting, Writer, update_sighting};
 use crate::media::{self, Probe, Wholeness};
-use crate::sidecar::local_path::{mentioned, references, respelled};
+use crate::sidecar::local_path::{collect_references, find_mentioned, respell};
 use crate::sidecar::names::{Class, classify, nfc_key};
 use crate::sidecar::text::{Parsed, parse_sidecar, read_text};
 
@@ -303,7 +303,7 @@ impl Tree {
                 .cloned()
                 .collect()
         };
-        respelled(wanted, names).filter(|there| self.entry(there).is_some())
+        respell(wanted, names).filter(|there| self.entry(there).is_some())
     }
 
     fn entry(&self, file: &RelPath) -> Option<&FileEntry> {
@@ -359,11 +359,11 @@ impl Tree {
         let parsed = Arc::new(parse_sidecar(&bytes, &file.to_string()));
         match parsed.as_ref() {
             Parsed::Mapping { document, .. } => {
-                let found = references(document.root(), &file.parent());
+                let found = collect_references(document.root(), &file.parent());
                 self.references.set(file, found);
             }
             // It has to be fixed, and meanwhile the files that it seems to name are no jobs of their own.
-            Parsed::Wrong(_) => self.references.add(file, mentioned(&bytes, file)),
+            Parsed::Wrong(_) => self.references.add(file, find_mentioned(&bytes, file)),
             Parsed::Empty => {}
         }
         self.set_content(file, FileContent::Sidecar(parsed.clone()));
