@@ -27,7 +27,7 @@ pub struct Folders {
 
 /// The folders that the configuration names, absolute.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Configured {
+pub(super) struct Configured {
     /// For inputs of jobs in progress.
     pub working: Option<PathBuf>,
     /// For outputs.
@@ -40,7 +40,7 @@ pub struct Configured {
 
 /// The places of an inbox's folders: as configured, else next to the inbox, or inside it below names with `_` where the
 /// inbox is itself a mount point or nothing can be made next to it.
-pub fn place_folders(
+pub(super) fn place_folders(
     inbox: &Path,
     configured: Configured,
     mount_point: bool,
@@ -62,7 +62,7 @@ pub fn place_folders(
 }
 
 /// Where `STATUS.html` is: next to the inbox, or in it where nothing can be made next to it.
-pub fn status_file(inbox: &Path, mount_point: bool, parent_writable: bool) -> PathBuf {
+pub(super) fn place_status_file(inbox: &Path, mount_point: bool, parent_writable: bool) -> PathBuf {
     let parent = inbox.parent().filter(|_| !mount_point && parent_writable);
     parent.unwrap_or(inbox).join(STATUS_FILE)
 }

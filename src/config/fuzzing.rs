@@ -2,9 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Config, ConfigError, Surroundings, merge, parse_duration, read, show_duration};
+use super::load::read;
+use super::runway::POLL_FLOOR;
+use super::surroundings::Surroundings;
+use super::units::{parse_duration, show_duration};
+use super::{Config, ConfigError, merge};
 use crate::files::mounts::Mount;
 use crate::fuzzing::has_place;
+use crate::runway::is_loopback;
 use crate::yaml::{self, Node};
 
 const FILE: &str = "/srv/studio/taxiway.yaml";
@@ -73,13 +78,8 @@ fn surroundings() -> Surroundings<'static> {
 fn fits(config: &Config) {
     assert!(config.state_dir.is_absolute());
     assert!(!config.inboxes.is_empty());
-    assert!(
-        config.runway.poll_interval >= super::POLL_FLOOR
-            || super::is_loopback(&config.runway.base_url)
-    );
-    assert!(
-        config.runway.base_url.scheme() == "https" || super::is_loopback(&config.runway.base_url)
-    );
+    assert!(config.runway.poll_interval >= POLL_FLOOR || is_loopback(&config.runway.base_url));
+    assert!(config.runway.base_url.scheme() == "https" || is_loopback(&config.runway.base_url));
     assert!(config.runway.base_url.password().is_none());
     for duration in [Some(config.runway.poll_interval)]
         .into_iter()

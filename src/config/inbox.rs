@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::folders::{Configured, Folders, place_folders, status_file};
+use super::folders::{Configured, Folders, place_folders, place_status_file};
 use super::reader::{Section, choice, credits, duration, or_auto, text};
 use super::surroundings::Surroundings;
 use crate::diagnostic::Diagnostic;
@@ -16,7 +16,7 @@ use crate::policy::budget::SpendLimits;
 use crate::yaml::{Document, Node, to_json};
 
 /// How long media waits for its sidecar by default.
-pub const PAIR_WAIT: Duration = Duration::from_secs(10);
+const PAIR_WAIT: Duration = Duration::from_secs(10);
 
 /// The shortest wait that makes sense: below it the daemon would do nothing but scan.
 const SHORTEST: Duration = Duration::from_millis(100);
@@ -206,7 +206,7 @@ fn place(inbox: &mut Inbox, configured: &Configured, surroundings: &Surroundings
     let resolved = surroundings.resolve(&inbox.path);
     let parent_writable = surroundings.parent_writable(&resolved);
     let place = |mount_point| {
-        let page = || status_file(&inbox.path, mount_point, parent_writable);
+        let page = || place_status_file(&inbox.path, mount_point, parent_writable);
         (
             place_folders(
                 &inbox.path,

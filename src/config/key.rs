@@ -142,20 +142,16 @@ pub fn load_web_token(file: &Path, env: Env<'_>) -> Result<SecretString, TokenEr
     Ok(token.secret)
 }
 
-/// The key as the configuration and the environment have it.
-///
-/// # Errors
-/// As [`api_key`].
-pub fn find_key(config: &Config) -> Result<ApiKey, KeyError> {
-    api_key(&config.runway, &environment)
-}
-
 /// Finds the API key: `runway.api_key_file`, `$CREDENTIALS_DIRECTORY/runway-api-key`, `RUNWAYML_API_SECRET`,
 /// `RUNWAY_API_KEY`. The first place that exists counts, even if its content is wrong.
 ///
 /// # Errors
 /// No key, or one that cannot be read, that others can read, or that is invalid.
-pub fn api_key(runway: &Runway, env: Env<'_>) -> Result<ApiKey, KeyError> {
+pub fn find_key(config: &Config) -> Result<ApiKey, KeyError> {
+    find_key_in(&config.runway, &environment)
+}
+
+fn find_key_in(runway: &Runway, env: Env<'_>) -> Result<ApiKey, KeyError> {
     if let Some(file) = &runway.api_key_file {
         return check(&read(file, Mode::Private)?, KeySource::File(file.clone()));
     }
@@ -271,7 +267,7 @@ mod tests {
     }
 
     fn find(file: Option<PathBuf>, variables: &[(&str, &str)]) -> Result<ApiKey, KeyError> {
-        api_key(&runway(file), &|name| {
+        find_key_in(&runway(file), &|name| {
             variables
                 .iter()
                 .find(|(known, _)| *known == name)

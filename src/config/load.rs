@@ -93,7 +93,7 @@ pub fn load(explicit: Option<&Path>, env: Env<'_>) -> Result<Config, ConfigError
 ///
 /// # Errors
 /// All the problems that it has.
-pub fn read(
+pub(super) fn read(
     bytes: &[u8],
     file: &Path,
     env: Env<'_>,

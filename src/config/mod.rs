@@ -26,17 +26,14 @@ mod web;
 
 pub use catalogue::load_catalogue;
 pub use error::ConfigError;
-pub use folders::{Configured, Folders, place_folders, status_file};
-pub use inbox::{Defaults, Inbox, OnSuccess, PAIR_WAIT, Watch};
-pub use key::{
-    ApiKey, KeyError, KeySource, TokenError, api_key, find_key, load_secret, load_web_token,
-};
-pub use load::{Config, JournalKind, Limits, MAX_INPUT_SIZE, load, read};
+pub use folders::Folders;
+pub use inbox::{Defaults, Inbox, OnSuccess, Watch};
+pub use key::{ApiKey, KeyError, KeySource, TokenError, find_key, load_secret, load_web_token};
+pub use load::{Config, JournalKind, Limits, MAX_INPUT_SIZE, load};
 pub use notify::Notify;
 pub use reload::{Reload, merge};
-pub use runway::{API_VERSION, BASE_URL, MaxInFlight, OnDoubt, POLL_FLOOR, Runway, is_loopback};
-pub use surroundings::{Env, Surroundings, environment};
-pub use units::{parse_duration, parse_size, show_duration};
+pub use runway::{MaxInFlight, OnDoubt, Runway};
+pub use surroundings::{Env, environment};
 pub use web::Web;
 
 /// The commented example that `taxiway init` writes. Its paths are relative, so that it serves any folder as it is.

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use url::Url;
 
 use super::reader::{Section, choice, credits, text};
-use super::runway::is_loopback;
 use crate::diagnostic::Diagnostic;
+use crate::runway::is_loopback;
 use crate::status::notice::Kind;
 use crate::yaml::Node;
 

@@ -9,16 +9,17 @@ use url::Url;
 use super::reader::{Section, boolean, choice, duration, or_auto, text};
 use super::surroundings::{Env, variable};
 use crate::diagnostic::Diagnostic;
+use crate::runway::is_loopback;
 use crate::yaml::Node;
 
 /// The API's base URL unless something else is set, without the `/v1`.
-pub const BASE_URL: &str = "https://api.dev.runwayml.com";
+const BASE_URL: &str = "https://api.dev.runwayml.com";
 
 /// The version of the API that this program speaks unless something else is set (header `X-Runway-Version`).
-pub const API_VERSION: &str = "2024-11-06";
+const API_VERSION: &str = "2024-11-06";
 
 /// The shortest time between two polls of a task that the API's documentation allows; also the default.
-pub const POLL_FLOOR: Duration = Duration::from_secs(5);
+pub(super) const POLL_FLOOR: Duration = Duration::from_secs(5);
 
 /// The shortest time between two polls of a simulator.
 const LOOPBACK_POLL_FLOOR: Duration = Duration::from_millis(10);
@@ -77,16 +78,6 @@ pub enum OnDoubt {
     Hold,
     /// It is submitted again, and may be paid twice.
     Resubmit,
-}
-
-/// Whether a URL leads to this machine: `localhost`, 127.0.0.0/8 or `::1`.
-pub fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }
 
 pub(super) fn read(section: &mut Section<'_, '_>, env: Env<'_>) -> Runway {

@@ -24,7 +24,7 @@ pub(super) fn variable(env: Env<'_>, name: &str) -> Option<OsString> {
 }
 
 /// What is known of the machine. Tests make up their own.
-pub struct Surroundings<'a> {
+pub(super) struct Surroundings<'a> {
     /// All mounts; empty where the system does not list them.
     pub mounts: Vec<Mount>,
     /// Where a symbolic link leads; `None` if the path is not one.

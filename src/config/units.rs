@@ -35,7 +35,7 @@ fn split(text: &str) -> Option<(u64, &str)> {
 }
 
 /// A duration; `None` if the text is not one, or it is longer than 365 days.
-pub fn parse_duration(text: &str) -> Option<Duration> {
+pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = split(text)?;
     let (_, milliseconds) = TIMES.iter().find(|(name, _)| *name == unit)?;
     let duration = Duration::from_millis(number.checked_mul(*milliseconds)?);
@@ -43,7 +43,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
 }
 
 /// A duration as a person would write it in the configuration, to the millisecond.
-pub fn show_duration(duration: Duration) -> String {
+pub(super) fn show_duration(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
     TIMES
         .iter()
@@ -55,7 +55,7 @@ pub fn show_duration(duration: Duration) -> String {
 }
 
 /// A size in bytes; `None` if the text is not one. Upper and lower case mean the same.
-pub fn parse_size(text: &str) -> Option<u64> {
+pub(super) fn parse_size(text: &str) -> Option<u64> {
     let (number, unit) = split(text)?;
     let unit = unit.to_ascii_lowercase();
     let (_, bytes) = SIZES.iter().find(|(name, _)| *name == unit)?;

@@ -164,23 +164,17 @@ pub fn settles_endpoint(catalogue: &Catalogue, plan_of: &crate::job::Plan) -> bo
 fn check_further(rules: Rules<'_>, merged: &Merged, subject: Subject<'_>) -> Vec<Diagnostic> {
     let mut problems = Vec::new();
     let mut guess = merged.clone();
-    if let Some(near) = find_nearest(merged, "endpoint", |name| {
-        rules
-            .catalogue
-            .endpoint(name)
-            .is_none()
-            .then(|| rules.catalogue.nearest_endpoint(name))
-    }) {
+    let catalogue = rules.catalogue;
+    let text = |key: &str| merged.get(key).and_then(Value::as_str);
+    if let Some(name) = text("endpoint").filter(|name| catalogue.endpoint(name).is_none())
+        && let Some(near) = catalogue.nearest_endpoint(name)
+    {
         guess.replace("endpoint", near);
     }
-    if let Some(near) = find_nearest(merged, "model", |name| {
-        rules
-            .catalogue
-            .endpoints_with_model(name)
-            .is_empty()
-            .then(|| rules.catalogue.nearest_model(name).map(str::to_owned))
-    }) {
-        guess.replace("model", near);
+    if let Some(name) = text("model").filter(|name| catalogue.endpoints_with_model(name).is_empty())
+        && let Some(near) = catalogue.nearest_model(name)
+    {
+        guess.replace("model", near.to_owned());
     }
     match resolve(rules, &guess, subject) {
         Ok((target, model)) => {
@@ -196,15 +190,6 @@ fn check_further(rules: Rules<'_>, merged: &Merged, subject: Subject<'_>) -> Vec
     problems
 }
 
-/// The known name that a key's value probably meant, where `look` finds that it is unknown.
-fn find_nearest(
-    merged: &Merged,
-    key: &str,
-    look: impl Fn(&str) -> Option<Option<String>>,
-) -> Option<String> {
-    look(merged.get(key)?.as_str()?)?
-}
-
 /// All problems of a body, each at the place where it was written.
 fn check_body(
     endpoint: &Endpoint,
@@ -215,7 +200,7 @@ fn check_body(
     let mut problems = Vec::new();
     for problem in catalogue::check(endpoint, model, body) {
         report(merged, &mut problems, || {
-            let path = as_written(endpoint, merged, &problem.path);
+            let path = find_written_path(endpoint, merged, &problem.path);
             merged.locate(&path, problem.on, problem.diagnostic)
         });
     }
@@ -263,8 +248,7 @@ fn fill(
         if SidecarKey::is_known(key) || key == "model" {
             continue;
         }
-        let known_here = model.fields.contains_key(key);
-        if known_here || (merged.in_sidecar(key) && key != "model") {
+        if model.fields.contains_key(key) || merged.in_sidecar(key) {
             // Unknown keys of the sidecar go in as well: the check names them, with the nearest known one.
             body.insert(key.clone(), value.clone());
         } else if !is_known_anywhere(catalogue, key) {
@@ -387,7 +371,7 @@ fn place_main(
         return Ok(false);
     };
     let named = catalogue::find_media_slots(model, body).iter().any(|slot| {
-        let folder = slot_layer(endpoint, merged, &slot.path).map(|layer| &layer.folder);
+        let folder = find_layer(endpoint, merged, &slot.path).map(|layer| &layer.folder);
         matches!(resolve_local_path(&slot.uri, folder.unwrap_or(&main.parent())), Ok(Some(file)) if is_same(&file, main))
     });
     if named {
@@ -406,7 +390,7 @@ fn place_main(
                 endpoint.spelling()
             ),
             format!(
-                "these take {kind}: write `endpoint`, and a `model` of it, or drop another file"
+                "write an `endpoint` that takes {kind}, and one of its models, or drop another file"
             ),
         )));
     };
@@ -436,15 +420,15 @@ fn place_main(
 }
 
 /// The layer that the value at a path of the body came from.
-fn slot_layer<'a>(endpoint: &Endpoint, merged: &'a Merged, path: &[Step]) -> Option<&'a Layer> {
-    match as_written(endpoint, merged, path).first() {
+fn find_layer<'a>(endpoint: &Endpoint, merged: &'a Merged, path: &[Step]) -> Option<&'a Layer> {
+    match find_written_path(endpoint, merged, path).first() {
         Some(Step::Key(key)) => merged.origin(key),
         Some(Step::Index(_)) | None => None,
     }
 }
 
 /// A path in the body as people wrote it: the prompt's field may be written as `prompt`.
-fn as_written(endpoint: &Endpoint, merged: &Merged, path: &[Step]) -> Vec<Step> {
+fn find_written_path(endpoint: &Endpoint, merged: &Merged, path: &[Step]) -> Vec<Step> {
     let dotted: Vec<&str> = path
         .iter()
         .filter_map(|step| match step {

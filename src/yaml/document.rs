@@ -57,11 +57,6 @@ pub fn parse(text: &str) -> Result<Document, Vec<Diagnostic>> {
 }
 
 impl Document {
-    /// The text, without a byte order mark.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
     /// The value of the whole text.
     pub fn root(&self) -> &Node {
         &self.root

@@ -18,7 +18,7 @@ mod write;
 pub use cut::CutShort;
 pub use document::{Document, parse, parse_bytes};
 pub use node::Node;
-pub use problems::{MAX_BYTES, MAX_NODES};
+pub use problems::MAX_BYTES;
 pub use write::{WriteError, to_json, to_yaml};
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::diagnostic::{Diagnostic, Place};
 pub const MAX_BYTES: usize = 256 * 1024;
 
 /// The most keys and values that one document may hold once its aliases are followed.
-pub const MAX_NODES: usize = 10_000;
+pub(super) const MAX_NODES: usize = 10_000;
 
 /// What helps against most surprises of YAML.
 const QUOTE: &str = "put the text between double quotes, or below the key as a block: `key: |` and then the text \

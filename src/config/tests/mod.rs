@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::load::read;
+use super::surroundings::Surroundings;
 use super::*;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::files::mounts::Mount;
