@@ -15,7 +15,7 @@ use super::output;
 use crate::catalogue::Catalogue;
 use crate::config::{Config, ConfigError, Inbox, MAX_INPUT_SIZE, load_catalogue};
 use crate::files::RelPath;
-use crate::folders::mounted::here;
+use crate::folders::mounted::find_mount;
 use crate::inbox::{
     Candidate, Evaluator, Ignore, Tree, Waiting, Writer, defaults_layer, describe_watch, places,
     probe,
@@ -109,7 +109,7 @@ async fn run(global: &Global, paths: &[PathBuf], online: bool) -> Result<(), Com
 fn folders(config: &Config) -> String {
     let mut text = String::from("\nFolders:\n");
     for inbox in &config.inboxes {
-        let mount = here(&inbox.path);
+        let mount = find_mount(&inbox.path);
         let watched = describe_watch(inbox.watch, mount.as_ref(), true);
         let about = format!("{} ({}): {watched}", inbox.name, inbox.path.display());
         text.push_str(&output::wrap(&output::plain(&about), 2));

@@ -12,7 +12,7 @@ use super::request::{Refusal, Resolution};
 use super::source::Source;
 use crate::engine::explain_unconfigured;
 use crate::folders::Places;
-use crate::folders::mounted::{bare, is_mounted};
+use crate::folders::mounted::{find_missing_mount, is_mounted};
 use crate::folders::{NotPutBack, put_back};
 use crate::inbox::InboxHandle;
 use crate::job::{Event, Failure, FailureKind, Job, State};
@@ -87,7 +87,7 @@ pub(super) async fn retry(hub: &Arc<Hub>, job: &str) -> Result<Line, Refusal> {
     let places = inbox.places;
     let away = match hub.engine.inboxes.why_frozen(&job.inbox) {
         Some(why) => Some(why),
-        None => bare(hub.engine.ledger.journal().as_ref(), &places.inbox).await?,
+        None => find_missing_mount(hub.engine.ledger.journal().as_ref(), &places.inbox).await?,
     };
     if let Some(why) = away {
         return Err(Refusal::Conflict(format!(

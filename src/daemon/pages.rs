@@ -12,7 +12,7 @@ use super::Shared;
 use crate::control::{StateNames, line};
 use crate::files::mounts::Mount;
 use crate::files::{open_beneath, write_over};
-use crate::folders::mounted::here;
+use crate::folders::mounted::find_mount;
 use crate::inbox::InboxHandle;
 use crate::job::{Folder, Job, JobId, Role, State, StateName};
 use crate::journal::Filter;
@@ -65,7 +65,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 continue;
             }
             // Where a share is offline, its bare mount point is not the place for a page.
-            let mount = path.parent().and_then(here);
+            let mount = path.parent().and_then(find_mount);
             if page.inboxes.iter().all(|inbox| inbox.frozen.is_none()) {
                 known.mount = mount;
             } else if known.mount != mount {

@@ -1,4 +1,4 @@
-//! What a folder lies on, and whether that is mounted.
+//! The mounts that folders are on: whether they are there, and which files can be renamed within one.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -17,20 +17,20 @@ use crate::journal::{Journal, JournalError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Realm {
     device: u64,
-    /// `None` where the kernel is too old to tell.
+    /// `None` where the kernel is too old to report it.
     mount: Option<u64>,
 }
 
-/// The realm of a folder. Asked of folders only: on an overlay files may have other device numbers than their folder.
+/// The realm of a folder. Only for folders: on an overlay files may have other device numbers than their folder.
 ///
 /// # Errors
-/// It cannot be looked at.
-pub fn realm(folder: &Path) -> io::Result<Realm> {
+/// The folder cannot be accessed.
+pub fn find_realm(folder: &Path) -> io::Result<Realm> {
     let device = std::fs::metadata(folder)?.dev();
-    let told = statx(CWD, folder, AtFlags::empty(), StatxFlags::MNT_ID);
-    let mount = match told {
-        Ok(told) if StatxFlags::from_bits_retain(told.stx_mask).contains(StatxFlags::MNT_ID) => {
-            Some(told.stx_mnt_id)
+    let found = statx(CWD, folder, AtFlags::empty(), StatxFlags::MNT_ID);
+    let mount = match found {
+        Ok(found) if StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::MNT_ID) => {
+            Some(found.stx_mnt_id)
         }
         Ok(_) | Err(Errno::NOSYS | Errno::PERM | Errno::INVAL) => None,
         Err(error) => return Err(error.into()),
@@ -38,10 +38,10 @@ pub fn realm(folder: &Path) -> io::Result<Realm> {
     Ok(Realm { device, mount })
 }
 
-/// Why a folder is not to be touched although something lies there: the filesystem that it is meant to lie on is not mounted,
-/// so that this would be written under a bare mount point. `remembered` is the mount that it lay on when it was last used,
-/// `planned` the deepest one that is mounted at boot.
-pub fn missing_mount(
+/// Why a folder must not be touched although it exists: the filesystem that it belongs to is not mounted, and files would be written
+/// under a bare mount point. `remembered` is the mount that it was on when it was last used, `planned` the deepest one that is
+/// mounted at boot.
+pub fn explain_missing_mount(
     root: &Path,
     now: Option<&Mount>,
     remembered: Option<&Mount>,
@@ -71,43 +71,45 @@ pub fn missing_mount(
     })
 }
 
-/// Whether something is mounted at a folder below an inbox, or at least not what the inbox itself lies on. Hangs where that
-/// does.
+/// Whether a folder below an inbox is on another mount than the inbox itself. Hangs where the mount does.
 pub fn is_mounted(inbox: &Path, at: &RelPath) -> bool {
-    match (realm(inbox), realm(&inbox.join(at.as_path()))) {
+    match (find_realm(inbox), find_realm(&inbox.join(at.as_path()))) {
         (Ok(own), Ok(there)) => own != there,
         (Err(_), _) | (_, Err(_)) => false,
     }
 }
 
 /// The mount of a path on this machine; `None` where the table cannot be read.
-pub fn here(path: &Path) -> Option<Mount> {
-    mount_of(&table(), path).cloned()
+pub fn find_mount(path: &Path) -> Option<Mount> {
+    mount_of(&read_mounts(), path).cloned()
 }
 
 /// The mounts below a folder on this machine; none where the table cannot be read.
-pub fn below(root: &Path) -> Vec<(RelPath, Mount)> {
-    mounts_below(table(), root)
+pub fn find_mounts_below(root: &Path) -> Vec<(RelPath, Mount)> {
+    mounts_below(read_mounts(), root)
 }
 
-fn table() -> Vec<Mount> {
+fn read_mounts() -> Vec<Mount> {
     mounted().unwrap_or_else(|error| {
         tracing::debug!(%error, "the table of mounts cannot be read");
         vec![]
     })
 }
 
-/// Why nothing is to be done at a folder: what it lay on when it was last used, or is to lie on, is not mounted, so that it would
-/// be done under a bare mount point. Asks the journal and the table of mounts, and touches nothing.
+/// Why a folder must not be touched: what it was on when it was last used, or is to be on, is not mounted, so that files would be
+/// written under a bare mount point. Reads the journal and the table of mounts, and touches nothing.
 ///
 /// # Errors
 /// The journal cannot be read.
-pub async fn bare(journal: &dyn Journal, folder: &Path) -> Result<Option<String>, JournalError> {
-    let remembered = remembered(journal, folder).await?;
+pub async fn find_missing_mount(
+    journal: &dyn Journal,
+    folder: &Path,
+) -> Result<Option<String>, JournalError> {
+    let remembered = load_mount(journal, folder).await?;
     let planned = mounts::planned_at_boot(&mounts::planned(), folder);
-    Ok(missing_mount(
+    Ok(explain_missing_mount(
         folder,
-        here(folder).as_ref(),
+        find_mount(folder).as_ref(),
         remembered.as_ref(),
         planned.as_deref(),
     ))
@@ -121,15 +123,15 @@ pub async fn is_bare_mount_point(
     journal: &dyn Journal,
     folder: &Path,
 ) -> Result<bool, JournalError> {
-    let was_point = remembered(journal, folder)
+    let was_point = load_mount(journal, folder)
         .await?
         .is_some_and(|mount| mount.point == folder);
-    let is_point = here(folder).is_some_and(|mount| mount.point == folder);
+    let is_point = find_mount(folder).is_some_and(|mount| mount.point == folder);
     Ok(was_point && !is_point)
 }
 
-/// The mount that a folder lay on when it was last used.
-async fn remembered(journal: &dyn Journal, folder: &Path) -> Result<Option<Mount>, JournalError> {
+/// The mount that a folder was on when it was last used.
+async fn load_mount(journal: &dyn Journal, folder: &Path) -> Result<Option<Mount>, JournalError> {
     let mut text = journal.folder(&to_text(folder)).await?;
     if text.is_none() && folder.to_str().is_none() {
         // Under the key that versions before format 4 gave it, which other folders may have had as well.
@@ -138,25 +140,25 @@ async fn remembered(journal: &dyn Journal, folder: &Path) -> Result<Option<Mount
     Ok(text.and_then(|text| match serde_json::from_str::<Mount>(&text) {
         Ok(mount) => Some(mount),
         Err(error) => {
-            tracing::warn!(folder = %folder.display(), %error, "what the folder lay on before cannot be read");
+            tracing::warn!(folder = %folder.display(), %error, "the mount that the folder was on before cannot be read");
             None
         }
     }))
 }
 
-/// Remembers what a folder lies on, for [`bare`].
+/// Remembers what a folder is on, for [`find_missing_mount`].
 ///
 /// # Errors
 /// The journal cannot be read or written.
-pub async fn remember(journal: &dyn Journal, folder: &Path) -> Result<(), JournalError> {
-    let Some(mount) = here(folder) else {
+pub async fn remember_mount(journal: &dyn Journal, folder: &Path) -> Result<(), JournalError> {
+    let Some(mount) = find_mount(folder) else {
         return Ok(());
     };
     let key = to_text(folder);
     let text = match serde_json::to_string(&mount) {
         Ok(text) => text,
         Err(error) => {
-            tracing::error!(folder = %folder.display(), %error, "what the folder lies on cannot be remembered");
+            tracing::error!(folder = %folder.display(), %error, "the mount that the folder is on cannot be remembered");
             return Ok(());
         }
     };
@@ -194,24 +196,33 @@ pub(crate) mod tests {
     fn row_10_a_bare_mount_point_is_told_by_what_was_or_is_to_be_mounted_there() {
         let root = Path::new("/mnt/nas one/in");
         let (bare, share, other) = (disk(), nas("//nas/one"), nas("//nas/two"));
-        let why = missing_mount(root, Some(&bare), Some(&share), None).unwrap();
+        let why = explain_missing_mount(root, Some(&bare), Some(&share), None).unwrap();
         assert!(
             why.contains("//nas/one") && why.contains("accept-folders"),
             "{why}"
         );
         let point = Path::new("/mnt/nas one");
-        assert!(missing_mount(root, Some(&bare), None, Some(point)).is_some());
+        assert!(explain_missing_mount(root, Some(&bare), None, Some(point)).is_some());
         // It is there.
         assert_eq!(
-            missing_mount(root, Some(&share), Some(&share), Some(point)),
+            explain_missing_mount(root, Some(&share), Some(&share), Some(point)),
             None
         );
         // It is another one at the same place, or the inbox was moved to a local disk on purpose.
-        assert_eq!(missing_mount(root, Some(&other), Some(&share), None), None);
+        assert_eq!(
+            explain_missing_mount(root, Some(&other), Some(&share), None),
+            None
+        );
         let moved = Path::new("/srv/in");
-        assert_eq!(missing_mount(moved, Some(&bare), Some(&share), None), None);
+        assert_eq!(
+            explain_missing_mount(moved, Some(&bare), Some(&share), None),
+            None
+        );
         // Something is mounted over what was a plain folder.
-        assert_eq!(missing_mount(root, Some(&share), Some(&bare), None), None);
+        assert_eq!(
+            explain_missing_mount(root, Some(&share), Some(&bare), None),
+            None
+        );
     }
 
     #[test]
@@ -219,10 +230,10 @@ pub(crate) mod tests {
         let dir = tempfile::tempdir().unwrap();
         let below = dir.path().join("below");
         std::fs::create_dir(&below).unwrap();
-        assert_eq!(realm(dir.path()).unwrap(), realm(&below).unwrap());
+        assert_eq!(find_realm(dir.path()).unwrap(), find_realm(&below).unwrap());
         assert_ne!(
-            realm(dir.path()).unwrap(),
-            realm(Path::new("/proc")).unwrap()
+            find_realm(dir.path()).unwrap(),
+            find_realm(Path::new("/proc")).unwrap()
         );
     }
 
@@ -234,14 +245,14 @@ pub(crate) mod tests {
             .unwrap();
         let folder = |name: &'static [u8]| dir.path().join(OsStr::from_bytes(name));
         let (one, other) = (folder(b"st\xfedio"), folder(b"st\xffdio"));
-        remember(&journal, &one).await.unwrap();
-        assert!(remembered(&journal, &one).await.unwrap().is_some());
-        assert_eq!(remembered(&journal, &other).await.unwrap(), None);
+        remember_mount(&journal, &one).await.unwrap();
+        assert!(load_mount(&journal, &one).await.unwrap().is_some());
+        assert_eq!(load_mount(&journal, &other).await.unwrap(), None);
         // What an earlier version remembered is still known.
         let key = one.to_string_lossy();
         let text = serde_json::to_string(&disk()).unwrap();
         journal.remember_folder(&key, &text).await.unwrap();
-        assert_eq!(remembered(&journal, &other).await.unwrap(), Some(disk()));
-        assert_eq!(remembered(&journal, &one).await.unwrap(), here(&one));
+        assert_eq!(load_mount(&journal, &other).await.unwrap(), Some(disk()));
+        assert_eq!(load_mount(&journal, &one).await.unwrap(), find_mount(&one));
     }
 }

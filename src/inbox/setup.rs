@@ -10,7 +10,7 @@ use crate::catalogue::Catalogue;
 use crate::config::{Config, Inbox};
 use crate::files::RelPath;
 use crate::folders::Places;
-use crate::folders::mounted::bare;
+use crate::folders::mounted::find_missing_mount;
 use crate::folders::take::make_working;
 use crate::inbox::look::scan::Ignore;
 use crate::job::Job;
@@ -58,7 +58,7 @@ impl Setup {
     /// Why a folder must not be touched yet: what it was on, or is to be on, is not mounted.
     pub(crate) fn find_missing_mount(&self, folder: &Path) -> Option<String> {
         self.runtime
-            .block_on(bare(self.ledger.journal().as_ref(), folder))
+            .block_on(find_missing_mount(self.ledger.journal().as_ref(), folder))
             .unwrap_or_else(|error| Some(error.to_string()))
     }
 

@@ -445,7 +445,7 @@ fn files_that_are_no_media_stay_where_they_are_with_a_reason() {
     }
     let good = drop_good(&studio);
     for (name, _) in &files {
-        studio.wait_reason(name, "no image, video, sound or sidecar");
+        studio.wait_reason(name, "image, video, sound or sidecar");
         assert!(studio.inbox(name).exists());
     }
     only_good_submitted(&studio);
@@ -1139,7 +1139,7 @@ fn a_key_file_that_is_no_key_is_told_without_showing_it() {
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     studio.start();
     studio.drop_file("red.jpg", jpeg("red"));
-    studio.wait_reason("red.jpg", "no API key");
+    studio.wait_reason("red.jpg", "does not contain an API key");
     assert!(!studio.log().contains("_secret"), "{}", studio.log());
     assert_eq!(studio.seen().requests, []);
 }

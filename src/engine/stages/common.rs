@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::engine::{Engine, InboxSettings, explain_unconfigured};
 use crate::files::advice;
 use crate::folders::Places;
-use crate::folders::mounted::{bare, is_mounted, remember};
+use crate::folders::mounted::{find_missing_mount, is_mounted, remember_mount};
 use crate::job::{Event, Failure, FailureKind, Job};
 use crate::journal::JournalError;
 
@@ -86,9 +86,9 @@ pub(super) async fn find_outbox(engine: &Engine, job: &Job) -> Result<PathBuf, S
 pub(super) async fn check_mount(engine: &Engine, folder: &Path) -> Result<(), StageError> {
     let journal = engine.ledger.journal().as_ref();
     let later = |error: JournalError| StageError::Later(error.to_string());
-    match bare(journal, folder).await.map_err(later)? {
+    match find_missing_mount(journal, folder).await.map_err(later)? {
         Some(why) => Err(StageError::Later(why)),
-        None => remember(journal, folder).await.map_err(later),
+        None => remember_mount(journal, folder).await.map_err(later),
     }
 }
 

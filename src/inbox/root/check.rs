@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::config::Watch;
 use crate::files::mounts::Mount;
 use crate::files::{RelPath, advice, create_folders};
-use crate::folders::mounted::{below, here};
+use crate::folders::mounted::{find_mount, find_mounts_below};
 use crate::inbox::pace::{SETTLE_LOCAL, SETTLE_NETWORK};
 use crate::inbox::root::identity::Identity;
 use crate::inbox::root::trust::{describe_watch, trusts_events};
@@ -128,7 +128,7 @@ impl Root {
                 advice(&error)
             )
         })?;
-        Ok(Identity::new(meta.dev(), here(root)))
+        Ok(Identity::new(meta.dev(), find_mount(root)))
     }
 
     fn describe_exchange(&self, known: &Identity, now: &Identity) -> String {
@@ -146,7 +146,7 @@ impl Root {
 
     /// Updates what is mounted inside the inbox. Returns the folders where something was mounted or unmounted.
     pub(crate) fn update_mounts(&mut self, events: bool) -> Vec<RelPath> {
-        let now = below(&self.setup.places.inbox);
+        let now = find_mounts_below(&self.setup.places.inbox);
         if now == self.mounts_inside {
             return Vec::new();
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::files::create_folders;
-use crate::folders::mounted::remember;
+use crate::folders::mounted::remember_mount;
 use crate::inbox::board::Board;
 use crate::inbox::root::probe::probe;
 use crate::inbox::root::working::report_orphans;
@@ -100,7 +100,7 @@ impl OwnFolders {
             if self.not_created_yet.contains(folder) {
                 continue;
             }
-            let remembered = remember(journal.as_ref(), folder);
+            let remembered = remember_mount(journal.as_ref(), folder);
             if let Err(error) = self.setup.runtime.block_on(remembered) {
                 tracing::debug!(inbox = %self.setup.name, %error, "what the folder is on is not remembered");
             }

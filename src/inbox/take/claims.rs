@@ -5,7 +5,7 @@ use std::io;
 
 use crate::files::mounts::Mount;
 use crate::files::{RelPath, Version, advice, stamp};
-use crate::folders::mounted::{Realm, realm};
+use crate::folders::mounted::{Realm, find_realm};
 use crate::folders::take::free_spot;
 use crate::inbox::evaluate::rules::Candidate;
 use crate::inbox::look::tree::Tree;
@@ -45,10 +45,10 @@ impl<'a> Claims<'a> {
     /// `working` cannot be used.
     pub(crate) fn collect(setup: &'a Setup) -> io::Result<Claims<'a>> {
         let folder = &setup.places.working;
-        let realm = match realm(folder) {
+        let realm = match find_realm(folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 setup.create_working()?;
-                realm(folder)?
+                find_realm(folder)?
             }
             other => other?,
         };
@@ -195,7 +195,7 @@ impl<'a> Claims<'a> {
             return Ok(*realm);
         }
         let path = tree.absolute(folder);
-        match realm(&path) {
+        match find_realm(&path) {
             Ok(realm) => {
                 self.realms.insert(folder.clone(), realm);
                 Ok(realm)
