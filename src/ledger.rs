@@ -2,12 +2,13 @@
 //!
 //! Every change of a job goes through one task: it asks the pure transition function, makes the answer durable, and only
 //! then shows it to the rest of the program. Changes that arrive while the disk is busy share the next commit, so that
-//! ten thousand jobs do not mean ten thousand waits for the disk.
+//! ten thousand jobs do not wait for the disk ten thousand times.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 
 use jiff::Timestamp;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::files::RelPath;
@@ -22,7 +23,7 @@ const BATCH: usize = 512;
 /// Why a change did not happen.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LedgerError {
-    /// The event cannot happen to the job where it stands.
+    /// The event cannot happen to the job in its state.
     #[error(transparent)]
     Illegal(#[from] Illegal),
     /// No such job is open.
@@ -31,8 +32,8 @@ pub enum LedgerError {
     /// The journal could not be written; nothing changed, and the same may be tried again.
     #[error("{0}")]
     Journal(Arc<JournalError>),
-    /// A file of the new job belongs to another one already.
-    #[error("{file} belongs to job {job} already")]
+    /// A file of the new job already belongs to another one.
+    #[error("{file} already belongs to job {job}")]
     Claimed {
         /// The file.
         file: String,
@@ -48,108 +49,79 @@ type Reply = oneshot::Sender<Result<Vec<Arc<Job>>, LedgerError>>;
 
 enum Change {
     Insert(Vec<Job>),
-    Apply(JobId, Box<Event>),
-    /// An ended job comes back to be changed.
-    Revive(Box<Job>, Box<Event>),
+    Apply {
+        id: JobId,
+        /// The job, where the event opens one that has ended.
+        ended: Option<Box<Job>>,
+        event: Box<Event>,
+    },
 }
 
-type Jobs = Arc<RwLock<HashMap<JobId, Arc<Job>>>>;
+type OpenJobs = HashMap<JobId, Arc<Job>>;
+
+/// Credits by inbox.
+pub type Credits = HashMap<String, f64>;
 
 /// A handle to the ledger; cheap to clone.
 #[derive(Clone)]
 pub struct Ledger {
     changes: mpsc::UnboundedSender<(Change, Reply)>,
-    jobs: Jobs,
-    version: Arc<watch::Sender<u64>>,
+    shared: Arc<Shared>,
+}
+
+/// What the handles and the ledger's task share.
+struct Shared {
+    jobs: RwLock<OpenJobs>,
+    version: watch::Sender<u64>,
     journal: Arc<dyn Journal>,
-    metrics: Arc<Metrics>,
-    announce: Announce,
-    spent: Rises,
-}
-
-/// Credits by inbox.
-pub type Credits = HashMap<String, f64>;
-
-/// By how much what jobs cost has risen since the start.
-type Rises = Arc<Mutex<Credits>>;
-
-/// What people are told of, and that there is something to tell.
-#[derive(Clone, Default)]
-struct Announce {
-    rules: Arc<RwLock<Arc<Rules>>>,
-    told: Arc<watch::Sender<u64>>,
-}
-
-impl Announce {
-    fn rules(&self) -> Arc<Rules> {
-        self.rules
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    fn notify_waiters(&self) {
-        self.told.send_modify(|told| *told = told.wrapping_add(1));
-    }
+    metrics: Metrics,
+    rules: RwLock<Arc<Rules>>,
+    notices: watch::Sender<()>,
+    spent: Mutex<Credits>,
 }
 
 impl Ledger {
     /// Starts the ledger with the journal's open jobs. It ends when all handles are gone.
     pub async fn open(journal: Arc<dyn Journal>) -> Result<Ledger, JournalError> {
         let open = journal.open_jobs().await?;
-        let metrics = Arc::new(Metrics::new(&open));
-        let jobs: Jobs = Arc::new(RwLock::new(
-            open.into_iter()
-                .map(|job| (job.id.clone(), Arc::new(job)))
-                .collect(),
-        ));
-        let (changes, receiver) = mpsc::unbounded_channel();
-        let version = Arc::new(watch::Sender::new(0));
-        let announce = Announce::default();
-        let spent = Rises::default();
-        tokio::spawn(work(
-            receiver,
-            jobs.clone(),
-            version.clone(),
-            journal.clone(),
-            metrics.clone(),
-            announce.clone(),
-            spent.clone(),
-        ));
-        Ok(Ledger {
-            announce,
-            spent,
-            changes,
-            jobs,
-            version,
+        let metrics = Metrics::new(&open);
+        let jobs = open
+            .into_iter()
+            .map(|job| (job.id.clone(), Arc::new(job)))
+            .collect();
+        let shared = Arc::new(Shared {
+            jobs: RwLock::new(jobs),
+            version: watch::Sender::new(0),
             journal,
             metrics,
-        })
+            rules: RwLock::default(),
+            notices: watch::Sender::new(()),
+            spent: Mutex::default(),
+        });
+        let (changes, receiver) = mpsc::unbounded_channel();
+        tokio::spawn(work(receiver, shared.clone()));
+        Ok(Ledger { changes, shared })
     }
 
-    /// What people are told of.
+    /// The rules by which notices are sent.
     pub fn rules(&self) -> Arc<Rules> {
-        self.announce.rules()
+        self.shared.rules.read().clone()
     }
 
-    /// Changes what people are told of from now on.
+    /// Changes the rules by which notices are sent from now on.
     pub fn set_rules(&self, rules: Rules) {
-        *self
-            .announce
-            .rules
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        *self.shared.rules.write() = Arc::new(rules);
         self.notify_waiters();
     }
 
-    /// Wakes whoever waits for something to tell. Ask for it before asking the journal.
-    pub fn notices(&self) -> watch::Receiver<u64> {
-        self.announce.told.subscribe()
+    /// Wakes the caller when there may be a notice to send. Subscribe before you ask the journal.
+    pub fn notices(&self) -> watch::Receiver<()> {
+        self.shared.notices.subscribe()
     }
 
-    /// There is something new to tell, or somebody else to tell it.
+    /// Wakes those who wait for [`Ledger::notices`].
     pub fn notify_waiters(&self) {
-        self.announce.notify_waiters();
+        self.shared.notices.send_replace(());
     }
 
     /// Waits until the task that writes has ended, which it does not do while the daemon runs.
@@ -159,21 +131,18 @@ impl Ledger {
 
     /// The store behind it, for questions about jobs that have ended.
     pub fn journal(&self) -> &Arc<dyn Journal> {
-        &self.journal
+        &self.shared.journal
     }
 
-    /// What is counted while the daemon runs.
+    /// The counters of the running daemon.
     pub(crate) fn metrics(&self) -> &Metrics {
-        &self.metrics
+        &self.shared.metrics
     }
 
     /// By how much what jobs cost, or are expected to cost, has risen since the start, in credits by inbox. What turned out
     /// cheaper than expected is not taken off.
     pub fn spent(&self) -> Credits {
-        self.spent
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.shared.spent.lock().clone()
     }
 
     /// Adds new jobs, all or none.
@@ -183,22 +152,28 @@ impl Ledger {
 
     /// Applies an event to an open job and answers with the job afterwards.
     pub async fn apply(&self, id: &JobId, event: Event) -> Result<Arc<Job>, LedgerError> {
-        let answer = self
-            .send(Change::Apply(id.clone(), Box::new(event)))
-            .await?;
-        answer
-            .into_iter()
-            .next()
-            .ok_or_else(|| LedgerError::Unknown(id.clone()))
+        self.send_event(id.clone(), None, event).await
     }
 
     /// Applies an event to a job that has ended, which opens it again.
     pub async fn revive(&self, job: Job, event: Event) -> Result<Arc<Job>, LedgerError> {
         let id = job.id.clone();
-        let answer = self
-            .send(Change::Revive(Box::new(job), Box::new(event)))
-            .await?;
-        answer.into_iter().next().ok_or(LedgerError::Unknown(id))
+        self.send_event(id, Some(Box::new(job)), event).await
+    }
+
+    async fn send_event(
+        &self,
+        id: JobId,
+        ended: Option<Box<Job>>,
+        event: Event,
+    ) -> Result<Arc<Job>, LedgerError> {
+        let change = Change::Apply {
+            id: id.clone(),
+            ended,
+            event: Box::new(event),
+        };
+        let mut jobs = self.send(change).await?;
+        jobs.pop().ok_or(LedgerError::Unknown(id))
     }
 
     async fn send(&self, change: Change) -> Result<Vec<Arc<Job>>, LedgerError> {
@@ -211,17 +186,17 @@ impl Ledger {
 
     /// An open job as it was last made durable.
     pub fn get(&self, id: &JobId) -> Option<Arc<Job>> {
-        self.read().get(id).cloned()
+        self.shared.jobs.read().get(id).cloned()
     }
 
     /// All open jobs, in no order.
     pub fn jobs(&self) -> Vec<Arc<Job>> {
-        self.read().values().cloned().collect()
+        self.shared.jobs.read().values().cloned().collect()
     }
 
     /// Notes what Runway said of a running task. Not durable: the next poll says it again.
     pub fn observe(&self, id: &JobId, latest: Seen) {
-        let mut jobs = self.jobs.write().unwrap_or_else(PoisonError::into_inner);
+        let mut jobs = self.shared.jobs.write();
         if let Some(job) = jobs.get_mut(id)
             && let State::Running { seen, .. } = &mut Arc::make_mut(job).state
         {
@@ -229,30 +204,16 @@ impl Ledger {
         }
     }
 
-    /// Wakes whoever waits for a change of any job. Ask for it before looking at the jobs.
+    /// Wakes the caller after a change of any job. Subscribe before you look at the jobs.
     pub fn changes(&self) -> watch::Receiver<u64> {
-        self.version.subscribe()
-    }
-
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<JobId, Arc<Job>>> {
-        // A panic elsewhere cannot leave the map half changed: entries are replaced whole.
-        self.jobs.read().unwrap_or_else(PoisonError::into_inner)
+        self.shared.version.subscribe()
     }
 }
 
-async fn work(
-    mut receiver: mpsc::UnboundedReceiver<(Change, Reply)>,
-    jobs: Jobs,
-    version: Arc<watch::Sender<u64>>,
-    journal: Arc<dyn Journal>,
-    metrics: Arc<Metrics>,
-    announce: Announce,
-    spent: Rises,
-) {
+async fn work(mut receiver: mpsc::UnboundedReceiver<(Change, Reply)>, shared: Arc<Shared>) {
     let mut requests = Vec::with_capacity(BATCH);
     while receiver.recv_many(&mut requests, BATCH).await > 0 {
-        let rules = announce.rules();
-        let mut batch = Batch::new(&jobs, rules);
+        let mut batch = Batch::new(&shared);
         let mut replies = Vec::with_capacity(requests.len());
         for (change, reply) in requests.drain(..) {
             replies.push((reply, batch.add(change, Timestamp::now())));
@@ -260,23 +221,11 @@ async fn work(
         let committed = if batch.entries.is_empty() {
             Ok(())
         } else {
-            journal.commit(&batch.entries).await.map_err(Arc::new)
+            let committed = shared.journal.commit(&batch.entries).await;
+            committed.map_err(Arc::new)
         };
         if committed.is_ok() {
-            for entry in &batch.entries {
-                metrics.record(entry);
-            }
-            if batch.entries.iter().any(|entry| !entry.notices.is_empty()) {
-                announce.notify_waiters();
-            }
-            // Before the jobs are told of: whoever sees one that runs finds what it costs in here.
-            let mut spent = spent.lock().unwrap_or_else(PoisonError::into_inner);
-            for (inbox, rise) in batch.rises {
-                *spent.entry(inbox).or_default() += rise;
-            }
-            drop(spent);
-            publish(&jobs, batch.changed);
-            version.send_modify(|version| *version = version.wrapping_add(1));
+            shared.publish(batch);
         }
         for (reply, outcome) in replies {
             let answer = match (&committed, outcome) {
@@ -284,7 +233,7 @@ async fn work(
                 (Err(error), Ok(_)) => Err(LedgerError::Journal(error.clone())),
                 (Ok(()), Ok(after)) => Ok(after),
             };
-            // Whoever asked may have gone away, for instance at shutdown; the change stands all the same.
+            // The caller may be gone, for instance at shutdown; the change stands all the same.
             if reply.send(answer).is_err() {
                 tracing::trace!("nobody waits for this change any more");
             }
@@ -292,20 +241,50 @@ async fn work(
     }
 }
 
+impl Shared {
+    /// Shows the rest of the program what is durable now.
+    fn publish(&self, batch: Batch<'_>) {
+        for entry in &batch.entries {
+            self.metrics.record(entry);
+        }
+        if batch.entries.iter().any(|entry| !entry.notices.is_empty()) {
+            self.notices.send_replace(());
+        }
+        // Before the jobs: whoever sees one that runs finds what it costs in here.
+        let mut spent = self.spent.lock();
+        for (inbox, rise) in batch.rises {
+            *spent.entry(inbox).or_default() += rise;
+        }
+        drop(spent);
+        let mut jobs = self.jobs.write();
+        for (id, job) in batch.changed {
+            if job.is_open() {
+                jobs.insert(id, job);
+            } else {
+                jobs.remove(&id);
+            }
+        }
+        drop(jobs);
+        self.version
+            .send_modify(|version| *version = version.wrapping_add(1));
+    }
+}
+
 /// Changes that share a commit. Later ones build on earlier ones.
 struct Batch<'a> {
-    jobs: &'a Jobs,
+    shared: &'a Shared,
     rules: Arc<Rules>,
-    changed: HashMap<JobId, Arc<Job>>,
+    changed: OpenJobs,
     entries: Vec<Entry>,
+    /// By how much what jobs cost has risen, by inbox.
     rises: Vec<(String, f64)>,
 }
 
 impl<'a> Batch<'a> {
-    fn new(jobs: &'a Jobs, rules: Arc<Rules>) -> Batch<'a> {
+    fn new(shared: &'a Shared) -> Batch<'a> {
         Batch {
-            jobs,
-            rules,
+            shared,
+            rules: shared.rules.read().clone(),
             changed: HashMap::new(),
             entries: Vec::new(),
             rises: Vec::new(),
@@ -318,17 +297,9 @@ impl<'a> Batch<'a> {
                 self.refuse_claimed(&new)?;
                 Ok(new.into_iter().map(|job| self.push(None, job)).collect())
             }
-            Change::Apply(id, event) => {
-                let job = self.current(&id).ok_or(LedgerError::Unknown(id))?;
-                let next = transition(&job, (*event).clone(), now)?;
-                let rise = next.cost() - job.cost();
-                if rise > 0.0 {
-                    self.rises.push((next.inbox.clone(), rise));
-                }
-                Ok(vec![self.push(Some(*event), next)])
-            }
-            Change::Revive(ended, event) => {
-                let job = self.current(&ended.id).unwrap_or_else(|| Arc::new(*ended));
+            Change::Apply { id, ended, event } => {
+                let current = self.current(&id).or_else(|| ended.map(Arc::from));
+                let job = current.ok_or(LedgerError::Unknown(id))?;
                 let next = transition(&job, (*event).clone(), now)?;
                 let rise = next.cost() - job.cost();
                 if rise > 0.0 {
@@ -339,9 +310,9 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Two jobs for one file would be two requests for it: whoever looked at the folder, this is where it is decided.
+    /// Two jobs for one file would be two requests for it: whoever scanned the folder, this decides.
     fn refuse_claimed(&self, new: &[Job]) -> Result<(), LedgerError> {
-        let jobs = self.jobs.read().unwrap_or_else(PoisonError::into_inner);
+        let jobs = self.shared.jobs.read();
         let open = jobs
             .values()
             .filter(|job| !self.changed.contains_key(&job.id))
@@ -398,21 +369,10 @@ impl<'a> Batch<'a> {
         if let Some(job) = self.changed.get(id) {
             return Some(job.clone());
         }
-        let jobs = self.jobs.read().unwrap_or_else(PoisonError::into_inner);
-        jobs.get(id).cloned()
+        self.shared.jobs.read().get(id).cloned()
     }
 }
 
-fn publish(jobs: &Jobs, changed: HashMap<JobId, Arc<Job>>) {
-    let mut jobs = jobs.write().unwrap_or_else(PoisonError::into_inner);
-    for (id, job) in changed {
-        if job.is_open() {
-            jobs.insert(id, job);
-        } else {
-            jobs.remove(&id);
-        }
-    }
-}
 #[cfg(test)]
 mod tests {
     use super::*;
