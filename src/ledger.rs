@@ -12,7 +12,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::files::RelPath;
-use crate::job::{Event, Illegal, Job, JobId, Seen, State, transition};
+use crate::job::{Event, Illegal, Job, JobId, Progress, State, transition};
 use crate::journal::{Entry, Journal, JournalError};
 use crate::metrics::Metrics;
 use crate::status::notice::Rules;
@@ -195,7 +195,7 @@ impl Ledger {
     }
 
     /// Notes what Runway said of a running task. Not durable: the next poll says it again.
-    pub fn observe(&self, id: &JobId, latest: Seen) {
+    pub fn observe(&self, id: &JobId, latest: Progress) {
         let mut jobs = self.shared.jobs.write();
         if let Some(job) = jobs.get_mut(id)
             && let State::Running { seen, .. } = &mut Arc::make_mut(job).state

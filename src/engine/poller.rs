@@ -12,7 +12,9 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::time::DelayQueue;
 
 use super::{Engine, time_after};
-use crate::job::{Event, Failure, FailureKind, Hold, HoldReason, Job, JobId, Seen, State, Task};
+use crate::job::{
+    Event, Failure, FailureKind, Hold, HoldReason, Job, JobId, Progress, State, Task,
+};
 use crate::policy::retry::Trouble;
 use crate::runway::{
     CallError, Cancelled, Client, FailureClass, Task as Answer, TaskId, TaskStatus,
@@ -306,7 +308,7 @@ impl Poll<'_> {
     }
 
     fn observe(&self, status: &str, progress: Option<f64>) {
-        let seen = Seen {
+        let seen = Progress {
             status: status.to_owned(),
             progress,
         };

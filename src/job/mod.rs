@@ -20,8 +20,8 @@ pub use id::{InvalidJobId, JobId};
 pub use input::{Folder, InputFile, Role, Spot, working_inside};
 pub use plan::{FileRef, MediaUse, Plan};
 pub use state::{
-    Charge, Charged, Delivery, Doubt, Failure, FailureKind, Hold, HoldReason, Move, Seen, State,
-    Task, Verdict,
+    Charge, Charged, Delivery, Doubt, Failure, FailureKind, Hold, HoldReason, Move, Progress,
+    State, Task, Verdict,
 };
 pub use state_name::{StateName, UnknownState};
 pub use transition::{Illegal, transition};
@@ -158,9 +158,9 @@ impl Job {
         match &self.state {
             State::Queued { hold: Some(hold) } => Some(hold.to_string()),
             State::Running { seen, .. } if self.cancel_asked => {
-                Some(format!("being cancelled; {}", seen.words()))
+                Some(format!("being cancelled; {seen}"))
             }
-            State::Running { seen, .. } => Some(seen.words()),
+            State::Running { seen, .. } => Some(seen.to_string()),
             State::Closing { verdict, .. } => Some(match verdict {
                 Verdict::Done { .. } => "moving the inputs to originals".to_owned(),
                 Verdict::Failed(failure) => {

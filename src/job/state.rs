@@ -36,7 +36,7 @@ pub enum State {
         /// Runway's task.
         task: Task,
         /// What Runway last said about it.
-        seen: Seen,
+        seen: Progress,
     },
     /// The task succeeded and its outputs are being fetched.
     Downloading {
@@ -95,32 +95,23 @@ pub struct Task {
 }
 
 /// What Runway last said about a task.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Seen {
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
     /// Runway's own word, such as `PENDING`; empty before the first answer.
     pub status: String,
     /// From 0 to 1, while it runs.
     pub progress: Option<f64>,
 }
 
-impl Seen {
-    /// The value before the first answer.
-    pub fn nothing() -> Seen {
-        Seen {
-            status: String::new(),
-            progress: None,
-        }
-    }
-
-    /// The status in words for people.
-    pub fn words(&self) -> String {
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.status.as_str(), self.progress) {
-            ("", _) => "submitted".to_owned(),
-            ("THROTTLED", _) => {
-                "THROTTLED: waits at Runway for a free place of the organization's tier".to_owned()
-            }
-            (status, Some(progress)) => format!("{status} {:.0} %", progress * 100.0),
-            (status, None) => status.to_owned(),
+            ("", _) => f.write_str("submitted"),
+            ("THROTTLED", _) => f.write_str(
+                "THROTTLED: waits at Runway for a free place of the organization's tier",
+            ),
+            (status, Some(progress)) => write!(f, "{status} {:.0} %", progress * 100.0),
+            (status, None) => f.write_str(status),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Charge, Charged, Doubt, Event, Job, Seen, State, StateName, Task, Verdict};
+use super::{Charge, Charged, Doubt, Event, Job, Progress, State, StateName, Task, Verdict};
 
 /// An event that cannot happen to a job in its state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -249,7 +249,7 @@ fn run(
             accepted_at: now,
             account,
         },
-        seen: Seen::nothing(),
+        seen: Progress::default(),
     }
 }
 

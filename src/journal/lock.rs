@@ -8,13 +8,13 @@ use fs4::{FileExt, TryLockError};
 
 use crate::files::create_own_folders;
 
-/// The lock that a daemon holds for as long as it runs. The kernel takes it back when the process ends, however it ends.
+/// The lock that a daemon holds while it runs. The kernel releases it when the process ends, however it ends.
 #[derive(Debug)]
 pub struct StateLock {
     _file: File,
 }
 
-/// The state directory cannot be had.
+/// Why the state directory cannot be locked.
 #[derive(Debug, thiserror::Error)]
 pub enum AlreadyRunning {
     /// Another process holds the lock.
@@ -22,7 +22,7 @@ pub enum AlreadyRunning {
         "a taxiway daemon already runs on the state in {0}: stop it first, or give this one another `state_dir`"
     )]
     Running(PathBuf),
-    /// The lock file cannot be made.
+    /// The lock file cannot be created.
     #[error(
         "the state directory {path} cannot be used: {source}. Make it writable for this user, or set `state_dir`"
     )]
@@ -35,7 +35,7 @@ pub enum AlreadyRunning {
 }
 
 impl StateLock {
-    /// Takes the lock of a state directory, which is made if it is missing.
+    /// Takes the lock of a state directory, which is created if it is missing.
     pub fn take(state_dir: &Path) -> Result<StateLock, AlreadyRunning> {
         let unusable = |source| AlreadyRunning::Unusable {
             path: state_dir.to_owned(),

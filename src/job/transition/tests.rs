@@ -133,7 +133,7 @@ fn any_event() -> impl Strategy<Value = Event> {
 }
 
 #[test]
-fn the_straight_way_ends_in_done() {
+fn a_job_without_trouble_ends_in_done() {
     let mut events = submitted();
     events.extend([
         Event::Accepted {
@@ -160,7 +160,7 @@ fn the_straight_way_ends_in_done() {
 }
 
 #[test]
-fn a_job_in_doubt_goes_nowhere_by_itself() {
+fn only_a_decision_moves_a_job_in_doubt() {
     let mut events = submitted();
     events.push(Event::Doubtful {
         why: "reset".into(),
@@ -185,7 +185,7 @@ fn a_job_in_doubt_goes_nowhere_by_itself() {
 }
 
 #[test]
-fn a_task_that_was_given_up_can_be_taken_up_again_and_costs_once() {
+fn a_task_that_was_given_up_can_be_adopted_and_costs_once() {
     let accepted = |task: &str| Event::Accepted {
         task: task.into(),
         estimated: None,
@@ -273,7 +273,7 @@ fn outputs_cannot_be_delivered_before_they_have_names() {
 }
 
 #[test]
-fn what_a_failed_attempt_cost_is_counted_beside_the_next_one() {
+fn the_cost_of_a_failed_attempt_is_added_to_the_next_one() {
     let mut events = submitted();
     events.extend([
         Event::Accepted {

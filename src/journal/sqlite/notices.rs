@@ -20,7 +20,7 @@ pub(super) fn insert(notice: &Notice) -> Statement<'_> {
 
 impl Notices for SqliteJournal {
     fn add_notices<'a>(&'a self, notices: &'a [Notice]) -> Answer<'a, ()> {
-        Box::pin(self.write(&["notice"], notices.iter().map(insert).collect()))
+        Box::pin(self.write(&["notice_added"], notices.iter().map(insert).collect()))
     }
 
     fn due_notices(&self, target: Target, now: Timestamp, limit: u32) -> Answer<'_, Vec<Notice>> {
@@ -55,7 +55,7 @@ impl Notices for SqliteJournal {
     fn forget_notice<'a>(&'a self, id: &'a str, target: Target) -> Answer<'a, ()> {
         let forget = query("DELETE FROM notices WHERE id = ?1 AND target = ?2");
         let forget = forget.bind(id).bind(target.word());
-        Box::pin(self.write(&["told"], vec![forget.into()]))
+        Box::pin(self.write(&["notice_sent"], vec![forget.into()]))
     }
 
     fn postpone_notice<'a>(
@@ -71,6 +71,6 @@ impl Notices for SqliteJournal {
                 .bind(target.word())
                 .bind(attempts)
                 .bind(due.as_microsecond());
-        Box::pin(self.write(&["put off"], vec![postpone.into()]))
+        Box::pin(self.write(&["notice_postponed"], vec![postpone.into()]))
     }
 }

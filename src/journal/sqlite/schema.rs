@@ -1,4 +1,4 @@
-//! The format of the file: whose it is, and how an older one becomes today's.
+//! The format of the file, and how an older one becomes today's.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use super::transaction::{BEGIN, commit};
 use super::trouble::unreadable;
 use crate::journal::JournalError;
 
-/// "taxi" in ASCII: tells our files from other people's SQLite databases.
+/// "taxi" in ASCII: distinguishes our files from other SQLite databases.
 const APPLICATION_ID: i64 = 0x7461_7869;
 
 /// Each script brings the journal from the format of its index to the next one. Scripts are only ever added.

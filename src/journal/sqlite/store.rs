@@ -36,7 +36,7 @@ impl SqliteJournal {
         state_dir.join("journal.sqlite")
     }
 
-    /// Opens the journal of a state directory, makes it if it is missing, and brings an older one to today's format.
+    /// Opens the journal of a state directory, creates it if it is missing, and brings an older one to today's format.
     ///
     /// # Errors
     /// [`JournalError::Unreadable`] and [`JournalError::Newer`] leave the file as it was.
@@ -53,8 +53,8 @@ impl SqliteJournal {
             .map_err(|error| unreadable(&path, &error))?;
         migrate(&mut writer, &path).await?;
         let writing = options.create_if_missing(false);
-        // Opened now and kept: while the disk is full or lost its permissions, no further one could be opened, and people
-        // ask for the status then.
+        // Opened now and kept: none could be opened while the disk is full or its permissions are wrong, which is when people
+        // ask for the status.
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .idle_timeout(None)
@@ -74,8 +74,8 @@ impl SqliteJournal {
         })
     }
 
-    /// Opens the journal of a state directory while no daemon runs, only to read it. Nothing is written, and no file is made
-    /// that the daemon's own user could not use afterwards. `None`: its first start was broken off before anything was in it.
+    /// Opens the journal of a state directory only to read it, while no daemon runs. Nothing is written, and no file is created
+    /// that the daemon's own user could not use afterwards. `None`: the first start was interrupted before anything was in it.
     ///
     /// # Errors
     /// As [`SqliteJournal::open`].

@@ -38,7 +38,7 @@ async fn connect(state_dir: &Path) -> SqliteConnection {
 }
 
 #[tokio::test]
-async fn a_first_start_that_was_broken_off_leaves_a_journal_with_nothing_in_it() {
+async fn a_first_start_that_was_interrupted_leaves_an_empty_journal() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(SqliteJournal::file(dir.path()), "").unwrap();
     let found = SqliteJournal::open_to_read(dir.path()).await.unwrap();
@@ -194,7 +194,7 @@ async fn pages_and_counts_of_ended_jobs_read_an_index_and_not_all_jobs() {
 }
 
 #[tokio::test]
-async fn what_was_spent_is_told_by_day_and_an_unknown_price_is_not_zero() {
+async fn spending_is_reported_by_day_and_an_unknown_price_is_not_zero() {
     let dir = tempfile::tempdir().unwrap();
     let journal = SqliteJournal::open(dir.path()).await.unwrap();
     let owner = job();
@@ -268,7 +268,7 @@ async fn a_journal_of_a_newer_version_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_journal_is_left_alone() {
+async fn a_file_that_is_not_a_journal_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let file = SqliteJournal::file(dir.path());
     std::fs::write(&file, vec![b'x'; 5000]).unwrap();
@@ -341,7 +341,7 @@ fn one_daemon_for_each_state_directory() {
 }
 
 #[tokio::test]
-async fn those_who_read_need_open_nothing_while_the_folder_has_trouble() {
+async fn readers_need_no_new_connection_while_the_folder_has_trouble() {
     let dir = tempfile::tempdir().unwrap();
     let journal = SqliteJournal::open(dir.path()).await.unwrap();
     std::fs::rename(journal.path.clone(), dir.path().join("away")).unwrap();

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::journal::JournalError;
 
-/// Why the journal cannot be opened: it is damaged, or its disk has trouble and it is all right.
+/// Why the journal cannot be opened: it is damaged, or it is intact and its disk has trouble.
 pub(super) fn unreadable(path: &Path, error: &sqlx::Error) -> JournalError {
     let (path, why) = (path.to_owned(), error.to_string());
     match error {
@@ -18,7 +18,7 @@ pub(super) fn unreadable(path: &Path, error: &sqlx::Error) -> JournalError {
     }
 }
 
-/// Whether SQLite found the file itself wrong, which neither time nor space on the disk mends.
+/// Whether SQLite found the file itself damaged, which neither time nor free space fixes.
 pub(super) fn is_damage(error: &sqlx::Error) -> bool {
     /// `SQLITE_CORRUPT` and `SQLITE_NOTADB`.
     const DAMAGE: [u32; 2] = [11, 26];
