@@ -145,7 +145,7 @@ async fn move_back(hub: Arc<Hub>, job: Arc<Job>, places: Places) -> Result<(), R
             handle.look();
         }),
         // An input that could not be taken back to where it was goes on as this job.
-        Err(why) if why.lies_in_inbox => {
+        Err(why) if why.is_in_inbox => {
             with_handle(&hub, &job, |handle| handle.retry_has_come(&job))?;
             Err(Refusal::Conflict(why.what))
         }

@@ -103,7 +103,7 @@ impl Daemon {
             journal.forget_folders().await?;
             // What is accepted is where the configuration's inboxes lie.
             for (name, remembered) in &unconfigured {
-                remembered.keep(journal.as_ref(), name).await?;
+                remembered.write(journal.as_ref(), name).await?;
             }
         }
         let on_mounts = place_on_mounts(journal.as_ref(), &mut config).await?;

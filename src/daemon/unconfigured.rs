@@ -24,7 +24,7 @@ pub(super) async fn remembered(
         if is_configured || found.contains_key(&job.inbox) {
             continue;
         }
-        let remembered = Remembered::of(ledger.journal().as_ref(), &job.inbox).await?;
+        let remembered = Remembered::read(ledger.journal().as_ref(), &job.inbox).await?;
         if let Some(remembered) = remembered {
             found.insert(job.inbox.clone(), remembered);
         }

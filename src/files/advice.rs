@@ -2,18 +2,18 @@
 
 use std::io;
 
-/// What a person can do about trouble with a disk.
+/// What the operator can do about an error of a disk.
 pub(crate) fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "Make room on that disk; work then goes on by itself"
+            "Make room on that disk; work then continues automatically"
         }
         io::ErrorKind::ReadOnlyFilesystem => {
-            "It is mounted read-only: mount it writable; work then goes on by itself"
+            "It is mounted read-only: mount it writable; work then continues automatically"
         }
         io::ErrorKind::PermissionDenied => {
-            "Give taxiway's user permission to read and write there; work then goes on by itself"
+            "Give taxiway's user permission to read and write there; work then continues automatically"
         }
-        _ => "Look whether that disk or share is all right; work goes on by itself once it is",
+        _ => "Check that disk or share; work continues automatically once it is available",
     }
 }

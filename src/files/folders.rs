@@ -1,4 +1,4 @@
-//! Folders: created durably, and with the owner and mode of the folder that they are in.
+//! Folders: created so that they survive a power cut, with the owner and mode of the folder above.
 
 use std::fs::{self, File};
 use std::io;
@@ -10,19 +10,18 @@ use rustix::io::Errno;
 use crate::failpoint::{self, Point};
 use crate::files::names;
 
-/// Longest path that the kernel takes, in bytes.
+/// The longest path that the kernel accepts, in bytes.
 const PATH_MAX: usize = 4095;
 
-/// How often a folder's name is numbered before something else must be wrong.
+/// How many numbers a folder's name is tried with.
 const NUMBERS_MAX: u32 = 10_000;
 
-/// Makes a folder and those above it, durably: after a power cut they are still there. Owner, group and mode are those of the
-/// folder above.
+/// Creates a folder and those above it. They survive a power cut. Owner, group and mode are those of the folder above.
 pub(crate) fn create_folders(path: &Path) -> io::Result<()> {
     make_folders(path, true)
 }
 
-/// The same for a folder that is nobody else's: owner, group and mode are this process's own.
+/// Creates a folder that only taxiway uses: owner, group and mode are those of this process.
 pub(crate) fn create_own_folders(path: &Path) -> io::Result<()> {
     make_folders(path, false)
 }
@@ -50,13 +49,13 @@ fn make_folders(path: &Path, shared: bool) -> io::Result<()> {
     }
 }
 
-/// Gives a file or folder that was just made the owner, the group and the permissions of the folder that it lies in, so that
-/// whoever works with that folder can work with it, too. Only root can give things away, and some filesystems know none of
-/// this: as much is done as can be.
+/// Gives a new file or folder the owner, group and permissions of the folder that it is in, so that everyone who works in that
+/// folder can work with it too. Only root can change owners, and some filesystems have no permissions: what is not possible is
+/// left out.
 ///
-/// A folder that everybody shares (`/tmp`, with the sticky bit) says nothing about what is made in it.
+/// The permissions of a folder with the sticky bit (`/tmp`) do not apply to what is created in it.
 pub(crate) fn inherit(path: &Path, made: &File) {
-    /// Of a folder's mode, what its files have, too; and what its folders have.
+    /// The bits of a folder's mode that its files and its folders get.
     const FILES: u32 = 0o666;
     const FOLDERS: u32 = 0o2777;
     const STICKY: u32 = 0o1000;
@@ -80,28 +79,28 @@ pub(crate) fn inherit(path: &Path, made: &File) {
                 other => other?,
             }
         }
-        // Whatever the folder says, its maker has to be able to go on.
+        // Whatever the mode of the folder, taxiway itself needs access.
         let mode = match meta.is_dir() {
             true => folder.mode() & FOLDERS | 0o700,
             false => folder.mode() & FILES | 0o600,
         };
-        // A change of owner may have taken bits away.
+        // A change of owner may clear bits.
         if made.metadata()?.mode() & 0o7777 != mode {
             made.set_permissions(fs::Permissions::from_mode(mode))?;
         }
         Ok(())
     };
     if let Err(error) = take() {
-        tracing::debug!(path = %path.display(), %error, "group and mode are not those of its folder");
+        tracing::debug!(path = %path.display(), %error, "the owner and mode of its folder could not be set");
     }
 }
 
-/// Makes the names in a folder durable.
+/// Makes the names in a folder survive a power cut.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = File::open(path)?;
     failpoint::hit(Point::SyncFolder)?;
     match folder.sync_all() {
-        // Some network and FUSE filesystems cannot sync a folder; they promise nothing better.
+        // Some network and FUSE filesystems cannot sync a folder, and offer nothing better.
         Err(error)
             if matches!(
                 Errno::from_io_error(&error),
@@ -114,13 +113,13 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes a file's content durable.
+/// Makes a file's content survive a power cut.
 pub(crate) fn sync_file(file: &File) -> io::Result<()> {
     failpoint::hit(Point::SyncFile)?;
     file.sync_all()
 }
 
-/// Makes the name of a file durable.
+/// Makes the name of a file survive a power cut.
 pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => sync_folder(parent),
@@ -128,18 +127,15 @@ pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     }
 }
 
-/// A folder below `root` that can hold a file, as near to `wanted` (relative, plain parts) as can be: where a file bears
-/// the name of a folder, the folder is numbered; where the whole path would be too long, it is `root` itself. The folder
-/// need not be there yet.
-///
-/// # Errors
-/// The folders cannot be looked at.
-pub(crate) fn usable_folder(root: &Path, wanted: &Path) -> io::Result<PathBuf> {
+/// Finds a folder below `root` that can hold a file, as close to `wanted` (relative, plain parts) as possible. Where a file has
+/// the name of a folder, the folder gets a number; where the whole path would be too long, the result is `root` itself. The
+/// folder may not exist yet.
+pub(crate) fn find_usable_folder(root: &Path, wanted: &Path) -> io::Result<PathBuf> {
     let mut usable = PathBuf::new();
     for part in wanted.components() {
         let mut candidate = usable.join(part);
         let mut number = 1_u32;
-        while bears_no_folder(&root.join(&candidate))? {
+        while is_not_a_folder(&root.join(&candidate))? {
             number = number.saturating_add(1);
             if number > NUMBERS_MAX {
                 return Err(io::ErrorKind::NotADirectory.into());
@@ -156,8 +152,8 @@ pub(crate) fn usable_folder(root: &Path, wanted: &Path) -> io::Result<PathBuf> {
     Ok(usable)
 }
 
-/// Whether something that is no folder, nor a link to one, has the name.
-fn bears_no_folder(path: &Path) -> io::Result<bool> {
+/// Whether something other than a folder or a link to one has the name.
+fn is_not_a_folder(path: &Path) -> io::Result<bool> {
     match fs::metadata(path) {
         Ok(meta) => Ok(!meta.is_dir()),
         // Nothing, or a link to nothing.
@@ -174,11 +170,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_whose_name_a_file_bears_is_numbered() {
+    fn a_folder_whose_name_belongs_to_a_file_is_numbered() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("shoes"), "x").unwrap();
         fs::create_dir(dir.path().join("hats")).unwrap();
-        let usable = |wanted: &str| usable_folder(dir.path(), Path::new(wanted)).unwrap();
+        let usable = |wanted: &str| find_usable_folder(dir.path(), Path::new(wanted)).unwrap();
         assert_eq!(usable(""), Path::new(""));
         assert_eq!(usable("hats/new"), Path::new("hats/new"));
         assert_eq!(usable("shoes/red"), Path::new("shoes (2)/red"));

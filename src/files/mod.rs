@@ -1,4 +1,4 @@
-//! The few things that are done to files, each with what survives a crash.
+//! Operations on files, each with what survives a crash.
 
 mod advice;
 mod digest;
@@ -17,7 +17,7 @@ mod write;
 pub(crate) use advice::advice;
 pub(crate) use digest::{hash_bytes, hash_file, hash_path, hex};
 pub(crate) use folders::{
-    create_folders, create_own_folders, sync_file, sync_folder, sync_parent, usable_folder,
+    create_folders, create_own_folders, find_usable_folder, sync_file, sync_folder, sync_parent,
 };
 pub(crate) use open::{ends_in_zeros, has_hole, open_beneath, open_own, open_part, open_plain};
 pub use rel_path::RelPath;
@@ -27,4 +27,4 @@ pub(crate) use rename::rename_new;
 pub use stamp::Version;
 pub(crate) use stamp::{Stamp, folder_times, stamp};
 pub(crate) use transfer::move_new;
-pub(crate) use write::{unfinished, write_new, write_over};
+pub(crate) use write::{part_of_write_over, write_new, write_over};

@@ -1,5 +1,5 @@
-//! The kernel's table of mounts, and what `/etc/fstab` plans. Both are read before any folder is touched: asking a filesystem
-//! itself can hang.
+//! The kernel's table of mounts, and the mounts that `/etc/fstab` plans. Both are read before any folder is touched, since
+//! asking a filesystem itself can block.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -11,16 +11,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::RelPath;
 
-/// Filesystems whose changes all go through this kernel, so that its events tell of every change.
+/// Filesystems that only this kernel changes, so that its events report every change.
 const LOCAL: &[&str] = &[
     "ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "f2fs", "zfs", "bcachefs", "jfs", "reiserfs",
     "vfat", "exfat", "ntfs3", "ramfs",
 ];
 
-/// Local filesystems that make up the number of a file when they first look at it, and may make up another one later.
-const NUMBERED_ANEW: &[&str] = &["vfat", "exfat"];
+/// Local filesystems that invent inode numbers, and may give a file another one later.
+const UNSTABLE_INODES: &[&str] = &["vfat", "exfat"];
 
-/// Filesystems whose files are elsewhere, so that touching them may hang; beside these, all of FUSE.
+/// Filesystems whose files are on another machine, so that access may block. All of FUSE counts as well.
 const REMOTE: &[&str] = &[
     "9p",
     "afs",
@@ -38,10 +38,10 @@ const REMOTE: &[&str] = &[
     "virtiofs",
 ];
 
-/// A filesystem that is mounted, or is meant to be.
+/// A filesystem that is mounted, or planned to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
-    /// Where.
+    /// The folder where it is mounted.
     #[serde(with = "crate::files::stored_path")]
     pub point: PathBuf,
     /// The filesystem's type, such as `ext4` or `fuse.rclone`.
@@ -51,24 +51,24 @@ pub struct Mount {
 }
 
 impl Mount {
-    /// Whether the kernel's events tell of every change.
+    /// Whether the kernel's events report every change.
     pub fn is_local(&self) -> bool {
         LOCAL.contains(&self.kind.as_str())
     }
 
-    /// Whether the files are elsewhere, so that touching them may hang.
+    /// Whether the files are on another machine, so that access may block.
     pub fn is_remote(&self) -> bool {
         self.kind.starts_with("fuse.") || REMOTE.contains(&self.kind.as_str())
     }
 
-    /// Whether a file keeps its inode's number when it is renamed, and when nobody has looked at it for a while. On FUSE the
-    /// number often comes from the path or from a counter, and on SMB from the client where the server has none.
+    /// Whether a file keeps its inode number when it is renamed, and over time. On FUSE the number often comes from the path or
+    /// from a counter, and on SMB from the client where the server has none.
     pub fn has_lasting_inodes(&self) -> bool {
-        self.is_local() && !NUMBERED_ANEW.contains(&self.kind.as_str())
+        self.is_local() && !UNSTABLE_INODES.contains(&self.kind.as_str())
     }
 }
 
-/// The mount that a path lies on: the deepest, and of several at one point the last.
+/// Finds the mount that a path is on: the deepest and, of several at one point, the last.
 pub fn mount_of<'a>(mounts: impl IntoIterator<Item = &'a Mount>, path: &Path) -> Option<&'a Mount> {
     mounts
         .into_iter()
@@ -77,7 +77,7 @@ pub fn mount_of<'a>(mounts: impl IntoIterator<Item = &'a Mount>, path: &Path) ->
         .max_by_key(|mount| mount.point.components().count())
 }
 
-/// What is mounted below a folder: each path below it once, with the last mount there.
+/// Finds what is mounted below a folder: each path once, with the last mount there.
 pub fn mounts_below(mounts: Vec<Mount>, root: &Path) -> Vec<(RelPath, Mount)> {
     let mut found: BTreeMap<RelPath, Mount> = BTreeMap::new();
     for mount in mounts {
@@ -89,7 +89,7 @@ pub fn mounts_below(mounts: Vec<Mount>, root: &Path) -> Vec<(RelPath, Mount)> {
     found.into_iter().collect()
 }
 
-/// The deepest folder at or above `path` where one of the planned filesystems is mounted at boot, beside the root.
+/// Finds the deepest folder at or above `path`, other than `/`, where a filesystem is planned to be mounted at boot.
 pub fn planned_at_boot(planned: &[Planned], path: &Path) -> Option<PathBuf> {
     planned
         .iter()
@@ -100,18 +100,18 @@ pub fn planned_at_boot(planned: &[Planned], path: &Path) -> Option<PathBuf> {
         .cloned()
 }
 
-/// All mounts on this machine, in the order in which they were mounted.
+/// Reads all mounts of this machine, in the order in which they were mounted.
 ///
 /// # Errors
-/// The table cannot be read, as without `/proc`.
+/// The table cannot be read, for example without `/proc`.
 pub fn mounted() -> io::Result<Vec<Mount>> {
-    // It is looked at every few seconds and says no length beforehand, so a table of usual length is read at once.
+    // This is read every few seconds, and the file does not say how long it is.
     let mut table = Vec::with_capacity(32 * 1024);
     std::fs::File::open("/proc/self/mountinfo")?.read_to_end(&mut table)?;
     Ok(parse_mountinfo(&table))
 }
 
-/// What is to be mounted on this machine. Without `/etc/fstab`, as in a container, that is nothing.
+/// Reads what is planned to be mounted on this machine. Without `/etc/fstab`, as in a container, that is nothing.
 pub fn planned() -> Vec<Planned> {
     parse_fstab(&std::fs::read("/etc/fstab").unwrap_or_default())
 }
@@ -119,9 +119,9 @@ pub fn planned() -> Vec<Planned> {
 /// An entry of `/etc/fstab`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Planned {
-    /// What is to be mounted.
+    /// What is planned to be mounted.
     pub mount: Mount,
-    /// Whether it is mounted at boot, and not only when somebody asks.
+    /// Whether it is mounted at boot, and not only on request.
     pub at_boot: bool,
 }
 
@@ -173,7 +173,7 @@ fn text(field: &[u8]) -> String {
     String::from_utf8_lossy(field).into_owned()
 }
 
-/// A path with its `\040` and the like made into characters.
+/// Decodes `\040` and the like in a path.
 fn unescape(field: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -242,7 +242,7 @@ broken line
     }
 
     #[test]
-    fn a_mount_point_whose_name_is_no_text_is_known_by_its_bytes() {
+    fn a_mount_point_whose_name_is_not_utf8_is_known_by_its_bytes() {
         let mounts = parse_mountinfo(
             b"9 1 0:1 / / rw - ext4 a rw\n40 22 0:36 / /mnt/\xff rw - cifs //nas/one rw\n",
         );

@@ -1,12 +1,12 @@
-//! Names of files: how long they may be, their parts, and the first that is free.
+//! File names: how long they may be, their parts, and the first that is free.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
-/// The longest name that nearly all filesystems take, in bytes.
+/// The longest name that nearly all filesystems accept, in bytes.
 pub const LONGEST: usize = 255;
-/// What even filesystems take that encrypt or encode names, in bytes.
+/// The longest name that even filesystems accept which encrypt or encode names, in bytes.
 pub const SHORT: usize = 100;
 
 /// The name without its extension.
@@ -18,19 +18,19 @@ pub fn stem(name: &OsStr) -> &OsStr {
     }
 }
 
-/// `name` with `suffix` behind it, shortened at the end of `name` where the two are too long for a file name. A UTF-8
-/// character is not cut in two.
+/// Appends `suffix` to `name`, and shortens `name` at its end where the two are too long for a file name. A UTF-8 character is
+/// not cut in two.
 pub fn fit(name: &OsStr, suffix: &[u8]) -> OsString {
     fit_into(name, suffix, LONGEST)
 }
 
-/// As [`fit`], for filesystems whose names are at most `max` bytes long.
+/// Like [`fit`], for names of at most `max` bytes.
 pub fn fit_into(name: &OsStr, suffix: &[u8], max: usize) -> OsString {
     let mut bytes = name.as_bytes();
     let room = max.saturating_sub(suffix.len());
     if bytes.len() > room {
         bytes = bytes.get(..room).unwrap_or(bytes);
-        // At most three bytes of a UTF-8 character can be left over; other bytes are taken as they come.
+        // At most three bytes of a cut UTF-8 character remain. Names that are not UTF-8 are cut anywhere.
         for _ in 0..3 {
             match std::str::from_utf8(bytes) {
                 Err(error) if error.error_len().is_none() => {
@@ -45,13 +45,11 @@ pub fn fit_into(name: &OsStr, suffix: &[u8], max: usize) -> OsString {
     OsString::from_vec(fitted)
 }
 
-/// The first name that is free: as it is wanted, numbered, or shorter where the filesystem takes only shorter ones.
+/// Finds the first name that is free: the wanted one, a numbered one, or a shorter one where the filesystem accepts only shorter
+/// names.
 ///
-/// `name` makes the n-th name, counted from 1, in at most so many bytes. `take` answers with what comes of a free name, or with
-/// nothing where it is taken.
-///
-/// # Errors
-/// What `take` says.
+/// `name` makes the n-th name, counted from 1, with at most the given number of bytes. `take` returns what the name is wanted
+/// for, or `None` if the name is taken.
 pub fn first_free<T>(
     name: impl Fn(u32, usize) -> OsString,
     take: impl Fn(&OsStr) -> io::Result<Option<T>>,
@@ -62,7 +60,7 @@ pub fn first_free<T>(
             match take(&name(number, length)) {
                 Ok(Some(found)) => return Ok(found),
                 Ok(None) => {}
-                // This filesystem takes shorter names only.
+                // This filesystem accepts only shorter names.
                 Err(error)
                     if error.kind() == io::ErrorKind::InvalidFilename
                         && lengths.peek().is_some() =>

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use crate::failpoint::{self, Point};
 use crate::files::folders::inherit;
 
-/// Opens a part file to go on with it, or makes it.
+/// Opens a part file to continue it, or creates it.
 pub(crate) fn open_part(path: &Path) -> io::Result<File> {
     failpoint::hit(Point::OpenPart)?;
     let part = open_own(path)?;
@@ -20,8 +20,8 @@ pub(crate) fn open_part(path: &Path) -> io::Result<File> {
     Ok(part)
 }
 
-/// Opens a file of our own to write to it, or makes it. A link under its name, which somebody may have put there to have another
-/// file written to, is removed.
+/// Opens one of taxiway's own files to write to it, or creates it. A link under its name is removed: it could make taxiway
+/// overwrite another file.
 pub(crate) fn open_own(path: &Path) -> io::Result<File> {
     let open = || {
         OpenOptions::new()
@@ -31,7 +31,7 @@ pub(crate) fn open_own(path: &Path) -> io::Result<File> {
             .write(true)
             .custom_flags(OPEN_PLAIN.bits().cast_signed())
             .open(path)
-            .and_then(plain)
+            .and_then(require_plain)
     };
     match fs::symlink_metadata(path) {
         Ok(meta) if !meta.is_file() || meta.nlink() > 1 => {
@@ -47,39 +47,32 @@ const OPEN_PLAIN: OFlags = OFlags::NOFOLLOW
     .union(OFlags::NONBLOCK)
     .union(OFlags::CLOEXEC);
 
-/// Opens a plain file to read it. Links are not followed, and a pipe or a device is an error and not a wait without end.
+/// Opens a plain file to read it. Links are not followed, and a pipe or a device is an error instead of an endless wait.
 pub(crate) fn open_plain(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .read(true)
         // The flags of the kernel's interface fit its own type.
         .custom_flags(OPEN_PLAIN.bits().cast_signed())
         .open(path)?;
-    plain(file)
+    require_plain(file)
 }
 
-/// Whether some bytes of a file were never written: its writer reserved the room, or passed over them and may come back. Where the
-/// filesystem cannot tell, it says that there are none. Moves the file's position.
-///
-/// # Errors
-/// The file cannot be looked at.
+/// Whether some bytes of a file were never written: its writer reserved the space, or skipped them and may come back. `false`
+/// where the filesystem does not know. Moves the file's position.
 pub(crate) fn has_hole(file: &File) -> io::Result<bool> {
     let bytes = file.metadata()?.len();
     match rustix::fs::seek(file, rustix::fs::SeekFrom::Hole(0)) {
-        // The end of the file counts as a hole, too.
+        // The end of the file counts as a hole as well.
         Ok(at) => Ok(at < bytes),
-        // An empty file, or a filesystem without the notion.
+        // An empty file, or a filesystem without holes.
         Err(Errno::NXIO | Errno::INVAL | Errno::OPNOTSUPP) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
 
-/// So many zero bytes at the end are room that was reserved and not filled, in what is neither silence nor a plain surface.
+/// This many zero bytes at the end are space that was reserved and not filled; silence and plain surfaces look different.
 const ZEROS: usize = 64;
 
-/// Whether a file ends in zeros.
-///
-/// # Errors
-/// It cannot be read.
 pub(crate) fn ends_in_zeros(file: &File) -> io::Result<bool> {
     let mut end = [1; ZEROS];
     let Some(from) = file.metadata()?.len().checked_sub(ZEROS as u64) else {
@@ -87,17 +80,17 @@ pub(crate) fn ends_in_zeros(file: &File) -> io::Result<bool> {
     };
     match file.read_exact_at(&mut end, from) {
         Ok(()) => Ok(end.iter().all(|byte| *byte == 0)),
-        // It was cut off meanwhile, which the next look tells.
+        // It was truncated meanwhile, which the next scan notices.
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// Opens a plain file below a folder to read it. No link is followed on the way from `root` to it, whatever is exchanged
-/// meanwhile, so what is read lies below `root`; a pipe or a device is an error and not a wait without end.
+/// Opens a plain file below a folder to read it. No link between `root` and the file is followed, even if someone swaps folders
+/// meanwhile, so the file is always below `root`. A pipe or a device is an error instead of an endless wait.
 ///
 /// # Errors
-/// `NotFound`; `InvalidInput` if a link is on the way, the path leaves `root`, or it is no plain file.
+/// `NotFound`; `InvalidInput` if the path contains a link or leaves `root`, or is not a plain file.
 pub(crate) fn open_beneath(root: &Path, path: &Path) -> io::Result<File> {
     if !path
         .components()
@@ -115,28 +108,28 @@ pub(crate) fn open_beneath(root: &Path, path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     let opened = match openat2(&top, path, flags, Mode::empty(), resolve) {
-        // An old kernel, or a container that does not know the call (EPERM), or a rename at the same moment (EAGAIN).
+        // An old kernel, a container that does not allow the call (EPERM), or a rename at the same moment (EAGAIN).
         Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN) => open_by_parts(top.into(), path),
         other => other,
     };
     match opened {
-        Ok(file) => plain(File::from(file)),
+        Ok(file) => require_plain(File::from(file)),
         Err(Errno::LOOP) => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            "a link lies on the way to it, and links are not followed",
+            "its path contains a link, and links are not followed",
         )),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Opens part after part, so that no link is followed where the kernel cannot promise it for the whole path.
+/// Opens one part of the path after the other, for kernels that cannot refuse links in the whole path.
 fn open_by_parts(top: OwnedFd, path: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mut at = top;
     let mut parts = path.components().peekable();
     while let Some(part) = parts.next() {
         let last = parts.peek().is_none();
-        // Without `O_DIRECTORY` a link is told of as a link.
+        // With `O_DIRECTORY` the error would not say that it is a link.
         at = openat(&at, part.as_os_str(), flags, Mode::empty())?;
         if last {
             return Ok(at);
@@ -145,13 +138,13 @@ fn open_by_parts(top: OwnedFd, path: &Path) -> Result<OwnedFd, Errno> {
     Err(Errno::INVAL)
 }
 
-fn plain(file: File) -> io::Result<File> {
+fn require_plain(file: File) -> io::Result<File> {
     if file.metadata()?.is_file() {
         Ok(file)
     } else {
         Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            "it is neither a plain file nor a folder",
+            "it is not a plain file",
         ))
     }
 }
@@ -224,7 +217,7 @@ mod tests {
             open_part(&at(name)).unwrap().write_all(b"film").unwrap();
             assert_eq!(fs::read(at("secret")).unwrap(), b"secret");
             assert_eq!(fs::read(at(name)).unwrap(), b"film");
-            // What is there is gone on with.
+            // What is there is continued.
             assert_eq!(open_part(&at(name)).unwrap().metadata().unwrap().len(), 4);
         }
     }

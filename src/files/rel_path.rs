@@ -8,28 +8,26 @@ use serde::{Deserialize, Serialize};
 
 use super::stored_path;
 
-/// A path below one of an inbox's folders: relative, without `.` and `..`, in the bytes that lie on the disk.
-///
-/// File names on Linux are bytes. A name that is not UTF-8 is kept as it is and written to the journal as base64 behind
-/// a character that no path begins with, so that nothing is ever renamed by the way it is stored.
+/// A path below one of an inbox's folders: relative, without `.` and `..`, in the bytes that are on the disk. The journal holds
+/// it as [`stored_path`] writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RelPath(PathBuf);
 
 impl RelPath {
-    /// The path, if it is relative and stays below its root.
+    /// `None` if the path is not relative or leaves its root.
     pub fn new(path: &Path) -> Option<RelPath> {
         path.components()
             .all(|part| matches!(part, Component::Normal(_)))
             .then(|| RelPath(path.components().collect()))
     }
 
-    /// The path as the system takes it.
+    /// As a standard path.
     pub fn as_path(&self) -> &Path {
         &self.0
     }
 
-    /// The folder that holds it; empty for what lies in the root itself.
+    /// The folder that it is in; empty for the root.
     pub fn parent(&self) -> RelPath {
         RelPath(self.0.parent().map(Path::to_path_buf).unwrap_or_default())
     }
@@ -49,7 +47,7 @@ impl RelPath {
         RelPath(self.0.join(name))
     }
 
-    /// The path as text, for programs; what is not UTF-8 is replaced.
+    /// The path as text for programs. Bytes that are not UTF-8 are replaced.
     pub fn text(&self) -> String {
         self.0.to_string_lossy().into_owned()
     }
@@ -60,15 +58,14 @@ impl RelPath {
     }
 }
 
-/// For people: see [`shown`].
 impl fmt::Display for RelPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&shown(self.0.as_os_str()))
     }
 }
 
-/// A file's name for logs, notes and terminals. Control characters, and characters that turn the direction of text or have
-/// no width, are escaped: a name must not forge a line of the log or pretend to be another name.
+/// Writes a file's name for logs, notes and terminals. Control characters, and characters that change the direction of text or
+/// have no width, are escaped: a name must not forge a line of a log or look like another name.
 pub fn shown(name: &OsStr) -> String {
     let mut text = String::new();
     for c in name.to_string_lossy().chars() {
@@ -81,7 +78,7 @@ pub fn shown(name: &OsStr) -> String {
     text
 }
 
-/// Characters that show nothing by themselves but change how others are shown.
+/// Whether a character is invisible but changes how others are shown.
 pub fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')

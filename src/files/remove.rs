@@ -1,4 +1,4 @@
-//! Removing files, and looking whether a name is taken.
+//! Removing files and folders, and checking whether a name is taken.
 
 use std::fs;
 use std::io;
@@ -6,22 +6,18 @@ use std::path::Path;
 
 use crate::failpoint::{self, Point};
 
-/// Takes a file's name away. Durable only once its folder is synced.
+/// Removes a file. A power cut may undo it until the folder is synced.
 pub(crate) fn remove_file(path: &Path) -> io::Result<()> {
     failpoint::hit(Point::Remove)?;
     fs::remove_file(path)
 }
 
-/// Removes an empty folder.
 pub(crate) fn remove_folder(path: &Path) -> io::Result<()> {
     failpoint::hit(Point::RemoveFolder)?;
     fs::remove_dir(path)
 }
 
-/// Whether anything has this name.
-///
-/// # Errors
-/// The folder cannot be looked at.
+/// Whether anything has this name, even a broken link.
 pub(crate) fn exists(path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(_) => Ok(true),

@@ -5,8 +5,8 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use unicode_normalization::UnicodeNormalization as _;
@@ -17,11 +17,11 @@ use crate::files::remove::remove_file;
 
 /// Renames within one filesystem, never onto an existing name.
 ///
-/// A crash leaves the file under one of the two names, or (where it is done by a hard link) under both; doing it again
-/// completes it. Durable only once both folders are synced.
+/// A crash leaves the file under one of the two names or, where it is done by a hard link, under both; doing it again completes
+/// it. A power cut may undo it until both folders are synced.
 ///
 /// # Errors
-/// `AlreadyExists` if another file bears the target's name; `CrossesDevices` if it lies on another filesystem.
+/// `AlreadyExists` if another file has the target's name; `CrossesDevices` if the target is on another filesystem.
 pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match rename_once(from, to) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_linked(from, to)? => {
@@ -31,15 +31,15 @@ pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether two names are two hard links to one file, as an interrupted [`rename_new`] leaves them. Two ways to write one
-/// and the same name (through a link to a folder, or in letters of another size) are not that.
+/// Whether two names are two hard links to one file, as an interrupted [`rename_new`] leaves them. Two spellings of the same
+/// name (through a link to a folder, or in another case) do not count.
 fn is_linked(from: &Path, to: &Path) -> io::Result<bool> {
-    let look = |path: &Path| match fs::symlink_metadata(path) {
+    let metadata = |path: &Path| match fs::symlink_metadata(path) {
         Ok(meta) => Ok(Some(meta)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     };
-    let (Some(a), Some(b)) = (look(from)?, look(to)?) else {
+    let (Some(a), Some(b)) = (metadata(from)?, metadata(to)?) else {
         return Ok(false);
     };
     if !a.is_file() || (a.dev(), a.ino()) != (b.dev(), b.ino()) || a.nlink() < 2 {
@@ -56,7 +56,7 @@ fn is_linked(from: &Path, to: &Path) -> io::Result<bool> {
     Ok((a.dev(), a.ino()) != (b.dev(), b.ino()))
 }
 
-/// Removes the first of two names of one file. A power cut must not take the second, which is younger.
+/// Removes the first of two names of one file. The second is newer, so it is made to survive a power cut first.
 fn remove_linked(from: &Path, to: &Path) -> io::Result<()> {
     sync_parent(to)?;
     remove_file(from)
@@ -69,21 +69,21 @@ fn rename_once(from: &Path, to: &Path) -> io::Result<()> {
             failpoint::pass(Point::AfterRename);
             Ok(())
         }
-        // The filesystem does not know the flag: a hard link is as atomic and does not replace either.
+        // The filesystem does not support the flag. A hard link is atomic too, and does not replace anything either.
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => match link(from, to) {
             Ok(()) => remove_linked(from, to),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(error),
-            // Neither: look, then rename. Only another program that takes the same name within these microseconds (or, on
-            // a mount that caches its folders, within that time) could lose a file by it.
+            // Neither: check, then rename. A file is lost only if another program creates the same name within these
+            // microseconds (or, on a mount that caches its folders, within that time).
             Err(_) => {
-                // Of our own jobs none looks while another renames.
-                static LOOKING: Mutex<()> = Mutex::new(());
-                let _one = LOOKING.lock().unwrap_or_else(PoisonError::into_inner);
+                // One check and rename at a time in this process.
+                static CHECKING: Mutex<()> = Mutex::new(());
+                let _guard = CHECKING.lock();
                 match fs::symlink_metadata(to) {
                     Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                        if has_alike(from, to)? {
+                        if has_similar_name(from, to)? {
                             return Err(io::ErrorKind::AlreadyExists.into());
                         }
                         replace(from, to)
@@ -96,10 +96,9 @@ fn rename_once(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether a name differs only in the size of its letters, or in how accents are written, from another in its folder. A
-/// server may take such names for one, although the program that mounts it tells them apart: a rename onto the one would
-/// then replace the other.
-fn has_alike(from: &Path, to: &Path) -> io::Result<bool> {
+/// Whether another name in the folder differs only in case or in how accents are encoded. A server may treat such names as one
+/// even where the program that mounts it does not: a rename onto the one would then replace the other.
+fn has_similar_name(from: &Path, to: &Path) -> io::Result<bool> {
     let (Some(folder), Some(name)) = (to.parent(), to.file_name()) else {
         return Ok(false);
     };
@@ -122,7 +121,7 @@ fn link(from: &Path, to: &Path) -> io::Result<()> {
     fs::hard_link(from, to)
 }
 
-/// Renames, onto whatever has the name.
+/// Renames, and replaces what has the name.
 pub(crate) fn replace(from: &Path, to: &Path) -> io::Result<()> {
     failpoint::hit(Point::BeforeReplace)?;
     fs::rename(from, to)?;
@@ -147,16 +146,16 @@ mod tests {
     }
 
     #[test]
-    fn row_15_names_are_alike_whatever_the_size_of_letters_and_the_way_of_accents() {
+    fn row_15_names_are_similar_whatever_the_case_and_the_encoding_of_accents() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         fs::write(at("CAFE\u{301}.mp4"), "mine").unwrap();
         fs::write(at(".part"), "new").unwrap();
-        let alike = |to: &str| has_alike(&at(".part"), &at(to)).unwrap();
-        assert!(alike("caf\u{e9}.mp4"));
-        assert!(!alike("cafe.mp4"));
-        // A name is not in its own way.
-        assert!(!alike(".PART"));
+        let similar = |to: &str| has_similar_name(&at(".part"), &at(to)).unwrap();
+        assert!(similar("caf\u{e9}.mp4"));
+        assert!(!similar("cafe.mp4"));
+        // A file is not similar to itself.
+        assert!(!similar(".PART"));
     }
 
     #[test]
@@ -171,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn row_15_one_name_written_in_two_ways_is_never_removed() {
+    fn row_15_one_name_spelled_in_two_ways_is_never_removed() {
         let dir = tempfile::tempdir().unwrap();
         let real = dir.path().join("real");
         fs::create_dir(&real).unwrap();

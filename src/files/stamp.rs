@@ -1,4 +1,4 @@
-//! What tells two versions of a file apart.
+//! How two versions of a file are told apart.
 
 use std::fs::Metadata;
 use std::io;
@@ -7,15 +7,15 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-/// What tells the file that was looked at from another that takes its name. The device is left out: network filesystems
-/// get another one with each mount.
+/// The version of a file as the journal keeps it. Without the device, since network filesystems get another one with each
+/// mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {
-    /// The inode; `None` where the filesystem gives a file another number when it is renamed, or forgets it.
+    /// The inode; `None` where the filesystem may change it.
     pub inode: Option<u64>,
     /// Size in bytes.
     pub bytes: u64,
-    /// Time of the last change of content, in nanoseconds since 1970, as the filesystem tells it.
+    /// When the content was last changed, in nanoseconds since 1970.
     pub modified: i64,
 }
 
@@ -30,7 +30,7 @@ impl Version {
     }
 }
 
-/// What tells two versions of a file apart.
+/// The version of a file as it is now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Stamp {
     /// The device.
@@ -39,9 +39,9 @@ pub struct Stamp {
     pub ino: u64,
     /// Size in bytes.
     pub size: u64,
-    /// Time of the last change of content, in nanoseconds since 1970, as the filesystem tells it.
+    /// When the content was last changed, in nanoseconds since 1970.
     pub mtime: i128,
-    /// Time of the last change of content, name or attributes, in nanoseconds since 1970.
+    /// When content, name or attributes were last changed, in nanoseconds since 1970.
     pub ctime: i128,
 }
 
@@ -51,13 +51,13 @@ impl Stamp {
         Version {
             inode: Some(self.ino),
             bytes: self.size,
-            // Nanoseconds fit until the year 2262; what lies beyond is the same version each time all the same.
+            // Nanoseconds fit until the year 2262; later times all count as the same.
             modified: i64::try_from(self.mtime).unwrap_or(i64::MAX),
         }
     }
 }
 
-/// The version of the file at a path; `None` where no plain file is.
+/// Reads the stamp of the file at a path; `None` if it is not a plain file.
 pub fn stamp(path: &Path) -> io::Result<Option<Stamp>> {
     let meta = std::fs::symlink_metadata(path)?;
     let (mtime, ctime) = times(&meta);
@@ -70,7 +70,7 @@ pub fn stamp(path: &Path) -> io::Result<Option<Stamp>> {
     }))
 }
 
-/// When a folder's content and the folder itself last changed, in nanoseconds since 1970; `None` where no folder is.
+/// Reads when a folder's content and the folder itself last changed, in nanoseconds since 1970; `None` if it is not a folder.
 pub fn folder_times(path: &Path) -> io::Result<Option<(i128, i128)>> {
     let meta = std::fs::symlink_metadata(path)?;
     Ok(meta.is_dir().then(|| times(&meta)))

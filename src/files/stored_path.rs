@@ -1,5 +1,5 @@
-//! Paths as text that the journal can hold. File names on Linux are bytes: what is not UTF-8 is written as base64 behind a mark,
-//! so that nothing is ever renamed by the way it is stored.
+//! Paths as text for the journal. File names on Linux are bytes: a path that is not UTF-8 is stored as base64 with a mark in
+//! front, so that it comes back unchanged.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -9,10 +9,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize as _, Deserializer, Serializer, de};
 
-/// Marks a path that is not UTF-8. No relative path begins so, and an absolute one that does is marked as well.
+/// Marks a path that is not UTF-8. No relative path begins with this, and an absolute one that does is marked as well.
 const BYTES_MARK: &str = "/base64:";
 
-/// The text of a path.
 pub fn to_text(path: &Path) -> String {
     match path.to_str() {
         Some(text) if !text.starts_with(BYTES_MARK) => text.to_owned(),
@@ -23,10 +22,7 @@ pub fn to_text(path: &Path) -> String {
     }
 }
 
-/// The path of a text.
-///
-/// # Errors
-/// It is none that [`to_text`] writes.
+/// Reads what [`to_text`] writes.
 pub fn from_text(text: &str) -> Result<PathBuf, String> {
     match text.strip_prefix(BYTES_MARK) {
         None => Ok(PathBuf::from(text)),
@@ -38,17 +34,11 @@ pub fn from_text(text: &str) -> Result<PathBuf, String> {
 }
 
 /// For `#[serde(with = "crate::files::stored_path")]`.
-///
-/// # Errors
-/// Those of the serializer.
 pub fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&to_text(path))
 }
 
 /// For `#[serde(with = "crate::files::stored_path")]`.
-///
-/// # Errors
-/// Those of the deserializer, and those of [`from_text`].
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     let text = String::deserialize(deserializer)?;
     from_text(&text).map_err(de::Error::custom)

@@ -1,4 +1,4 @@
-//! Moving files, also to another filesystem.
+//! Moving files between folders, which may be on different filesystems.
 
 use std::fs;
 use std::io;
@@ -12,13 +12,13 @@ use crate::files::remove::remove_file;
 use crate::files::rename::rename_new;
 use crate::files::write::{discard, write_part};
 
-/// Moves a file to a new name that may lie on another filesystem, never onto an existing name, and makes it durable.
+/// Moves a file to a new name, which may be on another filesystem, never onto an existing name. Survives a power cut.
 ///
 /// A crash leaves the file under its old name, its new name, or (after a copy between filesystems) both with the same
 /// content; repeating the same move after a crash completes it.
 ///
 /// # Errors
-/// `AlreadyExists` if something else bears the target's name; `NotFound` if neither name exists.
+/// `AlreadyExists` if something else has the target's name; `NotFound` if neither name exists.
 pub(crate) fn move_new(from: &Path, to: &Path) -> io::Result<()> {
     if let Some(parent) = to.parent() {
         create_folders(parent)?;
@@ -34,9 +34,9 @@ pub(crate) fn move_new(from: &Path, to: &Path) -> io::Result<()> {
 
 fn copy_and_remove(from: &Path, to: &Path) -> io::Result<()> {
     if fs::symlink_metadata(to).is_ok() {
-        // An earlier attempt came as far as the target and not as far as removing the source; or it is another file.
+        // An earlier attempt wrote the target and did not remove the source; or it is another file.
         return if same_content(from, to)? {
-            // Whoever wrote it may not have come as far as making it durable.
+            // That attempt may have ended before it synced the target.
             sync_file(&open_plain(to)?)?;
             sync_parent(to)?;
             remove_file(from)

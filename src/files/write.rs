@@ -1,4 +1,4 @@
-//! Writing small files: whole and durable once the name is there.
+//! Writing small files that are complete, and survive a power cut, as soon as their name exists.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -13,21 +13,21 @@ use crate::files::folders::{inherit, sync_file, sync_parent};
 use crate::files::remove::remove_file;
 use crate::files::rename::{rename_new, replace};
 
-/// Writes a small file under a new name: whole and durable once the name is there, and never over another file.
+/// Writes a small file under a new name, never over another file. A file of the same content under that name counts as written.
 ///
 /// # Errors
-/// `AlreadyExists` if the name is taken by something else; if it is taken by the same content, all is well.
+/// `AlreadyExists` if something else has the name.
 pub(crate) fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
     let part = write_part(path, content, |file| file.write_all(content))?;
     match rename_new(&part, path) {
         Ok(()) => sync_parent(path),
         Err(error) => {
             discard(&part);
-            // Where it cannot be read, a name like it is taken and not this one.
+            // What cannot be read is not ours.
             let is_this = error.kind() == io::ErrorKind::AlreadyExists
                 && fs::read(path).is_ok_and(|found| found == content);
             if is_this {
-                // Whoever wrote it may not have come as far as making its name durable.
+                // An earlier attempt may have ended before it synced the folder.
                 sync_parent(path)
             } else {
                 Err(error)
@@ -36,9 +36,9 @@ pub(crate) fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Writes a small file, whole and durable once the name is there, in place of what was there. One at a time for each path.
+/// Writes a small file, and replaces what had its name. Not for two writers of one path at the same time.
 pub(crate) fn write_over(path: &Path, content: &[u8]) -> io::Result<()> {
-    // Named by the path alone: what a crash left is found again by whoever writes or removes the file, whatever it says then.
+    // The part file is named after the path alone, so that the next writer finds what a crash left, whatever its content.
     let part = write_part(path, b"", |file| file.write_all(content))?;
     if let Err(error) = replace(&part, path) {
         discard(&part);
@@ -47,14 +47,14 @@ pub(crate) fn write_over(path: &Path, content: &[u8]) -> io::Result<()> {
     sync_parent(path)
 }
 
-/// Where an interrupted [`write_over`] leaves what it wrote.
-pub(crate) fn unfinished(path: &Path) -> io::Result<PathBuf> {
-    part_path(path, b"")
+/// The part file that an interrupted [`write_over`] leaves.
+pub(crate) fn part_of_write_over(path: &Path) -> io::Result<PathBuf> {
+    name_part(path, b"")
 }
 
-/// Writes a hidden file beside `path`, durably, and answers with its name. The name comes from `path` and from what is
-/// written, `content`, so that a crash leaves at most one such file, which doing the same again removes. Nobody else
-/// writes the same content to the same path at the same time: a job has one driver.
+/// Writes a hidden file next to `path` that survives a power cut, and returns its name. The name is derived from `path` and
+/// `content`, so a crash leaves at most one such file, which the next attempt removes. No one else writes the same content to
+/// the same path at the same time: a job has one driver.
 pub(crate) fn write_part(
     path: &Path,
     content: &[u8],
@@ -70,10 +70,10 @@ pub(crate) fn write_part(
     }
 }
 
-/// Makes the hidden file. What a crash left under its name is removed and never written to: it may have another name by
-/// now, as an interrupted [`rename_new`] by hard link leaves it.
+/// Creates the hidden file. What a crash left under its name is removed and never written to: after an interrupted
+/// [`rename_new`] by hard link it may have another name as well.
 fn new_part(path: &Path, content: &[u8]) -> io::Result<(PathBuf, File)> {
-    let part = part_path(path, content)?;
+    let part = name_part(path, content)?;
     loop {
         failpoint::hit(Point::NewPart)?;
         match OpenOptions::new().write(true).create_new(true).open(&part) {
@@ -87,7 +87,7 @@ fn new_part(path: &Path, content: &[u8]) -> io::Result<(PathBuf, File)> {
     }
 }
 
-fn part_path(path: &Path, content: &[u8]) -> io::Result<PathBuf> {
+fn name_part(path: &Path, content: &[u8]) -> io::Result<PathBuf> {
     let mut hash = Sha256::new();
     hash.update(path.as_os_str().as_bytes());
     hash.update(b"\0");
@@ -95,10 +95,10 @@ fn part_path(path: &Path, content: &[u8]) -> io::Result<PathBuf> {
     Ok(path.with_file_name(format!(".taxiway-{}.part", hex(&hash.finalize()[..12]))))
 }
 
-/// Removes what could not be finished. If even that fails, the error that led here counts more.
+/// Removes a part file that could not be finished. If that fails too, the first error is the one to report.
 pub(crate) fn discard(part: &Path) {
     if let Err(error) = remove_file(part) {
-        tracing::debug!(part = %part.display(), %error, "an unfinished file stays");
+        tracing::debug!(part = %part.display(), %error, "an unfinished file could not be removed");
     }
 }
 
@@ -114,8 +114,8 @@ mod tests {
         fs::write(&part, "jo").unwrap();
         write_new(&path, b"job: 1\n").unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-        // A link that was left to what has its name already is no door to it.
-        fs::hard_link(&path, unfinished(&path).unwrap()).unwrap();
+        // A hard link that a crash left is not written through.
+        fs::hard_link(&path, part_of_write_over(&path).unwrap()).unwrap();
         write_over(&path, b"job: 1\n").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"job: 1\n");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);

@@ -1,4 +1,4 @@
-//! Where a job's files are, and how they move.
+//! The folders of an inbox: where a job's files are, and how they move.
 
 pub(crate) mod mounted;
 pub(crate) mod note;
@@ -11,4 +11,4 @@ pub(crate) mod take;
 pub use places::Places;
 pub use put_back::{NotPutBack, put_back};
 pub use remembered::Remembered;
-pub use take::{Taking, finish_taking, free_spot, make_working};
+pub use take::{Taking, create_working, find_free_path, finish_taking};

@@ -1,4 +1,4 @@
-//! The notes beside inputs of jobs that did not succeed.
+//! The notes next to the inputs of jobs that did not succeed.
 
 use std::fmt::Write as _;
 use std::io;
@@ -8,11 +8,15 @@ use crate::files::{create_folders, names, write_over};
 use crate::folders::Places;
 use crate::job::{FailureKind, InputFile, Job, Role, State, Verdict};
 
-/// Behind an input's name, its note's.
+/// What a note adds to the name of its input.
 const NOTE: &[u8] = b".error.txt";
 
-/// The files beside which the note lies: what was dropped, and each medium that a sidecar could have been for.
-pub(crate) fn noted(job: &Job, files: &[InputFile], places: &Places) -> io::Result<Vec<PathBuf>> {
+/// Lists the files that get the note: the dropped file, and each medium that a sidecar could have been for.
+pub(crate) fn files_to_note(
+    job: &Job,
+    files: &[InputFile],
+    places: &Places,
+) -> io::Result<Vec<PathBuf>> {
     let mains = files.iter().filter(|file| file.role == Role::Main).count();
     let mut paths: Vec<PathBuf> = files
         .iter()
@@ -21,7 +25,7 @@ pub(crate) fn noted(job: &Job, files: &[InputFile], places: &Places) -> io::Resu
         .map(|at| places.path(at))
         .collect();
     if paths.is_empty() {
-        // The input itself is gone; the note stands where it would lie, unless another job's input lies there with its own.
+        // The input itself is gone. The note goes where it would be, unless the input of another job is there with its own.
         let place = places.failed.join(job.input.as_path());
         if !place.try_exists()? {
             paths.push(place);
@@ -30,10 +34,7 @@ pub(crate) fn noted(job: &Job, files: &[InputFile], places: &Places) -> io::Resu
     Ok(paths)
 }
 
-/// Writes the note of a job that has ended, where it is gone: it went when its files were to be taken again, and they never came.
-///
-/// # Errors
-/// It cannot be written.
+/// Writes the note of an ended job again. It was removed for a retry that never got its files.
 pub fn renew_note(job: &Job, places: &Places) -> io::Result<()> {
     let verdict = match &job.state {
         State::Failed { failure } => Verdict::Failed(failure.clone()),
@@ -52,10 +53,10 @@ pub fn renew_note(job: &Job, places: &Places) -> io::Result<()> {
         | State::Done { .. }
         | State::InDoubt { .. } => return Ok(()),
     };
-    let Some(note) = note(job, &verdict) else {
+    let Some(note) = compose_note(job, &verdict) else {
         return Ok(());
     };
-    for path in noted(job, &job.files, places)? {
+    for path in files_to_note(job, &job.files, places)? {
         if note_path(&path).try_exists()? {
             continue;
         }
@@ -67,7 +68,7 @@ pub fn renew_note(job: &Job, places: &Places) -> io::Result<()> {
     Ok(())
 }
 
-/// Where the note about an input lies: `red.jpg` → `red.jpg.error.txt`.
+/// `red.jpg` → `red.jpg.error.txt`.
 pub fn note_path(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default();
     path.with_file_name(names::fit(name, NOTE))
@@ -75,7 +76,7 @@ pub fn note_path(path: &Path) -> PathBuf {
 
 pub(crate) fn write_note(path: &Path, note: &str) -> io::Result<()> {
     match write_over(&note_path(path), note.as_bytes()) {
-        // A filesystem that takes shorter names only.
+        // This filesystem accepts only shorter names.
         Err(error) if error.kind() == io::ErrorKind::InvalidFilename => {
             let name = path.file_name().unwrap_or_default();
             let short = path.with_file_name(names::fit_into(name, NOTE, names::SHORT));
@@ -85,12 +86,12 @@ pub(crate) fn write_note(path: &Path, note: &str) -> io::Result<()> {
     }
 }
 
-/// What the person reads beside the input, where the job did not succeed.
-pub(crate) fn note(job: &Job, verdict: &Verdict) -> Option<String> {
-    let credits = credits_words(job, verdict);
+/// Composes the note for a job that did not succeed.
+pub(crate) fn compose_note(job: &Job, verdict: &Verdict) -> Option<String> {
+    let credits = describe_credits(job, verdict);
     match verdict {
         Verdict::Done { .. } => None,
-        // It never had its files: there is nothing that a note could stand beside.
+        // It never had its files, so there is nothing to put a note next to.
         Verdict::Cancelled { .. } if job.files.iter().all(|file| file.at.is_none()) => None,
         Verdict::Failed(failure) => {
             let mut text = format!("{}\n", failure.what);
@@ -112,7 +113,7 @@ pub(crate) fn note(job: &Job, verdict: &Verdict) -> Option<String> {
         Verdict::Cancelled { why, .. } => {
             let mut text = format!("This job was {why}.\n");
             let advice = format!(
-                "To run it after all, move the files back to the inbox, or run `taxiway retry {}`.",
+                "To run it anyway, move the files back to the inbox, or run `taxiway retry {}`.",
                 job.id
             );
             append(&mut text, &[("What to do", &advice), ("Credits", &credits)]);
@@ -136,9 +137,9 @@ pub(crate) fn append_job(text: &mut String, job: &Job) {
     text.push_str(&format!("\nJob {}{task}, {:.0}\n", job.id, job.updated_at));
 }
 
-/// Whether credits were charged, in plain words. A job that was given up in doubt may have cost something, and one that
-/// was sent again after a doubt has a charge for each request.
-fn credits_words(job: &Job, verdict: &Verdict) -> String {
+/// Says whether credits were charged. A job that was abandoned in doubt may have cost something, and one that was sent again
+/// after a doubt has a charge for each request.
+fn describe_credits(job: &Job, verdict: &Verdict) -> String {
     let doubtful =
         matches!(verdict, Verdict::Failed(failure) if failure.kind == FailureKind::Abandoned);
     match job.charged() {
@@ -190,8 +191,8 @@ mod tests {
         let mut job = Job::taken(JobId::random(), "studio", path("b.jpg"), vec![], wrong, now);
         let verdict = |kind| Verdict::Failed(failure(kind));
         let refused = verdict(FailureKind::Refused);
-        assert_eq!(credits_words(&job, &refused), "none were charged.");
-        let given_up = credits_words(&job, &verdict(FailureKind::Abandoned));
+        assert_eq!(describe_credits(&job, &refused), "none were charged.");
+        let given_up = describe_credits(&job, &verdict(FailureKind::Abandoned));
         assert!(given_up.contains("not known"), "{given_up}");
         job.charges.push(Charge {
             what: Charged::Doubt,
@@ -203,7 +204,7 @@ mod tests {
             why: "cancelled".into(),
             task: None,
         };
-        let words = credits_words(&job, &cancelled);
+        let words = describe_credits(&job, &cancelled);
         assert!(words.contains("not known (estimated: 25)"), "{words}");
     }
 }

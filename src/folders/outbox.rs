@@ -1,4 +1,4 @@
-//! The outbox: how outputs are named, and the record that lies beside each.
+//! The outbox: the names of outputs, and the record next to each.
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -10,33 +10,30 @@ use serde_json::{Map, Value, json};
 
 use crate::files::RelPath;
 use crate::files::names::{first_free, fit_into, stem};
-use crate::files::{exists, hash_file, open_plain, usable_folder};
+use crate::files::{exists, find_usable_folder, hash_file, open_plain};
 use crate::job::{Delivery, FileRef, Job, JobId, Plan, Role, Task};
 use crate::media::Probe;
 use crate::yaml::{WriteError, to_yaml};
 
-/// Behind every output's name, its record's.
+/// What a record adds to the name of its output.
 const RECORD: &str = ".yaml";
 
-/// Where an output is written before it has its name: beside it, hidden.
-///
-/// # Errors
-/// The outbox cannot be looked at.
-pub fn part_path(outbox: &Path, input: &RelPath, job: &JobId, index: usize) -> io::Result<RelPath> {
+/// Names the hidden file that an output is written to before it gets its name.
+pub fn name_part(outbox: &Path, input: &RelPath, job: &JobId, index: usize) -> io::Result<RelPath> {
     let name = format!(".taxiway-{job}-{index}.part");
-    Ok(folder(outbox, input)?.join(OsStr::new(&name)))
+    Ok(find_folder(outbox, input)?.join(OsStr::new(&name)))
 }
 
-/// The folder for what is made from an input: the input's own, unless a file bears its name in the outbox or the path would
-/// be too long there. A paid output is never held up by a name.
-fn folder(outbox: &Path, input: &RelPath) -> io::Result<RelPath> {
-    let usable = usable_folder(outbox, input.parent().as_path())?;
-    // It is made of plain parts, as what it was made from.
+/// Finds the folder for the outputs of an input: the same as the input's, unless a file in the outbox has its name or the path
+/// would be too long. A name never holds up a paid output.
+fn find_folder(outbox: &Path, input: &RelPath) -> io::Result<RelPath> {
+    let usable = find_usable_folder(outbox, input.parent().as_path())?;
+    // It consists of plain parts, like the path that it was made from.
     RelPath::new(&usable).ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
-/// The extension that an output's content calls for; where the content is not known, what the server says; else `bin`.
-pub fn extension(probe: &Probe, content_type: Option<&str>) -> String {
+/// Chooses the extension for an output by its content, or by what the server says where the content is unknown, or `bin`.
+pub fn choose_extension(probe: &Probe, content_type: Option<&str>) -> String {
     if let Some(format) = probe.format {
         return format.extension().to_owned();
     }
@@ -53,12 +50,9 @@ pub fn extension(probe: &Probe, content_type: Option<&str>) -> String {
     .to_owned()
 }
 
-/// The names of a job's outputs: after the input, or after the sidecar's `output`; numbered where there are several; with
-/// ` (2)`, ` (3)` where a name is taken. A name counts as free only if its record's is free, too, or if this very output
-/// lies there already with its record. Outputs that have a name already keep it.
-///
-/// # Errors
-/// The outbox cannot be looked at.
+/// Chooses the names of a job's outputs: after the input or the sidecar's `output`, numbered where there are several, with ` (2)`,
+/// ` (3)` where a name is taken. A name is free only if the name of its record is free as well, or if this output is already
+/// there with its record. Outputs that already have a name keep it.
 pub fn choose_names(
     outbox: &Path,
     job: &Job,
@@ -67,10 +61,10 @@ pub fn choose_names(
 ) -> io::Result<Vec<RelPath>> {
     let base: OsString = match job.plan.as_ref().and_then(|plan| plan.output.as_ref()) {
         Some(name) => OsString::from(name),
-        // A sidecar that stands for itself gives the name before `.yaml`.
+        // A sidecar that is a job by itself: `storm.yaml` gives `storm`.
         None => stem(job.input.name()).to_owned(),
     };
-    let folder = folder(outbox, &job.input)?;
+    let folder = find_folder(outbox, &job.input)?;
     let mut chosen: Vec<RelPath> = Vec::with_capacity(outputs.len());
     for (index, output) in outputs.iter().enumerate() {
         if let Some(name) = output.name.as_ref().filter(|name| !refused.contains(name)) {
@@ -85,17 +79,17 @@ pub fn choose_names(
             if chosen.contains(candidate) || refused.contains(candidate) {
                 return Ok(false);
             }
-            let (path, beside) = (
+            let (path, record) = (
                 outbox.join(candidate.as_path()),
                 outbox.join(record_path(candidate).as_path()),
             );
-            Ok(match (exists(&path)?, exists(&beside)?) {
+            Ok(match (exists(&path)?, exists(&record)?) {
                 (false, false) => true,
-                (true, true) => is_record_of(&beside, &job.id)? && is_delivered(&path, output)?,
+                (true, true) => is_record_of(&record, &job.id)? && is_delivered(&path, output)?,
                 (true, false) | (false, true) => false,
             })
         };
-        let numbered = |number, length| numbered(&name, &output.extension, number, length);
+        let numbered = |number, length| number_name(&name, &output.extension, number, length);
         chosen.push(first_free(numbered, |name| {
             let candidate = folder.join(name);
             Ok(is_free(&candidate)?.then_some(candidate))
@@ -104,8 +98,8 @@ pub fn choose_names(
     Ok(chosen)
 }
 
-/// The n-th name of an output, counted from 1, with room behind it for the record's ending, so that the two names stay alike.
-fn numbered(name: &OsStr, extension: &str, number: u32, length: usize) -> OsString {
+/// Makes the n-th name of an output, counted from 1, short enough for the record to add its ending.
+fn number_name(name: &OsStr, extension: &str, number: u32, length: usize) -> OsString {
     let suffix = match number {
         1 => format!(".{extension}"),
         number => format!(" ({number}).{extension}"),
@@ -113,10 +107,7 @@ fn numbered(name: &OsStr, extension: &str, number: u32, length: usize) -> OsStri
     fit_into(name, suffix.as_bytes(), length.saturating_sub(RECORD.len()))
 }
 
-/// Whether this output lies under a name: a plain file with its bytes.
-///
-/// # Errors
-/// The file cannot be read.
+/// Whether a path holds this output: a plain file with the same bytes.
 pub fn is_delivered(path: &Path, output: &Delivery) -> io::Result<bool> {
     match std::fs::symlink_metadata(path) {
         Ok(meta) if meta.is_file() && meta.len() == output.bytes => {}
@@ -127,16 +118,13 @@ pub fn is_delivered(path: &Path, output: &Delivery) -> io::Result<bool> {
     Ok(hash_file(&open_plain(path)?)? == output.sha256)
 }
 
-/// Whether a record tells of this job: its first line names it.
-///
-/// # Errors
-/// The file cannot be read.
+/// Whether a file is a record of this job: its first line names it.
 pub fn is_record_of(path: &Path, job: &JobId) -> io::Result<bool> {
-    // A record's first line is short; what people put there may be of any size.
+    // The first line of a record is short; other files may be of any size.
     let mut start = Vec::new();
     let file = match open_plain(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        // A folder, a link, a pipe: no record.
+        // A folder, a link or a pipe is not a record.
         Err(_) if !std::fs::symlink_metadata(path)?.is_file() => return Ok(false),
         opened => opened?,
     };
@@ -152,12 +140,9 @@ pub fn record_path(output: &RelPath) -> RelPath {
     output.with_name(&name)
 }
 
-/// The text of an output's record: how it was made. `with_endpoint` says whether its `request` has to name the endpoint, since
-/// the body alone would not lead there.
-///
-/// # Errors
-/// None with what a job holds; the YAML writer's type has one.
-pub fn record(
+/// Composes an output's record. `with_endpoint` says whether its `request` has to name the endpoint, which the body alone does not
+/// settle.
+pub fn compose_record(
     job: &Job,
     task: &Task,
     output: &Delivery,
@@ -187,7 +172,7 @@ pub fn record(
         "task": task.id,
         "endpoint": plan.map(|plan| plan.endpoint.as_str()),
         "model": job.model(),
-        "request": plan.map(|plan| request(job, plan, with_endpoint)),
+        "request": plan.map(|plan| restore_request(job, plan, with_endpoint)),
         "inputs": inputs,
         "output": {
             "name": name.name().to_string_lossy(),
@@ -200,22 +185,22 @@ pub fn record(
     }))
 }
 
-/// The body as it was sent, with media as file names: saved as a sidecar beside the files, it makes the same request again.
-fn request(job: &Job, plan: &Plan, with_endpoint: bool) -> Value {
+/// The body as it was sent, with media as file names. Saved as a sidecar next to the files, it makes the same request again.
+fn restore_request(job: &Job, plan: &Plan, with_endpoint: bool) -> Value {
     let mut body = plan.body.clone();
     for media in &plan.media {
         let name = match &media.file {
             FileRef::Own(index) => job.files.get(*index).map(|file| file.dropped.name()),
-            // Shared pictures lie in folders of their own: their path is what finds them again.
+            // Shared pictures are in folders of their own and are found by their path.
             FileRef::Shared(_) => None,
         };
-        // Where two files have one name, only the path as it was written tells them apart.
+        // Where two files have the same name, only the path as it was written distinguishes them.
         let Some(name) = name.filter(|name| !is_ambiguous(job, name)) else {
             continue;
         };
         let name = name.to_string_lossy();
         if !crate::json::set_slot(&mut body, &media.slot, &name) {
-            tracing::debug!(job = %job.id, %name, "the record's request keeps the name as it was written");
+            tracing::debug!(job = %job.id, %name, "the request in the record keeps the name as it was written");
         }
     }
     if !with_endpoint {
@@ -308,18 +293,18 @@ mod tests {
     }
 
     #[test]
-    fn a_file_with_the_name_of_a_folder_does_not_hold_an_output_up() {
+    fn a_file_with_the_name_of_a_folder_does_not_hold_up_an_output() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("shoes"), "x").unwrap();
         let named = names(dir.path(), "shoes/red.jpg", &[delivery("mp4")]);
         assert_eq!(named, ["shoes (2)/red.mp4"]);
         let job = job("shoes/red.jpg");
-        let part = part_path(dir.path(), &job.input, &job.id, 0).unwrap();
+        let part = name_part(dir.path(), &job.input, &job.id, 0).unwrap();
         assert_eq!(part.parent().as_path(), Path::new("shoes (2)"));
     }
 
     #[test]
-    fn an_output_that_lies_there_already_keeps_its_name_when_it_is_fetched_again() {
+    fn an_output_that_is_already_there_keeps_its_name_when_it_is_fetched_again() {
         let dir = tempfile::tempdir().unwrap();
         let (path, beside) = (dir.path().join("red.mp4"), dir.path().join("red.mp4.yaml"));
         std::fs::write(&path, "film").unwrap();
@@ -352,7 +337,7 @@ mod tests {
             account: None,
         };
         let name = RelPath::new(Path::new("red.mp4")).unwrap();
-        let text = record(
+        let text = compose_record(
             &job,
             &task,
             &delivery("mp4"),
@@ -406,8 +391,11 @@ mod tests {
             warnings: vec![],
         };
         let images = json!(["a/x.png", "b/x.png", "y.png"]);
-        assert_eq!(request(&job, &plan, false), json!({ "images": images }));
-        let named = request(&job, &plan, true);
+        assert_eq!(
+            restore_request(&job, &plan, false),
+            json!({ "images": images })
+        );
+        let named = restore_request(&job, &plan, true);
         assert_eq!(
             named,
             json!({ "endpoint": "text_to_image", "images": images })

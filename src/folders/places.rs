@@ -1,4 +1,4 @@
-//! Where an inbox's folders lie.
+//! The paths of an inbox's folders.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ pub struct Places {
     /// Where files are dropped.
     #[serde(with = "crate::files::stored_path")]
     pub inbox: PathBuf,
-    /// Inputs of jobs in progress; on the inbox's filesystem.
+    /// Inputs of jobs in progress; on the same filesystem as the inbox.
     #[serde(with = "crate::files::stored_path")]
     pub working: PathBuf,
     /// Finished outputs and their records.

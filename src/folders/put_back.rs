@@ -1,4 +1,4 @@
-//! The way back: the inputs of an ended job return to the inbox, to be taken again.
+//! Moving the inputs of an ended job back to the inbox, for a retry.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,36 +8,36 @@ use crate::folders::Places;
 use crate::folders::note::note_path;
 use crate::job::{InputFile, Job, Role};
 
-/// What stands beside a sidecar that stays where it is.
-const REPLACED: &str = "This sidecar is not used any more: another one of its name was dropped into the inbox, and its job went on with that.\n\n\
-What to do: nothing; it can be deleted.\n";
+/// The note next to a sidecar that was replaced.
+const REPLACED: &str = "This sidecar is not used any more: another one of the same name was dropped into the inbox, and its job continued with that one.\n\n\
+What to do: nothing. You can delete it.\n";
 
 /// Why inputs were not moved back to the inbox.
 #[derive(Debug)]
 pub struct NotPutBack {
     /// For people.
     pub what: String,
-    /// Whether the input lies there all the same, since it could not be taken back either.
-    pub lies_in_inbox: bool,
+    /// Whether the input is in the inbox all the same, since it could not be moved out again either.
+    pub is_in_inbox: bool,
 }
 
 impl From<String> for NotPutBack {
     fn from(what: String) -> NotPutBack {
         NotPutBack {
             what,
-            lies_in_inbox: false,
+            is_in_inbox: false,
         }
     }
 }
 
-/// Moves the inputs of an ended job back to where they were dropped, all of them or none; a sidecar stays where another one of
-/// its name was dropped meanwhile. What a crash left half done is
-/// finished by doing it again: a file that lies in the inbox already stays there.
+/// Moves the inputs of an ended job back to where they were dropped, all of them or none. A sidecar stays where it is if another
+/// one of its name was dropped meanwhile. After a crash, doing it again finishes it: a file that is already in the inbox stays
+/// there.
 ///
 /// # Errors
-/// They lie where they lay before, unless [`NotPutBack::lies_in_inbox`].
+/// The files are where they were before, unless [`NotPutBack::is_in_inbox`].
 pub fn put_back(job: &Job, places: &Places) -> Result<(), NotPutBack> {
-    // The main medium last: with the rest already there it is not taken for a job by itself.
+    // The main medium comes last, so that it never looks like a job without its sidecar.
     let mut files: Vec<&InputFile> = job.files.iter().collect();
     files.sort_by_key(|file| match file.role {
         Role::Reference => 0,
@@ -56,27 +56,27 @@ pub fn put_back(job: &Job, places: &Places) -> Result<(), NotPutBack> {
         let is_there = target.symlink_metadata().is_ok();
         match (source, is_there) {
             (Some(source), false) => to_move.push((source, target)),
-            // The person dropped a corrected one, which counts.
+            // The user dropped a corrected one, which is used instead.
             (Some(source), true) if file.role == Role::Sidecar && file.dropped != job.input => {
                 replaced.push(source);
             }
             (Some(_), true) => {
                 refusal = Some(format!(
-                    "{} is there already, and nothing was moved: take it away first, or drop the files of {} under other names",
+                    "{} already exists, and nothing was moved: remove it first, or drop the files of {} under other names",
                     target.display(),
                     places.failed.display()
                 ));
             }
-            // A crash came after it was moved; or the person put another one there, which is left alone.
+            // A crash came after it was moved; or the user put another one there, which is left alone.
             (None, true) if has_its_size(&target, file) => {
                 moved.extend(file.at.as_ref().map(|at| (places.path(at), target)));
             }
             (None, true) => {}
-            // A sidecar that the person took away is not missed: the defaults may do.
+            // A sidecar that the user removed is not needed: the defaults may be enough.
             (None, false) if file.dropped != job.input => {}
             (None, false) => {
                 refusal = Some(format!(
-                    "the input {} is not in {} any more: drop it into the inbox again",
+                    "the input {} is no longer in {}: drop it into the inbox again",
                     job.input,
                     places.failed.display()
                 ));
@@ -89,34 +89,30 @@ pub fn put_back(job: &Job, places: &Places) -> Result<(), NotPutBack> {
     }
     for (source, target) in to_move {
         let outcome = move_new(&source, &target);
-        // This one, too, may lie there already: what failed may have been to make its new name durable.
+        // This one may have been moved too: the sync after the rename may have failed.
         moved.push((source.clone(), target.clone()));
         if let Err(error) = outcome {
             undo(job, &moved);
             let what = format!(
-                "{} cannot be moved back to {}: {error}. Mend the folders' permissions or their disk, then try again, or move it by hand",
+                "{} cannot be moved back to {}: {error}. Check the folders' permissions and their disk, then try again, or move it yourself",
                 source.display(),
                 target.display()
             );
-            // Nothing had its name there before.
             let input = places.inbox.join(job.input.as_path());
-            let lies_in_inbox = input.symlink_metadata().is_ok();
-            return Err(NotPutBack {
-                what,
-                lies_in_inbox,
-            });
+            let is_in_inbox = input.symlink_metadata().is_ok();
+            return Err(NotPutBack { what, is_in_inbox });
         }
     }
     for sidecar in replaced {
-        // Nobody misses a note about a text that nobody uses.
+        // The note only explains; the retry works without it.
         if let Err(error) = write_over(&note_path(&sidecar), REPLACED.as_bytes()) {
-            tracing::debug!(job = %job.id, %error, "no note beside {}", sidecar.display());
+            tracing::debug!(job = %job.id, %error, "the note next to {} could not be written", sidecar.display());
         }
     }
     Ok(())
 }
 
-/// Whether what lies at a path may be this file. Nothing else of it is sure to outlive a copy between filesystems.
+/// Whether the file at a path may be this one. Only its size is sure to survive a copy between filesystems.
 fn has_its_size(path: &Path, file: &InputFile) -> bool {
     file.bytes == 0
         || path
@@ -124,14 +120,15 @@ fn has_its_size(path: &Path, file: &InputFile) -> bool {
             .is_ok_and(|meta| meta.len() == file.bytes)
 }
 
-/// Moves files from the inbox to where they rested.
+/// Moves files from the inbox to where they were before.
 fn undo(job: &Job, moved: &[(PathBuf, PathBuf)]) {
     for (source, target) in moved.iter().rev() {
         match move_new(target, source) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
                 tracing::error!(job = %job.id, %error, "{} stays in the inbox", target.display());
             }
-            _ => {}
         }
     }
 }
@@ -173,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_way_back_that_a_crash_cut_short_is_finished_by_going_it_again() {
+    fn a_move_back_that_a_crash_interrupted_is_finished_by_doing_it_again() {
         for already in [0, 1, 2] {
             let (_dir, places, job) = failed();
             for name in ["cat.jpg.yaml", "cat.jpg"].into_iter().take(already) {
@@ -195,14 +192,14 @@ mod tests {
             }
             fs::write(places.inbox.join("cat.jpg"), "another").unwrap();
             let why = put_back(&job, &places).unwrap_err();
-            assert!(!why.lies_in_inbox && why.what.contains("there already"));
+            assert!(!why.is_in_inbox && why.what.contains("already exists"));
             assert_eq!(names(&places.failed), ["cat.jpg", "cat.jpg.yaml"]);
             assert_eq!(names(&places.inbox), ["cat.jpg"]);
         }
     }
 
     #[test]
-    fn a_corrected_sidecar_in_the_inbox_takes_the_place_of_the_old_one() {
+    fn a_corrected_sidecar_in_the_inbox_replaces_the_old_one() {
         let (_dir, places, job) = failed();
         fs::write(places.inbox.join("cat.jpg.yaml"), "corrected").unwrap();
         put_back(&job, &places).unwrap();
@@ -231,7 +228,7 @@ mod tests {
         let (_dir, places, job) = failed();
         fs::remove_file(places.failed.join("cat.jpg")).unwrap();
         let why = put_back(&job, &places).unwrap_err();
-        assert!(why.what.contains("not in"), "{}", why.what);
+        assert!(why.what.contains("no longer in"), "{}", why.what);
         assert!(names(&places.inbox).is_empty());
     }
 }

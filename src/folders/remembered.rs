@@ -1,4 +1,4 @@
-//! What the journal remembers of an inbox's folders, for when the configuration names others, or the inbox no more.
+//! What the journal remembers of an inbox's folders, for when the configuration names others or no longer has the inbox.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,41 +6,38 @@ use crate::config::OnSuccess;
 use crate::folders::Places;
 use crate::journal::{Journal, JournalError};
 
-/// Where an inbox's folders lay when it was last watched, and what became of its inputs.
+/// The folders of an inbox when it was last watched, and what happens to its inputs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remembered {
-    /// Its folders.
+    /// The folders.
     #[serde(flatten)]
     pub places: Places,
-    /// What becomes of the inputs of finished jobs.
+    /// What happens to the inputs of finished jobs.
     pub on_success: OnSuccess,
 }
 
 impl Remembered {
-    /// What is remembered of the inbox of a name.
-    ///
-    /// # Errors
-    /// The journal cannot be read.
-    pub async fn of(journal: &dyn Journal, name: &str) -> Result<Option<Remembered>, JournalError> {
+    /// Reads what is remembered of an inbox.
+    pub async fn read(
+        journal: &dyn Journal,
+        name: &str,
+    ) -> Result<Option<Remembered>, JournalError> {
         let text = journal.folder(&key(name)).await?;
         Ok(text.and_then(|text| match serde_json::from_str(&text) {
             Ok(remembered) => Some(remembered),
             Err(error) => {
-                tracing::warn!(inbox = name, %error, "which folders the inbox had before cannot be read");
+                tracing::warn!(inbox = name, %error, "the folders that the inbox had before cannot be read");
                 None
             }
         }))
     }
 
-    /// Remembers it.
-    ///
-    /// # Errors
-    /// The journal cannot be written.
-    pub async fn keep(&self, journal: &dyn Journal, name: &str) -> Result<(), JournalError> {
+    /// Writes it to the journal.
+    pub async fn write(&self, journal: &dyn Journal, name: &str) -> Result<(), JournalError> {
         match serde_json::to_string(self) {
             Ok(text) => journal.remember_folder(&key(name), &text).await,
             Err(error) => {
-                tracing::error!(inbox = name, %error, "which folders the inbox has cannot be remembered");
+                tracing::error!(inbox = name, %error, "the folders of the inbox cannot be remembered");
                 Ok(())
             }
         }
@@ -70,10 +67,10 @@ mod tests {
                 places: Places::sample(&dir.path().join(OsStr::from_bytes(name))),
                 on_success: OnSuccess::Delete,
             };
-            remembered.keep(&journal, "films").await.unwrap();
-            let found = Remembered::of(&journal, "films").await.unwrap();
+            remembered.write(&journal, "films").await.unwrap();
+            let found = Remembered::read(&journal, "films").await.unwrap();
             assert_eq!(found, Some(remembered));
         }
-        assert_eq!(Remembered::of(&journal, "others").await.unwrap(), None);
+        assert_eq!(Remembered::read(&journal, "others").await.unwrap(), None);
     }
 }

@@ -1,7 +1,7 @@
-//! Taking files: an atomic rename into `working/` that the journal knows of before it happens.
+//! Taking files: an atomic rename into `working/` that is in the journal before it happens.
 //!
-//! A crash before the journal's commit leaves the files in the inbox, where the next scan finds them. A crash after it
-//! leaves a job whose files lie in the inbox, in `working/`, or some in each; [`finish_taking`] moves the rest.
+//! A crash before the journal's commit leaves the files in the inbox, where the next scan finds them. A crash after it leaves a
+//! job whose files are in the inbox, in `working/`, or some in each; [`finish_taking`] moves the rest.
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -12,33 +12,33 @@ use std::path::{Path, PathBuf};
 use crate::files::RelPath;
 use crate::files::Stamp;
 use crate::files::names::{first_free, fit_into, stem};
-use crate::files::{create_folders, exists, rename_new, stamp, sync_folder, usable_folder};
+use crate::files::{create_folders, exists, find_usable_folder, rename_new, stamp, sync_folder};
 use crate::folders::Places;
 use crate::job::{Folder, InputFile, Job, Spot};
 
-/// What became of the files.
+/// What happened to the files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Taking {
-    /// All lie in `working/`.
+    /// All are in `working/`.
     All(Vec<InputFile>),
-    /// Some are gone, or were exchanged before they were taken. The others are back where they were dropped and are none of
-    /// the job's any more; one whose name is taken there by now stays in `working/`.
+    /// Some are gone, or were replaced before they were taken. The others are back where they were dropped and no longer belong
+    /// to the job; one whose name is taken there by now stays in `working/`.
     Undone(Vec<InputFile>),
 }
 
-/// Moves a job's files to `working/`, wherever a crash left them, and makes that durable.
+/// Moves a job's files to `working/`, wherever a crash left them. Survives a power cut.
 ///
-/// Only the versions that were looked at are taken, and all of them or none: a picture with another sidecar, or without
-/// its own, is another job.
+/// Only the versions that were checked are taken, and all of them or none: a picture with another sidecar, or without its own,
+/// is another job.
 ///
 /// # Errors
-/// The folder cannot be used now; the same may be tried again.
+/// The folder cannot be used now; try again later.
 pub fn finish_taking(job: &Job, places: &Places) -> io::Result<Taking> {
     let mut files = job.files.clone();
     let mut folders = HashSet::new();
     let mut whole = true;
     for file in &files {
-        whole = whole && lies_at(file, places)?.is_some();
+        whole = whole && find_version(file, places)?.is_some();
     }
     for file in &mut files {
         whole = whole && take(file, places, &mut folders)?;
@@ -50,7 +50,7 @@ pub fn finish_taking(job: &Job, places: &Places) -> io::Result<Taking> {
     }
     for folder in folders {
         match sync_folder(&folder) {
-            // The person removed the folder, after its files had left it.
+            // The user removed the folder after its files had left it.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             other => other?,
         }
@@ -62,39 +62,36 @@ pub fn finish_taking(job: &Job, places: &Places) -> io::Result<Taking> {
     })
 }
 
-/// Makes the folder for jobs in progress, unless files of `jobs`, which are its own, are to lie in it: to make it anew would say
-/// that a person has deleted them, which cancels jobs, and whoever took the whole folder away meant no such thing.
-///
-/// # Errors
-/// It cannot be made, or is not to be.
-pub fn make_working<'a>(working: &Path, jobs: impl Iterator<Item = &'a Job>) -> io::Result<()> {
+/// Creates the folder for jobs in progress, unless files of `jobs`, which are its own, should be in it. An empty new folder would
+/// mean that the user deleted those files, which cancels their jobs; whoever removed the whole folder did not mean that.
+pub fn create_working<'a>(working: &Path, jobs: impl Iterator<Item = &'a Job>) -> io::Result<()> {
     if exists(working)? {
         return create_folders(working);
     }
-    let lies_there = |job: &&Job| {
+    let belongs_there = |job: &&Job| {
         job.files.iter().any(|file| {
             let at = file.at.as_ref();
             file.mount.is_none() && at.is_some_and(|at| at.folder == Folder::Working)
         })
     };
-    match { jobs }.find(lies_there) {
+    match { jobs }.find(belongs_there) {
         None => create_folders(working),
         Some(job) => Err(io::Error::other(format!(
-            "it is gone, and with it the files of jobs in progress, such as {}: put it back. An empty folder of that name cancels them",
+            "it is gone, and so are the files of jobs in progress, such as {}: put it back. An empty folder of that name cancels them",
             job.id
         ))),
     }
 }
 
-/// Where the version of a file lies that was looked at. Its place in `working/` counts first, since another file may have
-/// been dropped under its name meanwhile; and it is looked at once more in the end, since the inbox's thread and the engine
-/// may take the same job at the same time. Journals of 0.1.0 know no version: there, whatever has the name is it.
-fn lies_at(file: &InputFile, places: &Places) -> io::Result<Option<Spot>> {
+/// Finds the version of a file that was checked. `working/` comes first, since another file may have been dropped under its name
+/// meanwhile, and comes last again, since the inbox's thread and the engine may take the same job at the same time. Journals of
+/// 0.1.0 have no version: there, any file of that name counts.
+fn find_version(file: &InputFile, places: &Places) -> io::Result<Option<Spot>> {
     let Some(at) = file.at.clone() else {
         return Ok(None);
     };
     for spot in [file.taken_at(), at, file.taken_at()] {
-        let now = stamp_if_there(&places.path(&spot))?.map(|stamp| stamp.version());
+        let now = read_stamp(&places.path(&spot))?.map(|stamp| stamp.version());
         let is_it = now.is_some_and(|now| file.version.is_none_or(|version| version.is(&now)));
         if is_it {
             return Ok(Some(spot));
@@ -103,9 +100,9 @@ fn lies_at(file: &InputFile, places: &Places) -> io::Result<Option<Spot>> {
     Ok(None)
 }
 
-/// Moves one file to `working/`. False if it is gone, or is another one by now.
+/// Moves one file to `working/`. False if it is gone or was replaced.
 fn take(file: &mut InputFile, places: &Places, folders: &mut HashSet<PathBuf>) -> io::Result<bool> {
-    let Some(at) = lies_at(file, places)? else {
+    let Some(at) = find_version(file, places)? else {
         return Ok(false);
     };
     let source = places.path(file.at.as_ref().unwrap_or(&at));
@@ -115,16 +112,16 @@ fn take(file: &mut InputFile, places: &Places, folders: &mut HashSet<PathBuf>) -
             create_folders(parent)?;
         }
         match rename_new(&source, &target) {
-            // Gone, or just taken: what lies there afterwards tells.
+            // Gone, or just taken: the check below finds out.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             other => other?,
         }
     }
-    // Also where it lies there already: a crash may have come before its folders were synced.
+    // Even if it was there already: a crash may have come before its folders were synced.
     note_folders(folders, [&source, &target]);
     file.at = Some(file.taken_at());
-    // Somebody may have exchanged it between the look and the rename.
-    Ok(lies_at(file, places)? == file.at)
+    // It may have been replaced between the check and the rename.
+    Ok(find_version(file, places)? == file.at)
 }
 
 /// Moves one file back to where it was dropped.
@@ -140,9 +137,9 @@ fn give_back(
             note_folders(folders, [&source, &target]);
             file.at = None;
         }
-        // It never left, or its folder is gone there by now.
+        // It never left, or its folder in the inbox is gone.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            file.at = stamp_if_there(&source)?.map(|_| file.taken_at());
+            file.at = read_stamp(&source)?.map(|_| file.taken_at());
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             file.at = Some(file.taken_at())
@@ -157,28 +154,24 @@ fn note_folders(folders: &mut HashSet<PathBuf>, paths: [&PathBuf; 2]) {
     folders.extend(parents.map(Path::to_owned));
 }
 
-fn stamp_if_there(path: &Path) -> io::Result<Option<Stamp>> {
+fn read_stamp(path: &Path) -> io::Result<Option<Stamp>> {
     match stamp(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         other => other,
     }
 }
 
-/// A path below `folder` that nothing bears: `wanted`, or with ` (2)`, ` (3)` before the extension. `promised` are paths
-/// that are already promised to others. A folder whose name a file bears is numbered, too, and a name that is too long
-/// there is shortened.
-///
-/// # Errors
-/// The folder cannot be looked at.
-pub fn free_spot(
+/// Finds a free path below `folder`: `wanted`, or with ` (2)`, ` (3)` before the extension. `promised` are paths that are already
+/// promised to others. A folder whose name belongs to a file is numbered as well, and a name that is too long is shortened.
+pub fn find_free_path(
     folder: &Path,
     wanted: &RelPath,
     promised: &HashSet<RelPath>,
 ) -> io::Result<RelPath> {
-    let usable = usable_folder(folder, wanted.parent().as_path())?;
-    // It is made of plain parts, as what it was made from.
+    let usable = find_usable_folder(folder, wanted.parent().as_path())?;
+    // It consists of plain parts, like the path that it was made from.
     let usable = RelPath::new(&usable).ok_or(io::ErrorKind::InvalidInput)?;
-    let name = |number, length| numbered(wanted.name(), number, length);
+    let name = |number, length| number_name(wanted.name(), number, length);
     first_free(name, |name| {
         let candidate = usable.join(name);
         let taken = promised.contains(&candidate) || exists(&folder.join(candidate.as_path()))?;
@@ -187,7 +180,7 @@ pub fn free_spot(
 }
 
 /// `red.jpg` and 2 → `red (2).jpg`; with 1 the name itself. At most `limit` bytes long.
-fn numbered(name: &OsStr, number: u32, limit: usize) -> OsString {
+fn number_name(name: &OsStr, number: u32, limit: usize) -> OsString {
     let mark = match number {
         1 => String::new(),
         number => format!(" ({number})"),
@@ -196,7 +189,7 @@ fn numbered(name: &OsStr, number: u32, limit: usize) -> OsString {
     let extension = name.as_bytes().get(stem.len()..).unwrap_or_default();
     let mut suffix = mark.clone().into_bytes();
     suffix.extend_from_slice(extension);
-    // A name whose "extension" fills nearly all of it is numbered at its end.
+    // A name that is nearly all "extension" is numbered at its end.
     if suffix.len().saturating_add(20) > limit {
         return fit_into(name, mark.as_bytes(), limit);
     }
@@ -299,15 +292,15 @@ mod tests {
     }
 
     #[test]
-    fn the_folder_for_jobs_in_progress_is_made_unless_files_are_to_lie_in_it() {
+    fn the_folder_for_jobs_in_progress_is_created_unless_files_should_be_in_it() {
         let (_dir, places, mut job) = dropped();
-        make_working(&places.working, std::iter::once(&job)).unwrap();
+        create_working(&places.working, std::iter::once(&job)).unwrap();
         assert!(places.working.is_dir());
         std::fs::remove_dir(&places.working).unwrap();
         for file in &mut job.files {
             file.at = Some(file.taken_at());
         }
-        let error = make_working(&places.working, std::iter::once(&job)).unwrap_err();
+        let error = create_working(&places.working, std::iter::once(&job)).unwrap_err();
         assert!(error.to_string().contains("put it back"), "{error}");
         assert!(!places.working.exists());
     }
@@ -318,13 +311,13 @@ mod tests {
         std::fs::write(dir.path().join("red.jpg"), "x").unwrap();
         let wanted = RelPath::new(Path::new("red.jpg")).unwrap();
         let promised = HashSet::from([RelPath::new(Path::new("red (2).jpg")).unwrap()]);
-        let free = free_spot(dir.path(), &wanted, &promised).unwrap();
+        let free = find_free_path(dir.path(), &wanted, &promised).unwrap();
         assert_eq!(free.as_path(), Path::new("red (3).jpg"));
-        assert_eq!(numbered(OsStr::new("plain"), 2, 255), "plain (2)");
-        assert_eq!(numbered(OsStr::new("a.b.yaml"), 9, 255), "a.b (9).yaml");
-        assert_eq!(numbered(OsStr::new("a.b.yaml"), 1, 255), "a.b.yaml");
+        assert_eq!(number_name(OsStr::new("plain"), 2, 255), "plain (2)");
+        assert_eq!(number_name(OsStr::new("a.b.yaml"), 9, 255), "a.b (9).yaml");
+        assert_eq!(number_name(OsStr::new("a.b.yaml"), 1, 255), "a.b.yaml");
         let odd = OsString::from(format!("a.{}", "x".repeat(253)));
-        assert_eq!(numbered(&odd, 2, 255).len(), 255);
+        assert_eq!(number_name(&odd, 2, 255).len(), 255);
     }
 
     #[test]
@@ -332,14 +325,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("shoes"), "x").unwrap();
         let wanted = RelPath::new(Path::new("shoes/red.jpg")).unwrap();
-        let free = free_spot(dir.path(), &wanted, &HashSet::new()).unwrap();
+        let free = find_free_path(dir.path(), &wanted, &HashSet::new()).unwrap();
         assert_eq!(free.as_path(), Path::new("shoes (2)/red.jpg"));
     }
 
     #[test]
     fn a_shortened_and_numbered_name_keeps_its_extension() {
         let long = OsString::from(format!("{}.jpg", "a".repeat(300)));
-        let name = numbered(&long, 12, 100).into_string().unwrap();
+        let name = number_name(&long, 12, 100).into_string().unwrap();
         assert!(name.len() <= 100 && name.ends_with("a (12).jpg"), "{name}");
     }
 }

@@ -11,7 +11,7 @@ use crate::config::{Config, Inbox};
 use crate::files::RelPath;
 use crate::folders::Places;
 use crate::folders::mounted::find_missing_mount;
-use crate::folders::take::make_working;
+use crate::folders::take::create_working;
 use crate::inbox::look::scan::Ignore;
 use crate::job::Job;
 use crate::ledger::Ledger;
@@ -62,10 +62,10 @@ impl Setup {
             .unwrap_or_else(|error| Some(error.to_string()))
     }
 
-    /// See [`make_working`].
+    /// See [`create_working`].
     pub(crate) fn create_working(&self) -> io::Result<()> {
         let jobs: Vec<_> = self.own_jobs().collect();
-        make_working(&self.places.working, jobs.iter().map(AsRef::as_ref))
+        create_working(&self.places.working, jobs.iter().map(AsRef::as_ref))
     }
 }
 

@@ -1,6 +1,6 @@
 //! MP4, QuickTime, M4A, HEIC and AVIF: boxes that must add up to the file's length.
 //!
-//! A box says its own length, so a film of many gigabytes takes a few dozen reads. The boxes add up in a whole file,
+//! A box has its own length, so a film of many gigabytes takes a few dozen reads. The boxes add up in a whole file,
 //! and in two others: one whose writer reserved the space before filling it, which shows as zeros at the end, and a
 //! fragmented film that was cut between two fragments, which only its final index (`mfra`) rules out.
 
@@ -10,7 +10,7 @@ use super::findings::{Findings, Wholeness, ZEROS_IN_CODED_DATA};
 use super::format::Format;
 use super::input::Input;
 
-/// A fragmented film of ten hours has some 40,000 boxes. The walk stops where no sane file goes.
+/// The walk stops after this many boxes. A fragmented film of ten hours has about 40,000.
 const MOST_BOXES: u32 = 200_000;
 
 /// Boxes within one box. Films have a handful of tracks.
@@ -20,7 +20,7 @@ struct Header {
     name: [u8; 4],
     /// Where the content begins.
     start: u64,
-    /// Where the next box begins; `None`: the box goes on to the end of the file, wherever that will be.
+    /// Where the next box begins; `None`: the box continues to the end of the file, wherever that will be.
     end: Option<u64>,
 }
 
@@ -28,7 +28,7 @@ enum Step {
     Box(Header),
     /// Fewer bytes are left than a header takes.
     Short,
-    /// These bytes are no header.
+    /// These bytes are not a header.
     Nonsense,
 }
 
@@ -77,7 +77,7 @@ struct Outline {
     final_index: bool,
     /// Where the content of the last box begins.
     last_start: u64,
-    /// The box that goes on to the end of the file, wherever that will be.
+    /// Whether a box continues to the end of the file, wherever that will be.
     open_ended: bool,
     /// What does not add up.
     fault: Option<Wholeness>,

@@ -19,7 +19,7 @@ const VIDEO: u64 = 0xE0;
 const PIXEL_WIDTH: u64 = 0xB0;
 const PIXEL_HEIGHT: u64 = 0xBA;
 
-/// Elements within one element; more than any sane file has before its first cluster.
+/// The most elements within one element; more than any real file has before its first cluster.
 const MOST_CHILDREN: u32 = 1_000;
 
 /// Nanoseconds in a unit of time where the file does not say otherwise.
@@ -38,7 +38,7 @@ pub(super) fn walk<R: Read + Seek>(input: &mut Input<R>) -> io::Result<Findings>
     let mut at = 0;
     for _ in 0..MOST_CHILDREN {
         if at == file {
-            // Everything adds up, but there was nothing to watch in it.
+            // Everything adds up, but it has no content.
             found.wholeness = Wholeness::partial("the segment with pictures and sound is missing");
             return Ok(found);
         }
@@ -75,7 +75,7 @@ pub(super) fn walk<R: Read + Seek>(input: &mut Input<R>) -> io::Result<Findings>
     Ok(found)
 }
 
-/// Reads what stands before the first cluster; says whether there is a cluster.
+/// Reads what comes before the first cluster, and returns whether there is a cluster.
 fn read_segment<R: Read + Seek>(
     input: &mut Input<R>,
     from: u64,
@@ -230,7 +230,7 @@ fn read_element<R: Read + Seek>(input: &mut Input<R>) -> io::Result<Option<Eleme
     }))
 }
 
-/// A number whose first byte tells, by its leading zero bits, how many bytes follow.
+/// A number whose first byte shows, by its leading zero bits, how many bytes follow.
 struct Variable {
     with_marker: u64,
     bytes: u32,

@@ -1,12 +1,12 @@
-//! What the walk over a file's structure finds.
+//! The result of a walk over a file's structure.
 
 use crate::media::format::Format;
 
-/// This many zero bytes at the end of a file raise doubt: its writer may have reserved the space and not filled it.
-/// Coded pictures and sound never have so many.
+/// This many zero bytes at the end of a file raise doubt: its writer may have reserved the space and not filled it. Coded
+/// pictures and sound never end in so many.
 pub(super) const ZEROS_IN_CODED_DATA: u64 = 64;
 
-/// Whether a file has everything that its own structure promises.
+/// Whether a file has everything that its structure declares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wholeness {
     /// The file reaches the end that its structure declares.
@@ -16,7 +16,7 @@ pub enum Wholeness {
         /// What is missing, as a clause for people: `the JPEG end marker is missing`.
         missing: String,
     },
-    /// There is no proof either way.
+    /// Neither can be proven.
     Unknowable,
 }
 
@@ -28,12 +28,11 @@ impl Wholeness {
     }
 }
 
-/// What the walk over one format found.
 pub(super) struct Findings {
     pub(super) wholeness: Wholeness,
     pub(super) seconds: Option<f64>,
     pub(super) dimensions: Option<(u32, u32)>,
-    /// A better answer than the first bytes gave.
+    /// A more exact format than the first bytes show.
     pub(super) format: Option<Format>,
 }
 

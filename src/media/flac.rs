@@ -8,11 +8,11 @@ use std::io::{self, Read, Seek};
 use super::findings::{Findings, Wholeness};
 use super::input::Input;
 
-/// Frames of real encoders are below 100 KB. The last one is looked for in this much.
+/// The last frame is searched for in this many bytes. Frames of real encoders are below 100 KB.
 const SEARCHED_BYTES: usize = 1024 * 1024;
 
-/// How many frame headers are looked into on the way back. In coded sound a header turns up by chance once in ten
-/// million bytes; a file made of nothing but headers must not keep anybody busy.
+/// How many frame headers are tried, from the end backwards. In coded sound a header occurs by chance once in ten million
+/// bytes; a file made of nothing but headers must not take long.
 const MOST_HEADERS: usize = 64;
 
 /// Metadata blocks; a handful in real files.
@@ -54,7 +54,7 @@ pub(super) fn walk<R: Read + Seek>(input: &mut Input<R>) -> io::Result<Findings>
     })
 }
 
-/// Some programs put the 128 bytes of an ID3v1 tag behind a FLAC, where they do not belong.
+/// Some programs append the 128 bytes of an ID3v1 tag to a FLAC, where they do not belong.
 fn without_tag(tail: &[u8]) -> &[u8] {
     match tail.split_last_chunk::<128>() {
         Some((frames, [b'T', b'A', b'G', ..])) => frames,
@@ -108,7 +108,7 @@ fn stream_info(bytes: [u8; 18]) -> StreamInfo {
     }
 }
 
-/// Finds the frame that ends exactly where `tail` ends, and tells up to which sample it reaches.
+/// Finds the frame that ends exactly where `tail` ends, and returns up to which sample it reaches.
 fn last_frame(tail: &[u8], block: u64) -> Option<u64> {
     let (covered, checksum) = tail.split_last_chunk::<2>()?;
     let checksum = u16::from_be_bytes(*checksum);

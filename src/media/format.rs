@@ -1,10 +1,9 @@
-//! The formats that are told apart, and what Runway takes.
+//! The formats that are recognized, and which of them Runway accepts.
 
 use crate::media::kind::Kind;
 
-/// A file format that can be told from a file's content.
-///
-/// Besides what Runway accepts these are formats that people are likely to drop, so that a refusal can name them.
+/// A file format that is recognized by content: what Runway accepts, and what people are likely to drop, so that a refusal can
+/// name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Format {
     /// JPEG, baseline or progressive.
@@ -29,7 +28,7 @@ pub enum Format {
     Svg,
     /// Photoshop document.
     Psd,
-    /// MP4 with pictures; M4V and 3GP are told as MP4 too.
+    /// MP4 with pictures, including M4V and 3GP.
     Mp4,
     /// QuickTime film.
     Mov,
@@ -69,7 +68,6 @@ pub enum Format {
     Html,
 }
 
-/// What is to be known about a format, one line for each.
 struct Facts {
     kind: Option<Kind>,
     extension: &'static str,
@@ -78,7 +76,7 @@ struct Facts {
 }
 
 impl Format {
-    /// The kind of media, or `None` for what is no media at all.
+    /// The kind of media; `None` for what is not media.
     pub fn kind(self) -> Option<Kind> {
         self.facts().kind
     }
@@ -98,16 +96,16 @@ impl Format {
         self.facts().name
     }
 
-    /// Whether Runway's API takes files of this format as input.
+    /// Whether Runway's API accepts files of this format as input.
     ///
     /// Images: JPEG, PNG, WebP. Video: H.264, H.265, AV1, VP8/VP9, ProRes and Theora in MP4, MOV, WebM and the like,
-    /// which are here Matroska and Ogg. Audio: MP3, AAC, FLAC, PCM, ALAC. That a container is taken does not mean that
-    /// every codec in it is; the API has the last word.
+    /// which are here Matroska and Ogg. Audio: MP3, AAC, FLAC, PCM, ALAC. An accepted container may
+    /// still hold a codec that is not; the API decides.
     pub fn accepted_by_api(self) -> bool {
         self.remedy().is_none()
     }
 
-    /// What a person can do with a file of this format to get it accepted; `None` when it is accepted as it is.
+    /// What the user can do to get a file of this format accepted; `None` if it is accepted as it is.
     pub(super) fn remedy(self) -> Option<&'static str> {
         match self {
             Format::Jpeg

@@ -3,7 +3,7 @@
 //! Neither has a length in front. Most MP3 files begin with a frame that holds no sound but a count of all frames (the
 //! "Xing" or "Info" header); then fewer frames than that are proof of a missing end. Without it a file that ends with a
 //! frame is taken as whole: a file cut exactly between two frames is a shorter sound and cannot be told from one. Tags
-//! (ID3, APE) in front and behind are stepped over. AAC streams have no such count at all, and are never proven whole.
+//! (ID3, APE) at the start and the end are skipped. AAC streams have no such count at all, and are never proven whole.
 
 use std::io::{self, Read, Seek};
 
@@ -64,7 +64,7 @@ impl Frame {
             ],
             (false, _) => [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
         };
-        // 0 is "free", whose length only a search would tell; 15 is forbidden.
+        // 0 is "free": its length would have to be searched for. 15 is forbidden.
         let bits = kilobits
             .get(usize::from(third >> 4).checked_sub(1)?)?
             .checked_mul(1000)?;
@@ -125,7 +125,7 @@ impl Frame {
     }
 }
 
-/// Tells bare frames by two in a row that fit each other.
+/// Recognizes frames without a tag by two in a row that match.
 pub(super) fn sniff(head: &[u8]) -> Option<Format> {
     let first = Frame::parse(*head.first_chunk()?)?;
     let second = Frame::parse(
@@ -159,7 +159,7 @@ pub(super) fn walk_mp3<R: Read + Seek>(input: &mut Input<R>) -> io::Result<Findi
         (Wholeness::Whole, Some(count)) if frames < u64::from(count) => {
             Findings::partial(format!("the MP3 has {frames} of its {count} frames"))
         }
-        // Where nothing counts the frames and no tag closes them, more may follow at any time.
+        // Without a count and without a tag after the frames, more frames may still follow.
         (Wholeness::Whole, None) if !stream.is_closed => Findings {
             seconds,
             ..Findings::new(Wholeness::Unknowable)
@@ -196,7 +196,7 @@ struct Stream {
     count: Option<u32>,
     /// Whether the frames and tags reach the exact end.
     end: Wholeness,
-    /// Whether something stands behind the frames, such as a tag.
+    /// Whether something follows the frames, such as a tag.
     is_closed: bool,
 }
 
@@ -207,7 +207,7 @@ impl Stream {
     }
 }
 
-/// Walks over all frames. `Err`: there is not even a first one.
+/// Walks over all frames. `Err`: there is no first one.
 fn walk_frames<R: Read + Seek>(input: &mut Input<R>) -> io::Result<Result<Stream, Wholeness>> {
     skip_leading_tags(input)?;
     let Some(first) = peek_frame(input)? else {
@@ -246,7 +246,7 @@ fn walk_frames<R: Read + Seek>(input: &mut Input<R>) -> io::Result<Result<Stream
 }
 
 fn skip_leading_tags<R: Read + Seek>(input: &mut Input<R>) -> io::Result<()> {
-    // Some files have two tags; nobody has more than a few.
+    // Some files have two tags; none has more than a few.
     for _ in 0..8 {
         let start = input.position();
         match input.take()?.and_then(id3v2_length) {
@@ -260,7 +260,7 @@ fn skip_leading_tags<R: Read + Seek>(input: &mut Input<R>) -> io::Result<()> {
     Ok(())
 }
 
-/// The frame header at this position, which stays.
+/// Reads the frame header at this position without moving on.
 fn peek_frame<R: Read + Seek>(input: &mut Input<R>) -> io::Result<Option<Frame>> {
     let start = input.position();
     let frame = input.take()?.and_then(Frame::parse);
@@ -294,7 +294,7 @@ fn read_count<R: Read + Seek>(input: &mut Input<R>, first: &Frame) -> io::Result
     })
 }
 
-/// What stands after the last frame: nothing, tags, the beginning of a frame, zeros, or something unknown.
+/// Judges what follows the last frame: nothing, tags, the beginning of a frame, zeros, or something unknown.
 fn read_end<R: Read + Seek>(input: &mut Input<R>) -> io::Result<Wholeness> {
     let start = input.position();
     let left = input.length().saturating_sub(start);

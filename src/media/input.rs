@@ -1,5 +1,5 @@
-//! A reader that cannot be led astray: it knows how long the file is, reads through a small buffer, answers `None`
-//! past the end instead of failing, and never allocates by a length that the file claims.
+//! A reader for untrusted files: it knows how long the file is, reads through a small buffer, returns `None` past the end instead
+//! of failing, and never allocates by a length that the file claims.
 
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
@@ -14,7 +14,7 @@ pub(super) struct Input<'a, R> {
 }
 
 impl<'a, R: Read + Seek> Input<'a, R> {
-    /// Starts at the beginning, wherever the reader stands.
+    /// Starts at the beginning, whatever the position of the reader.
     pub(super) fn new(reader: &'a mut R) -> io::Result<Self> {
         let length = reader.seek(SeekFrom::End(0))?;
         reader.seek(SeekFrom::Start(0))?;
@@ -40,7 +40,7 @@ impl<'a, R: Read + Seek> Input<'a, R> {
         let position = position.min(self.length);
         let ahead = i128::from(position) - i128::from(self.position);
         match i64::try_from(ahead) {
-            // Keeps the buffer when the target lies in it.
+            // Keeps the buffer if the target is in it.
             Ok(ahead) => self.reader.seek_relative(ahead)?,
             Err(_) => {
                 self.reader.seek(SeekFrom::Start(position))?;
@@ -78,7 +78,7 @@ impl<'a, R: Read + Seek> Input<'a, R> {
         }
     }
 
-    /// Up to `limit` bytes from here on, which is a constant of the caller's and no length from the file.
+    /// Up to `limit` bytes from here on. `limit` must be a constant, not a length from the file.
     pub(super) fn take_up_to(&mut self, limit: usize) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let read = (&mut self.reader)
@@ -98,7 +98,7 @@ impl<'a, R: Read + Seek> Input<'a, R> {
         Ok(self.take()?.map(u16::from_be_bytes))
     }
 
-    /// Goes past everything up to and including the next byte that satisfies `wanted`, and gives that byte.
+    /// Goes past the next byte that satisfies `wanted`, and returns that byte.
     pub(super) fn find(&mut self, wanted: impl Fn(u8) -> bool) -> io::Result<Option<u8>> {
         loop {
             let buffer = match self.reader.fill_buf() {
@@ -122,8 +122,7 @@ impl<'a, R: Read + Seek> Input<'a, R> {
 
     /// Whether the last `window` bytes of the file, or those from `from` on if they are fewer, are all zero.
     ///
-    /// Programs that reserve a file's space before they fill it leave such an end while they are at work, or when they
-    /// were interrupted.
+    /// Programs that reserve a file's space before they fill it leave such an end until they finish, or if they are interrupted.
     pub(super) fn ends_in_zeros(&mut self, from: u64, window: u64) -> io::Result<bool> {
         let start = from.max(self.length.saturating_sub(window));
         self.go_to(start)?;

@@ -17,7 +17,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The word that the catalogue, the API and messages use.
+    /// `image`, `video` or `audio`.
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::Image => "image",

@@ -1,17 +1,17 @@
 //! Media files: what a file is, and whether it is whole.
 //!
-//! A file in an inbox may still be on its way: a copy over a slow link, a scanner that writes page by page, a camera.
-//! Taking half a file means paying for a generation from half a picture, so before a file is taken at once its content
-//! must prove that nothing is missing. [`probe`] tells the format by content, walks the file's own structure to its end
-//! (chunks of a PNG, markers of a JPEG, boxes of an MP4, frames of an MP3), and says one of three things:
+//! A file in an inbox may still be incomplete: a copy over a slow link, a scanner that writes page by page, a camera. Taking
+//! half a file means paying for a generation from half a picture, so a file is taken without delay only if its content proves
+//! that nothing is missing. [`probe`] recognizes the format by content, walks the file's structure to its end (chunks of a PNG,
+//! markers of a JPEG, boxes of an MP4, frames of an MP3), and returns one of three answers:
 //!
-//! - [`Wholeness::Whole`]: the structure says where the end is, and the file reaches it;
-//! - [`Wholeness::Partial`]: the structure says what is missing;
-//! - [`Wholeness::Unknowable`]: the format, or this file, has no proof either way; only time can tell.
+//! - [`Wholeness::Whole`]: the structure declares where the end is, and the file reaches it;
+//! - [`Wholeness::Partial`]: the structure shows that something is missing;
+//! - [`Wholeness::Unknowable`]: the format, or this file, proves neither.
 //!
-//! Nothing here decodes pictures or sound. The cost is bounded: containers are walked by seeking from part to part,
-//! only JPEG, MP3 and AAC are read from end to end, and memory is a few buffers however large the file. Any bytes at all
-//! may be given; the answer may then be "unknown", never a panic.
+//! Nothing here decodes pictures or sound. The cost is bounded: containers are walked by seeking from part to part, only JPEG,
+//! MP3 and AAC are read from end to end, and memory is a few buffers however large the file. Any bytes are accepted and never
+//! cause a panic.
 
 mod boxes;
 mod data_uri;

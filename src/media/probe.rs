@@ -9,23 +9,23 @@ use crate::media::kind::Kind;
 use crate::media::sniff::{HEAD_BYTES, sniff};
 use crate::media::{boxes, ebml, flac, frames, gif, jpeg, ogg, png, riff};
 
-/// What was found out about a file.
+/// What is known about a file after examining it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Probe {
-    /// The format by content; `None` when it is none that is known here.
+    /// The format by content; `None` if it is unknown.
     pub format: Option<Format>,
-    /// Whether the file is whole. Always [`Wholeness::Unknowable`] where the format is not known.
+    /// Whether the file is whole. Always [`Wholeness::Unknowable`] for an unknown format.
     pub wholeness: Wholeness,
-    /// How long it plays, in seconds, where the file simply says so.
+    /// How long it plays, in seconds, if the file states it.
     pub seconds: Option<f64>,
-    /// Width and height in pixels as stored, before any rotation, where the file simply says so.
+    /// Width and height in pixels as stored, before any rotation, if the file states them.
     pub dimensions: Option<(u32, u32)>,
     /// The length of the file in bytes.
     pub bytes: u64,
 }
 
 impl Probe {
-    /// The kind of media that the content is, if it is media.
+    /// The kind of media; `None` if the content is not media.
     pub fn kind(&self) -> Option<Kind> {
         self.format.and_then(Format::kind)
     }
@@ -33,11 +33,11 @@ impl Probe {
 
 /// Examines a file from its beginning to its end.
 ///
-/// The reader may stand anywhere, and is left anywhere.
+/// The position of the reader does not matter, and changes.
 ///
 /// # Errors
 ///
-/// Only those of the reader. Content that makes no sense is an answer, not an error.
+/// Only those of the reader. Invalid content is a result, not an error.
 pub fn probe<R: Read + Seek>(reader: &mut R) -> io::Result<Probe> {
     let mut input = Input::new(reader)?;
     let bytes = input.length();
@@ -58,7 +58,7 @@ pub fn probe<R: Read + Seek>(reader: &mut R) -> io::Result<Probe> {
         Some(Format::Mp3) => frames::walk_mp3(&mut input)?,
         Some(Format::Aac) => frames::walk_aac(&mut input)?,
         Some(Format::Flac) => flac::walk(&mut input)?,
-        // Formats that are refused whatever their state, and bytes that nobody knows.
+        // Formats that are always refused, and unknown content.
         Some(
             Format::Tiff
             | Format::Bmp

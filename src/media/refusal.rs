@@ -1,4 +1,4 @@
-//! What file names promise, and why Runway's API would not take a file, in words for people.
+//! Why Runway's API would refuse a file, and what kind of media a file name promises.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -9,16 +9,16 @@ use super::probe::Probe;
 
 /// The kind of media that a file's name promises, by its extension in any case.
 ///
-/// It knows kinds that the API refuses, too (`gif`, `heic`, `tiff`, camera raw…): such a file is then refused with
-/// words and not passed over in silence. The content is what counts in the end; see [`super::probe`].
+/// It includes formats that the API refuses (`gif`, `heic`, `tiff`, camera raw…): such a file gets a message instead of being
+/// ignored. The content decides in the end; see [`super::probe`].
 pub fn kind_by_extension(name: impl AsRef<OsStr>) -> Option<Kind> {
     format_by_extension(name.as_ref()).and_then(Format::kind)
 }
 
-/// Why the API would not take this content, in words for people; `None` when it would.
+/// Explains why the API would refuse this content and what to do about it; `None` if it would accept it.
 ///
-/// The text says what is wrong with which file, and what to do. A wrong extension is no reason, since the API goes by
-/// the content, and neither is a missing end: [`Probe::wholeness`] says that.
+/// A wrong extension is not a reason, since the API goes by the content. Neither is an incomplete file, which
+/// [`Probe::wholeness`] reports.
 pub fn refusal(probe: &Probe, name: &str) -> Option<String> {
     if probe.bytes == 0 {
         return Some(format!("{name} is empty (0 bytes). Save or copy it again"));

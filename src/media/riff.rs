@@ -1,20 +1,20 @@
 //! RIFF (WebP, WAV, AVI) and its big-endian ancestor IFF (AIFF): the length in front of the file must reach its end.
 //!
-//! A recorder that cannot come back to the front leaves the length empty, and a careful one corrects it now and then
-//! while it goes on writing. So a length of nothing, of everything, or of less than there is, proves nothing.
+//! A recorder that cannot seek back to the front leaves the length empty, and a careful one corrects it now and then while it
+//! writes. So a length of zero, of the maximum, or of less than the file proves nothing.
 
 use std::io::{self, Read, Seek};
 
 use super::findings::{Findings, Wholeness, ZEROS_IN_CODED_DATA};
 use super::input::Input;
 
-/// More chunks than any sane file has; the walk stops there.
+/// The walk stops after this many chunks, more than any real file has.
 const MOST_CHUNKS: u32 = 10_000;
 
-/// Sound may well end in silence, which is zeros, too: only so many zero bytes at the end raise doubt.
+/// Sound may end in silence, which is zeros: only this many zero bytes at the end raise doubt.
 const LONGEST_SILENCE: u64 = 64 * 1024;
 
-/// What writers put where they do not know a length.
+/// What writers store for a length that they do not know.
 const UNKNOWN: u32 = u32::MAX;
 
 pub(super) fn walk<R: Read + Seek>(input: &mut Input<R>) -> io::Result<Findings> {
@@ -65,7 +65,7 @@ struct Chunks {
     first_at: u64,
     /// Whether a chunk with picture or sound data was seen.
     content: bool,
-    /// Whether the data chunk's own length is one that stands for "not known yet".
+    /// Whether the length of the data chunk means "not known yet".
     open_ended: bool,
     bytes_per_second: Option<u32>,
     data_bytes: Option<u32>,

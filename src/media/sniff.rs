@@ -1,17 +1,16 @@
-//! Telling the format of a file by its first bytes.
+//! Recognizing the format of a file by its first bytes.
 //!
 //! The content counts, never the extension: a PNG that is named `cat.jpg` is a PNG, here and at Runway.
 
 use crate::media::format::Format;
 use crate::media::frames;
 
-/// How many bytes from the start of a file [`sniff`] makes use of.
+/// How many bytes from the start of a file [`sniff`] uses.
 pub const HEAD_BYTES: usize = 4096;
 
-/// Tells the format of a file from its first bytes, of which up to [`HEAD_BYTES`] are of use.
+/// Recognizes the format of a file by its first bytes, of which up to [`HEAD_BYTES`] are used.
 ///
-/// An MP4 that holds only sound but does not say so in its brand is told as [`Format::Mp4`]; [`super::probe`] looks at
-/// its tracks and knows better.
+/// An MP4 that holds only sound but does not say so in its brand counts as [`Format::Mp4`]; [`super::probe`] checks its tracks.
 pub fn sniff(head: &[u8]) -> Option<Format> {
     let head = head.get(..HEAD_BYTES).unwrap_or(head);
     sniff_signature(head)
@@ -127,7 +126,7 @@ fn sniff_ogg(head: &[u8]) -> Format {
     }
 }
 
-/// MP3 and AAC have no signature, only frame headers; two that fit each other are taken as proof.
+/// MP3 and AAC have no signature, only frame headers; two that match count as proof.
 fn sniff_audio_frames(head: &[u8]) -> Option<Format> {
     if head.starts_with(b"ID3") {
         // The tag may be longer than the head. What follows it is nearly always MPEG audio.
@@ -144,7 +143,7 @@ fn sniff_audio_frames(head: &[u8]) -> Option<Format> {
     frames::sniff(head)
 }
 
-/// Text formats: only the start is looked at, after a byte order mark and white space.
+/// Text formats: only the start counts, after a byte order mark and white space.
 fn sniff_text(head: &[u8]) -> Option<Format> {
     let text = head
         .strip_prefix(b"\xEF\xBB\xBF")

@@ -1,9 +1,9 @@
 //! The client: requests out, outcomes back.
 //!
-//! Two HTTP clients stand behind it. Requests that start a task have one without any pooling: a pooled connection may be
-//! closed by the server just as a request goes out, and then nobody knows whether it was read. The other calls to the
-//! API and the storage hosts share the other. Neither follows a redirect or repeats anything by itself, and neither has
-//! headers of its own: the key and the version are put on each request to the API, and on no other.
+//! It uses two HTTP clients. Requests that start a task have one without pooling: the server may close a pooled connection just
+//! as a request is sent, and then it is unknown whether the request was read. The other calls to the API and the storage hosts
+//! share the other. Neither follows redirects or repeats requests, and neither has headers of its own: the key and the version
+//! are set on each request to the API, and on no other.
 
 use std::fmt;
 use std::sync::Arc;
@@ -34,9 +34,9 @@ pub struct Timeouts {
     pub submit: Duration,
     /// For the whole of any other call to the API.
     pub call: Duration,
-    /// For the next bytes of a download, or of its headers. The whole may take as long as it likes.
+    /// For the next bytes of a download, or of its headers. The whole download may take any time.
     pub download_stall: Duration,
-    /// For an upload to get on, or to be answered once it is sent. The whole may take as long as it likes.
+    /// For an upload to make progress, or to be answered once it is sent. The whole upload may take any time.
     pub upload_stall: Duration,
 }
 
@@ -52,7 +52,7 @@ impl Default for Timeouts {
     }
 }
 
-/// Why there is no client.
+/// Why no client could be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The base URL is neither `https` nor on this machine, or has no host.
@@ -119,11 +119,11 @@ impl Client {
         Client::with_timeouts(base_url, api_version, key, Timeouts::default())
     }
 
-    /// The same with timeouts of one's own.
+    /// Like [`Client::new`], with other timeouts.
     ///
     /// # Errors
     ///
-    /// As for [`Client::new`].
+    /// Those of [`Client::new`].
     pub fn with_timeouts(
         base_url: Url,
         api_version: &str,
@@ -165,10 +165,10 @@ impl Client {
         })
     }
 
-    /// Sends a request that starts a task, once, and says what became of it. `path` begins with `/v1/`.
+    /// Sends a request that starts a task, once, and returns its outcome. `path` begins with `/v1/`.
     ///
-    /// The intent must be durable before this is called: where the call is abandoned half-way (the process ends, the
-    /// future is dropped), the outcome is unknown just as for [`Submission::Unknown`].
+    /// The intent must be in the journal before this is called: if the call is interrupted (the process ends, the future is
+    /// dropped), the outcome is unknown, as for [`Submission::Unknown`].
     pub async fn submit(&self, path: &str, body: &Value) -> Submission {
         let at = self.place(&Method::POST, path);
         let request = self
@@ -182,7 +182,7 @@ impl Client {
         }
         let outcome = match request.send().await {
             Ok(response) => judge_submission(at, &self.read(response).await),
-            // Neither a connection nor a request came about, so no byte of it left.
+            // There was no connection or no request, so no byte was sent.
             Err(error) if error.is_connect() || error.is_builder() => {
                 Submission::NotSent(NotSent {
                     at,
@@ -246,7 +246,7 @@ impl Client {
         }
     }
 
-    /// Asks for credits, limits and today's use; also the cheapest way to learn whether the key works.
+    /// Asks for credits, limits and today's use. Also the cheapest way to check the key.
     ///
     /// # Errors
     ///
@@ -260,8 +260,8 @@ impl Client {
         wire::organization(judge_call(&at, &answer)?).map_err(|why| CallError::garbage(&at, why))
     }
 
-    /// A call that costs nothing: the answer, whatever its status, or the trouble with the network. `what` it is about names
-    /// its points of failure.
+    /// Makes a call that costs nothing, and returns the answer, whatever its status, or the trouble with the network. `what` names
+    /// its failure points.
     pub(super) async fn call(
         &self,
         what: Request,
@@ -299,7 +299,6 @@ impl Client {
         &self.inner.pooled
     }
 
-    /// The timeouts in force.
     pub(super) fn timeouts(&self) -> Timeouts {
         self.inner.timeouts
     }
@@ -334,7 +333,7 @@ impl Client {
             .header(ACCEPT, "application/json")
     }
 
-    /// Reads an answer of the API to its end, within bounds. Should it repeat the key, the key is taken out.
+    /// Reads an answer of the API to its end, within bounds. If it repeats the key, the key is removed.
     async fn read(&self, response: Response) -> Answer {
         let status = response.status().as_u16();
         let date = text_header(response.headers(), DATE.as_str()).and_then(outcome::http_date);

@@ -9,14 +9,14 @@ use reqwest::header::{
 
 use super::transport::text_header;
 
-/// What is known about the object that a part file is a part of.
+/// What is known about the object that a part file belongs to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ObjectInfo {
-    /// Its strong entity tag.
+    /// The strong entity tag.
     pub(super) etag: Option<String>,
-    /// Its length in bytes.
+    /// The length in bytes.
     pub(super) total: Option<u64>,
-    /// Its media type, as the server says.
+    /// The media type, as the server says.
     pub(super) content_type: Option<String>,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Headings {
 /// A `Content-Range`, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct ContentRange {
-    /// Where the part begins; none in an answer that has no part (`bytes */TOTAL`).
+    /// Where the part begins; `None` in an answer without a part (`bytes */TOTAL`).
     start: Option<u64>,
     total: Option<u64>,
 }
@@ -54,15 +54,15 @@ pub(super) enum Plan {
     Append { total: Option<u64> },
     /// The body is the object from its beginning.
     FromStart { total: Option<u64> },
-    /// The part file is the whole object already.
+    /// The part file already has the whole object.
     Whole,
-    /// What there is cannot be continued: ask again for everything.
+    /// The part file cannot be continued: ask for everything.
     Restart,
     /// 401, 403, 404, 410.
     Expired,
     /// Try later.
     Later,
-    /// Not media but a web page, which something on the way may have answered.
+    /// A web page instead of media, perhaps from a proxy.
     Page,
     /// Another status.
     Refused,
@@ -88,7 +88,7 @@ pub(super) fn choose_plan(have: u64, known: &ObjectInfo, status: u16, headings: 
                 }
             }
             Some(_) | None if have > 0 => Plan::Restart,
-            // Everything was asked for, so a part is no answer.
+            // Everything was asked for, so a part is not an answer.
             Some(_) | None => Plan::Later,
         },
         416 if have > 0 => {
@@ -105,8 +105,7 @@ pub(super) fn choose_plan(have: u64, known: &ObjectInfo, status: u16, headings: 
     }
 }
 
-/// Whether an answer is about the object that was seen before: nothing may speak against it, and something must speak
-/// for it.
+/// Whether an answer is about the known object: something has to match, and nothing may differ.
 fn same_object(known: &ObjectInfo, etag: Option<&str>, total: Option<u64>) -> bool {
     let tags = known.etag.as_deref().zip(etag).map(|(a, b)| a == b);
     let totals = known.total.zip(total).map(|(a, b)| a == b);
@@ -249,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_web_page_is_no_output() {
+    fn a_web_page_is_not_an_output() {
         let headings = Headings {
             content_type: Some("Text/HTML; charset=utf-8".to_owned()),
             ..Headings::default()

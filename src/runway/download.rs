@@ -30,17 +30,17 @@ pub struct Downloaded {
     pub bytes: u64,
     /// The media type, as the server says. The content counts more.
     pub content_type: Option<String>,
-    /// Whether the server said how long the object is, or marked its end. Without that nobody can tell a whole object
-    /// from one whose connection broke, other than by looking at the content.
+    /// Whether the server said how long the object is, or marked its end. Otherwise only the content shows whether the object is
+    /// whole or the connection broke.
     pub length_proven: bool,
 }
 
 /// Why a download is not whole.
 #[derive(Debug, thiserror::Error)]
 pub enum DownloadError {
-    /// The URL is no longer good (401, 403, 404 or 410): asking for the task again gives a fresh one.
+    /// The URL has expired (401, 403, 404 or 410): asking for the task again gives a new one.
     #[error(
-        "the output's address has expired (host {host}, status {status}): ask for the task again to get a fresh one"
+        "the output's address has expired (host {host}, status {status}): ask for the task again to get a new one"
     )]
     Expired {
         /// The host.
@@ -48,9 +48,9 @@ pub enum DownloadError {
         /// The HTTP status.
         status: u16,
     },
-    /// The connection ended before all bytes had come. What came is in the part file, and the next try goes on there.
+    /// The connection ended before all bytes had arrived. What arrived is in the part file, and the next try continues there.
     #[error(
-        "the download broke off (host {host}) after {have} bytes of {}: go on from there",
+        "the download was interrupted (host {host}) after {have} bytes of {}; the next try continues there",
         total.map_or_else(|| "an unknown number".to_owned(), |total| total.to_string())
     )]
     Truncated {
@@ -58,10 +58,10 @@ pub enum DownloadError {
         host: String,
         /// The part file's length in bytes.
         have: u64,
-        /// The object's length in bytes, where the server tells.
+        /// The object's length in bytes, if the server says so.
         total: Option<u64>,
     },
-    /// The network or the host had trouble: try again later. What came is in the part file.
+    /// The network or the host had trouble: try again later. What arrived is in the part file.
     #[error(
         "the output could not be fetched (host {host}): {why}. Nothing is lost; try again later"
     )]
@@ -94,7 +94,7 @@ pub enum DownloadError {
     },
     /// This machine's disk: full, say.
     #[error(
-        "the output could not be written to the disk: {0}. Make room or mend the permissions; it is fetched again"
+        "the output could not be written to the disk: {0}. Free some space or fix the permissions; the output is then fetched again"
     )]
     Disk(#[source] io::Error),
 }

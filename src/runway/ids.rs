@@ -1,4 +1,4 @@
-//! Names that Runway gives to things: tasks, uploaded files, and the signed URLs that hold media.
+//! Runway's identifiers: ids of tasks, URIs of uploads, and signed URLs of media.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,20 +6,17 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-/// The longest task id, in bytes, that is believed. Runway's are UUIDs of 36.
+/// The longest task id that is accepted, in bytes. Runway's are UUIDs of 36.
 const TASK_ID_MAX_BYTES: usize = 128;
 
-/// The id that Runway gave to a task: letters, digits, `-` and `_`, so that it is safe in a URL's path and in a file's
-/// name.
+/// The id of a task: letters, digits, `-` and `_`, so that it is safe in the path of a URL and in a file name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TaskId(String);
 
-/// Text that cannot be a task id.
+/// Text that is not a task id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "this is no task id of Runway's: give the id as Runway shows it, letters, digits and dashes only"
-)]
+#[error("this is not a task id: write the id as Runway shows it, letters, digits and dashes only")]
 pub struct BadTaskId;
 
 impl TaskId {
@@ -67,7 +64,7 @@ impl fmt::Display for TaskId {
     }
 }
 
-/// A `runway://` URI, which stands for an uploaded file in requests for 24 hours.
+/// A `runway://` URI: an uploaded file, for use in requests during 24 hours.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RunwayUri(String);
 
@@ -94,8 +91,8 @@ impl fmt::Display for RunwayUri {
     }
 }
 
-/// A URL whose query is a secret: whoever has it has the media. `Debug` shows the host alone, there is no `Display`, and
-/// it cannot be serialised, so that it gets into no log, record or journal.
+/// A URL whose query is a secret: it gives access to the media. `Debug` shows only the host, there is no `Display`, and it cannot
+/// be serialized, so that it never gets into a log, a record or the journal.
 #[derive(Clone, PartialEq, Eq)]
 pub struct OutputUrl(Url);
 
@@ -111,7 +108,7 @@ impl OutputUrl {
         good.then_some(OutputUrl(url))
     }
 
-    /// The host and, where it is not the usual one, the port: all of the URL that may be shown.
+    /// The host and, if it is not the default, the port: the part of the URL that may be shown.
     #[must_use]
     pub fn host(&self) -> String {
         host_of(&self.0)
@@ -159,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn an_output_url_shows_its_host_alone() {
+    fn an_output_url_shows_only_its_host() {
         let url = OutputUrl::parse("https://u:p@cdn.example:8443/secret/a.mp4?sig=xyz").unwrap();
         assert_eq!(format!("{url:?}"), "OutputUrl(cdn.example:8443)");
         assert_eq!(OutputUrl::parse("file:///etc/passwd"), None);

@@ -1,17 +1,16 @@
-//! Runway's API, as seen from this side of the wire.
+//! The client of Runway's API.
 //!
-//! Every generation costs money, so what matters here is to say exactly what became of a request. A request that
-//! starts a task ends as one of four things, and which one is a type ([`Submission`]): it was never sent, Runway
-//! refused it, Runway accepted it, or nobody can tell. Only the first two may lead to a second request.
+//! Every generation costs money, so the exact outcome of a request matters. A request that starts a task has one of four
+//! outcomes, and the outcome is a type ([`Submission`]): it was not sent, Runway refused it, Runway accepted it, or the outcome
+//! is unknown. Only after the first two may it be sent again.
 //!
-//! The way through this module:
+//! The parts of this module:
 //!
-//! - [`client`](Client) sends. Requests that start a task go over a connection of their own, are never repeated, and
-//!   never follow a redirect. Everything else (polling, cancelling, asking for credits) costs nothing and shares
-//!   pooled connections.
-//! - `outcome` judges. It is pure: an answer goes in, a [`Submission`] or a [`CallError`] comes out.
-//! - `wire` reads the API's JSON, and forgives what it does not know.
-//! - `upload` and `download` move media. They talk to storage hosts, which get neither the key nor the API's headers.
+//! - [`client`](Client) sends requests. Those that start a task have a connection of their own, are never repeated, and never
+//!   follow a redirect. Everything else (polling, cancelling, asking for credits) costs nothing and shares pooled connections.
+//! - `outcome` turns an answer into a [`Submission`] or a [`CallError`]. It is pure.
+//! - `wire` reads the API's JSON, and ignores what it does not know.
+//! - `upload` and `download` move media to and from storage hosts, which get neither the key nor the API's headers.
 //! - `route` chooses between a data URI and an upload.
 //!
 //! Two things never leave this module in an error, a log line or a `Debug` text: the API key, and the query of a signed
@@ -41,7 +40,7 @@ pub use outcome::{
     CallError, Cancelled, Doubt, FailureClass, NotSent, Refusal, RefusalClass, Submission,
     classify_failure,
 };
-pub use route::{Route, TooBig, UPLOAD_MAX_BYTES, route};
+pub use route::{Route, TooBig, UPLOAD_MAX_BYTES, choose_route};
 pub use transport::{is_loopback, provide_crypto};
 pub use upload::UploadError;
 pub use wire::{ModelLimits, Organization, Task, TaskStatus};

@@ -1,15 +1,14 @@
-//! What became of a request, as types, and the pure judgement that leads to them.
+//! The outcome of a request, as types, and the pure functions that decide it.
 //!
-//! The table in Runway's documentation of errors is the law here. For a request that starts a task the question is
-//! always the same: can a task exist that somebody pays for? Where the answer is a sure no, the request may be repeated
-//! or the person told; where it is not sure, it is [`Submission::Unknown`], and nobody sends again by themselves.
+//! They follow the table in Runway's documentation of errors. For a request that starts a task the question is always: can a
+//! task exist that is charged? If the answer is a certain no, the request may be sent again or the user informed. Otherwise it is
+//! [`Submission::Unknown`], and is not sent again automatically.
 //!
-//! Statuses that the table does not have are decided so:
+//! Statuses that the table does not have:
 //!
 //! - 406, 407, 410 to 417, 421, 422, 425, 426, 428, 431 and 451 say by their definition in RFC 9110 (and RFC 6585,
 //!   7725, 8470) that the request was not carried out: refused.
-//! - 408 and 409 do not say so, and neither does a redirect (which is never followed), 501, nor a status that nobody has
-//!   defined: unknown.
+//! - 408, 409, 501, a redirect (which is never followed) and undefined statuses do not say so: unknown.
 
 use std::fmt;
 use std::time::Duration;
@@ -20,16 +19,16 @@ use jiff::fmt::rfc2822::DateTimeParser;
 use super::ids::TaskId;
 use super::wire;
 
-/// The longest pause that `Retry-After` is believed to ask for: the daily quota rolls over 24 hours.
+/// The longest pause that is accepted from `Retry-After`: the daily quota covers 24 hours.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What became of a request that starts a task. Whether it may be sent again is the variant.
+/// The outcome of a request that starts a task. The variant decides whether it may be sent again.
 #[derive(Debug, Clone, PartialEq)]
 #[must_use]
 pub enum Submission {
     /// No byte of the request left this machine: it may be sent again.
     NotSent(NotSent),
-    /// Runway took no task on: whether and when to send again is a matter of the refusal's class.
+    /// Runway started no task. The class of the refusal decides whether and when to send again.
     Refused(Refusal),
     /// The task exists.
     Accepted {
@@ -38,16 +37,16 @@ pub enum Submission {
         /// Runway's estimate of its cost in credits, where it gave one.
         estimated: Option<f64>,
     },
-    /// A task may exist and be paid for: never to be sent again without a person's word.
+    /// A task may exist and be charged. Not to be sent again unless the operator decides so.
     Unknown(Doubt),
 }
 
-/// A request that never left: no connection, or no TLS.
+/// A request that was not sent: no connection, or no TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotSent {
     /// The request and the host, for people.
     pub at: String,
-    /// What stood in the way.
+    /// The reason.
     pub why: String,
 }
 
@@ -62,29 +61,29 @@ impl fmt::Display for NotSent {
     }
 }
 
-/// A request that Runway answered with a no.
+/// A request that Runway refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The request and the host, for people.
     pub at: String,
     /// The HTTP status.
     pub status: u16,
-    /// What kind of no it is.
+    /// The kind of refusal.
     pub class: RefusalClass,
-    /// Runway's words: its `error`, and its `issues` per field. Bounded.
+    /// Runway's message: its `error`, and its `issues` per field. Bounded.
     pub message: String,
     /// How long Runway asks to wait before the next try, at most 24 hours.
     pub retry_after: Option<Duration>,
 }
 
-/// What kind of no a refusal is.
+/// The kind of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusalClass {
-    /// 400: something in the body. The person mends it.
+    /// 400: something in the body. The user has to fix it.
     Invalid,
     /// 401: the key is wrong. Nothing else will be accepted either.
     BadKey,
-    /// 402, or 400 and 403 speaking of credits: possible again when there are credits.
+    /// 402, or 400 and 403 about credits: possible again once there are credits.
     OutOfCredits,
     /// 403: the organization may not do this.
     Forbidden,
@@ -107,7 +106,7 @@ impl fmt::Display for Refusal {
             self.status,
             self.message,
             match self.class {
-                RefusalClass::Invalid => "mend what it names, then try again",
+                RefusalClass::Invalid => "fix what it names, then try again",
                 RefusalClass::BadKey =>
                     "put a valid API key where the configuration says, then reload",
                 RefusalClass::OutOfCredits =>
@@ -122,12 +121,12 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// A request whose outcome nobody here can know.
+/// A request whose outcome is unknown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Doubt {
     /// The request and the host, for people.
     pub at: String,
-    /// What leaves it open.
+    /// Why it is unknown.
     pub why: String,
     /// The HTTP status, where there was an answer.
     pub status: Option<u16>,
@@ -139,14 +138,14 @@ impl fmt::Display for Doubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "it is not known whether Runway took the request ({}): {}. A task may exist and be paid for: look for it in \
+            "it is not known whether Runway accepted the request ({}): {}. A task may exist and be charged: look for it in \
              Runway's developer portal, then settle the job with `taxiway resolve`",
             self.at, self.why
         )
     }
 }
 
-/// Why a request that costs nothing (a poll, a cancellation, asking for credits) brought no result.
+/// Why a request that costs nothing (a poll, a cancellation, asking for credits) failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
     /// The network or Runway's servers had trouble: ask again later.
@@ -166,19 +165,19 @@ pub enum CallError {
     BadKey {
         /// The request and the host, for people.
         at: String,
-        /// Runway's words.
+        /// Runway's message.
         message: String,
     },
     /// 404 from the API itself: there is no such task, or it was deleted.
     #[error(
-        "Runway knows nothing by that name ({at}). A task answers so when somebody deleted it: look for it in Runway's \
+        "Runway does not have it ({at}). This is the answer for a task that was deleted: look for it in Runway's \
          developer portal"
     )]
     NotFound {
         /// The request and the host, for people.
         at: String,
     },
-    /// Another no.
+    /// Another refusal.
     #[error(
         "Runway refused the request ({at}, status {status}): {message}. Check the base URL and what the key may do"
     )]
@@ -187,12 +186,12 @@ pub enum CallError {
         at: String,
         /// The HTTP status.
         status: u16,
-        /// Runway's words.
+        /// Runway's message.
         message: String,
     },
-    /// An answer that the API does not give: something on the way may have answered in its place. Ask again later.
+    /// Not an answer of the API: perhaps a proxy answered. Ask again later.
     #[error(
-        "the answer is none that Runway's API gives ({at}): {why}. Check the base URL and any proxy; the request may be \
+        "the answer is not from Runway's API ({at}): {why}. Check the base URL and any proxy; the request may be \
          repeated"
     )]
     Garbage {
@@ -213,16 +212,16 @@ impl CallError {
     }
 }
 
-/// What became of a cancellation.
+/// The outcome of a cancellation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cancelled {
-    /// Runway took it. Best effort: a task that was seen running is not refunded, and may still finish.
+    /// Runway accepted it. A task that was already running is not refunded, and may still finish.
     Accepted,
-    /// There is no such task any more.
+    /// The task no longer exists.
     Gone,
 }
 
-/// What a task's failure code means for the job.
+/// What the failure code of a task means for the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureClass {
     /// Moderation: not to be repeated.
@@ -230,16 +229,16 @@ pub enum FailureClass {
         /// Whether the input was refused; then the credits are not refunded.
         input: bool,
     },
-    /// Runway's own trouble: the same request may be repeated.
+    /// An error inside Runway: the same request may be repeated.
     MayRepeat,
-    /// A media file was refused: the person mends it.
+    /// A media file was refused: the user has to fix it.
     BadAsset,
-    /// Anything else: not to be repeated by itself.
+    /// Anything else: not to be repeated automatically.
     Other,
 }
 
-/// Sorts a task's failure code as Runway's documentation does. A code that is not documented is never repeated, since a
-/// repetition may cost credits.
+/// Classifies the failure code of a task as Runway's documentation does. A job with an undocumented code is never repeated, since
+/// that may cost credits.
 #[must_use]
 pub fn classify_failure(code: Option<&str>) -> FailureClass {
     let Some(code) = code else {
@@ -262,7 +261,7 @@ pub fn classify_failure(code: Option<&str>) -> FailureClass {
     }
 }
 
-/// An HTTP answer, as far as judging it needs.
+/// The parts of an HTTP answer that decide the outcome.
 #[derive(Debug, Clone)]
 pub(super) struct Answer {
     pub(super) status: u16,
@@ -273,7 +272,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// What an error answer says, even where its body got lost.
+    /// What an error answer says, even if its body was lost.
     fn complaint(&self) -> wire::Complaint {
         wire::complaint(self.body.as_deref().unwrap_or_default())
     }
@@ -308,7 +307,10 @@ pub(super) fn judge_submission(at: String, answer: &Answer) -> Submission {
             },
             Err(why) => unknown(
                 at,
-                format!("status {}, but the answer broke off: {why}", answer.status),
+                format!(
+                    "status {}, but the answer was cut off: {why}",
+                    answer.status
+                ),
             ),
         },
         400 if answer.complaint().about_credits => refused(at, RefusalClass::OutOfCredits),
@@ -337,18 +339,18 @@ pub(super) fn judge_submission(at: String, answer: &Answer) -> Submission {
     }
 }
 
-/// Judges the answer to a request that costs nothing; hands out the body where it is a yes.
+/// Judges the answer to a request that costs nothing, and returns the body of a success.
 pub(super) fn judge_call<'a>(at: &str, answer: &'a Answer) -> Result<&'a [u8], CallError> {
     let at = at.to_owned();
     let message = || answer.complaint().message;
-    // A page at 401 or 404 is a proxy's or a portal's, and says nothing about the key or the task.
+    // A web page with 401 or 404 comes from a proxy or a portal, and says nothing about the key or the task.
     let from_the_api = || matches!(&answer.body, Ok(body) if !wire::is_page(body));
     match answer.status {
         200..=299 => match &answer.body {
             Ok(body) => Ok(body),
             Err(why) => Err(CallError::Transient {
                 at,
-                why: format!("the answer broke off: {why}"),
+                why: format!("the answer was cut off: {why}"),
                 retry_after: None,
             }),
         },
@@ -383,8 +385,8 @@ pub(super) fn http_date(text: &str) -> Option<Timestamp> {
     DateTimeParser::new().parse_timestamp(text.trim()).ok()
 }
 
-/// Reads `Retry-After`, seconds or an HTTP date, as a pause from `now`, which is best the answer's own `Date`, so that
-/// clocks that differ do no harm. At most 24 hours.
+/// Reads `Retry-After`, seconds or an HTTP date, as a pause from `now`, which should be the answer's own `Date`, so that the two
+/// clocks may differ. At most 24 hours.
 pub(super) fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     let text = text.trim();
     let pause = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
@@ -442,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_not_surely_refused_is_unknown() {
+    fn whatever_is_not_certainly_refused_is_unknown() {
         for status in [
             100, 101, 300, 301, 307, 308, 408, 409, 418, 420, 499, 500, 501, 505, 507, 520, 529,
             599, 999,
@@ -467,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_whose_body_got_lost_is_still_a_refusal() {
+    fn a_refusal_whose_body_was_lost_is_still_a_refusal() {
         let mut answer = answer(503, "");
         answer.body = Err("reset".into());
         assert!(matches!(
@@ -520,7 +522,7 @@ mod tests {
     }
 
     #[test]
-    fn failure_codes_are_sorted_as_documented() {
+    fn failure_codes_are_classified_as_documented() {
         use FailureClass::{BadAsset, MayRepeat, Moderation, Other};
         for (code, class) in [
             ("SAFETY.INPUT.TEXT", Moderation { input: true }),

@@ -1,20 +1,20 @@
-//! Words from outside, made fit to be shown: bounded, on one line, and without secrets.
+//! Making text from outside safe to show: bounded, on one line, and without secrets.
 
-/// The most characters of foreign text that is shown.
+/// The most characters that are shown.
 const MAX_CHARS: usize = 600;
 
-/// Foreign text for people to read: control and direction characters become spaces, runs of spaces become one, the
-/// query of a URL and the content of a data URI are left out, and a long text is cut.
+/// Makes text from outside safe to show: control and direction characters become spaces, runs of spaces become one, the query of
+/// a URL and the content of a data URI are left out, and a long text is cut.
 pub(super) fn plain(text: &str) -> String {
     let mut out = String::new();
     let mut shown = 0;
-    let words = text.split(|c: char| c.is_whitespace() || c.is_control() || turns_text(c));
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control() || changes_direction(c));
     for word in words.filter(|word| !word.is_empty()) {
         if !out.is_empty() {
             out.push(' ');
             shown += 1;
         }
-        for c in without_secrets(word).chars() {
+        for c in remove_secrets(word).chars() {
             if shown >= MAX_CHARS {
                 out.push('…');
                 return out;
@@ -27,12 +27,12 @@ pub(super) fn plain(text: &str) -> String {
 }
 
 /// Whether a character changes the direction of the text around it, and so could disguise what an error says.
-fn turns_text(c: char) -> bool {
+fn changes_direction(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// One word without the query of a URL (where signatures are) and without the content of a data URI.
-fn without_secrets(word: &str) -> String {
+/// Removes the query of a URL, which may have a signature, and the content of a data URI.
+fn remove_secrets(word: &str) -> String {
     let lower = word.to_ascii_lowercase();
     if let Some(start) = lower.find("://")
         && let Some(query) = word[start..].find('?')

@@ -1,4 +1,4 @@
-//! HTTP below the client: how connections are made, how answers are read, and what the trouble with either was.
+//! HTTP below the client: making connections, reading answers, describing errors.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use url::{Host, Url};
 use super::outcome;
 use super::text::plain;
 
-/// The largest answer of the API, in bytes, that is read.
+/// The largest answer of the API that is read, in bytes.
 const ANSWER_MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// Whether a URL's host is this machine: 127.0.0.0/8, ::1 or `localhost`.
@@ -25,17 +25,17 @@ pub fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// Gives the process its cryptography, without which no HTTP client can be made.
+/// Installs the cryptography of this process, without which no HTTP client can be made.
 pub fn provide_crypto() {
     if CryptoProvider::get_default().is_none() {
         match rustls::crypto::ring::default_provider().install_default() {
-            // Refused where another thread was first; either way there is a provider now.
+            // An error means that another thread was first. Either way there is a provider now.
             Ok(()) | Err(_) => {}
         }
     }
 }
 
-/// An HTTP client without redirects and repetitions, HTTP/1.1 only, with the machine's TLS roots.
+/// Builds an HTTP client without redirects and retries, HTTP/1.1 only, with the machine's TLS roots.
 pub(super) fn build_http(
     loopback: bool,
     connect_timeout: Duration,
@@ -57,14 +57,14 @@ pub(super) fn build_http(
         }
     };
     let made = match builder().build() {
-        // The simulator speaks plain http and must work on a machine that has no TLS roots at all.
+        // The simulator uses plain http and must work on a machine without TLS roots.
         Err(_) if loopback => builder().tls_certs_only([]).build(),
         made => made,
     };
     made.map_err(describe)
 }
 
-/// The body of an answer, or why it could not be read to its end.
+/// Reads the body of an answer, or returns why it could not be read to its end.
 pub(super) async fn read_bounded(mut response: Response) -> Result<Vec<u8>, String> {
     let mut body = Vec::new();
     loop {
@@ -79,7 +79,7 @@ pub(super) async fn read_bounded(mut response: Response) -> Result<Vec<u8>, Stri
     }
 }
 
-/// How long an answer asks to wait.
+/// Reads how long an answer asks to wait.
 pub(super) fn read_retry_after(headers: &HeaderMap) -> Option<Duration> {
     let now = text_header(headers, DATE.as_str())
         .and_then(outcome::http_date)
@@ -87,12 +87,12 @@ pub(super) fn read_retry_after(headers: &HeaderMap) -> Option<Duration> {
     outcome::retry_after(text_header(headers, RETRY_AFTER.as_str())?, now)
 }
 
-/// A header as text, where it is there and is text.
+/// A header, if it is there and is text.
 pub(super) fn text_header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// An error of the network in words, with its causes, and without the URL, which may be a signed one.
+/// Describes an error of the network with its causes, and without the URL, which may be signed.
 pub(super) fn describe(error: reqwest::Error) -> String {
     let timed_out = error.is_timeout();
     let error = error.without_url();

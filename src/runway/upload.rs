@@ -1,8 +1,7 @@
-//! Ephemeral uploads: a form is asked for at the API, then the file goes to a storage host.
+//! Ephemeral uploads: the API gives a form, then the file goes to a storage host.
 //!
-//! The file is streamed from disk with a length that is known beforehand, since storage hosts do not take chunked
-//! bodies. A file that turns out shorter or longer than it was said to be is never sent to its end, so what Runway gets
-//! is what was looked at, or nothing.
+//! The file is streamed from disk with a length that is known beforehand, since storage hosts do not accept chunked bodies. A
+//! file that turns out shorter or longer is never sent to its end, so Runway gets the file that was checked, or nothing.
 
 use std::io;
 use std::sync::Arc;
@@ -32,13 +31,13 @@ const CHUNK_BYTES: usize = 64 * 1024;
 const NAME_MAX_CHARS: usize = 100;
 const NO_REASON: &str = "the answer gave no reason";
 
-/// Why a file was not uploaded. Nothing was paid, whatever it is.
+/// Why a file was not uploaded. Nothing was charged in any case.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
     /// The API gave no upload form.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// The API named a storage host that is not reached by https.
+    /// The API named a storage host without https.
     #[error(
         "Runway named an upload address that is not https (host {host}), and nothing was sent there: check the base URL"
     )]
@@ -46,7 +45,7 @@ pub enum UploadError {
         /// The host.
         host: String,
     },
-    /// The file's length is not what it was: it is still being written, or was replaced.
+    /// The file's length changed: it is still being written, or was replaced.
     #[error(
         "the file changed during its upload (it had {expected} bytes and now has {found}): put it into the inbox again \
          when it is finished"
@@ -76,14 +75,14 @@ pub enum UploadError {
     },
     /// The storage host refused the file.
     #[error(
-        "the upload was refused (host {host}, status {status}): {message}. Check that the file is what it seems to be"
+        "the upload was refused (host {host}, status {status}): {message}. Check that the file is valid"
     )]
     Refused {
         /// The storage host.
         host: String,
         /// The HTTP status.
         status: u16,
-        /// The host's words, bounded.
+        /// The host's reason, bounded.
         message: String,
     },
     /// The media type or the form cannot be sent.
@@ -120,7 +119,7 @@ impl Client {
         }
         file.rewind().await.map_err(UploadError::Read)?;
 
-        let name = safe_name(name);
+        let name = make_safe_name(name);
         let UploadSlot { url, fields, uri } = self.ask_for_slot(&name).await?;
         let host = url.host();
         if !self.may_use(url.url()) {
@@ -206,7 +205,7 @@ async fn judge_upload(
         }),
         _ => {
             let message = match timeout(stall, read_bounded(response)).await {
-                Ok(Ok(body)) => storage_reason(&body),
+                Ok(Ok(body)) => read_storage_reason(&body),
                 Ok(Err(_)) | Err(_) => NO_REASON.to_owned(),
             };
             Err(UploadError::Refused {
@@ -218,7 +217,7 @@ async fn judge_upload(
     }
 }
 
-/// The form: all fields first, the file last, as storage hosts demand.
+/// Makes the form: all fields first, the file last, as storage hosts require.
 fn make_form(
     fields: Vec<(String, String)>,
     source: Source,
@@ -246,7 +245,7 @@ fn make_form(
     Ok(form.part("file", part))
 }
 
-/// Waits for the answer for as long as the file gets on; `None` when neither happened for the time `stall`.
+/// Waits for the answer as long as the file makes progress; `None` after the time `stall` without either.
 async fn until_stalled<F: Future>(sending: F, watch: &Watch, stall: Duration) -> Option<F::Output> {
     let mut sending = std::pin::pin!(sending);
     let mut before = 0;
@@ -259,7 +258,7 @@ async fn until_stalled<F: Future>(sending: F, watch: &Watch, stall: Duration) ->
     }
 }
 
-/// What the upload of a file tells those who wait for it.
+/// The progress of an upload, for those who wait for it.
 #[derive(Default)]
 struct Watch {
     sent: AtomicU64,
@@ -282,7 +281,7 @@ impl Fault {
 }
 
 impl Watch {
-    /// How many of the file's bytes were handed to the network.
+    /// How many of the file's bytes went to the network.
     fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
@@ -305,8 +304,8 @@ struct Source {
 }
 
 impl Source {
-    /// The next bytes. The last ones come out only when the file has been seen to end behind them. An error ends the
-    /// request; what it was is left with the watch, since the HTTP client would hide it.
+    /// Reads the next bytes. The last ones are returned only once the file is known to end after them. An error ends the request
+    /// and is kept in the watch, since the HTTP client would hide it.
     async fn next(&mut self) -> io::Result<Option<Bytes>> {
         match self.read().await {
             Ok(chunk) => Ok(chunk),
@@ -341,8 +340,8 @@ impl Source {
     }
 }
 
-/// A file name that every storage host takes: ASCII letters, digits, `.`, `-` and `_`, with its extension.
-fn safe_name(name: &str) -> String {
+/// Makes a file name that every storage host accepts: ASCII letters, digits, `.`, `-` and `_`, with its extension.
+fn make_safe_name(name: &str) -> String {
     let safe: Vec<char> = name
         .chars()
         .map(|c| match c {
@@ -359,8 +358,8 @@ fn safe_name(name: &str) -> String {
     }
 }
 
-/// The reason in a storage host's answer: its code alone, since the rest may repeat what was signed.
-fn storage_reason(body: &[u8]) -> String {
+/// Reads the reason in a storage host's answer: only its code, since the rest may repeat what was signed.
+fn read_storage_reason(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     text.split_once("<Code>")
         .and_then(|(_, rest)| rest.split_once("</Code>"))
@@ -374,12 +373,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_name_becomes_one_that_every_host_takes() {
-        assert_eq!(safe_name("red shoe.jpg"), "red_shoe.jpg");
-        assert_eq!(safe_name("\"\r\n\u{202e}ü.png"), "_____.png");
-        assert_eq!(safe_name(".."), "file");
-        assert_eq!(safe_name(""), "file");
-        let long = safe_name(&format!("{}.mp4", "x".repeat(400)));
+    fn any_name_becomes_one_that_every_host_accepts() {
+        assert_eq!(make_safe_name("red shoe.jpg"), "red_shoe.jpg");
+        assert_eq!(make_safe_name("\"\r\n\u{202e}ü.png"), "_____.png");
+        assert_eq!(make_safe_name(".."), "file");
+        assert_eq!(make_safe_name(""), "file");
+        let long = make_safe_name(&format!("{}.mp4", "x".repeat(400)));
         assert_eq!(long.len(), NAME_MAX_CHARS);
         assert!(long.ends_with(".mp4"));
     }
@@ -387,7 +386,7 @@ mod tests {
     #[test]
     fn a_storage_hosts_reason_is_its_code_alone() {
         let body = b"<Error><Code>EntityTooLarge</Code><StringToSign>secret</StringToSign></Error>";
-        assert_eq!(storage_reason(body), "EntityTooLarge");
-        assert_eq!(storage_reason(b"no"), "the answer gave no reason");
+        assert_eq!(read_storage_reason(body), "EntityTooLarge");
+        assert_eq!(read_storage_reason(b"no"), "the answer gave no reason");
     }
 }

@@ -1,9 +1,8 @@
 //! The API's JSON, read into types.
 //!
-//! The API moves fast, and older versions of it leave fields out, so reading forgives: what is not known is passed over,
-//! a field of the wrong type counts as missing, and a status that nobody has heard of is a task that is not finished.
-//! What cannot be forgiven is an answer that would have to be guessed at, such as a finished task whose output is
-//! unreadable; that is [`Unreadable`], and the caller asks again.
+//! The API changes quickly, and older versions of it leave fields out, so unknown fields are ignored, a field of the wrong type
+//! counts as missing, and an unknown status means that the task is not finished. An answer that would have to be guessed, such
+//! as a finished task whose output is unreadable, is [`Unreadable`], and the caller asks again.
 
 use std::collections::BTreeMap;
 
@@ -14,37 +13,37 @@ use serde_json::Value;
 use super::ids::{OutputUrl, RunwayUri, TaskId};
 use super::text::plain;
 
-/// Runway's side of a job, as `GET /v1/tasks/{id}` tells it.
+/// Runway's side of a job, from `GET /v1/tasks/{id}`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Task {
-    /// The task's id.
+    /// The id.
     pub id: TaskId,
-    /// When Runway says that it was submitted.
+    /// When it was submitted, by Runway's clock.
     pub created_at: Option<Timestamp>,
-    /// Where it stands.
+    /// Its status.
     pub status: TaskStatus,
     /// The estimated cost in credits, for tasks that have not ended.
     pub estimated: Option<f64>,
-    /// What was charged in credits, for tasks that have ended. Older API versions do not tell.
+    /// The charged credits, for tasks that have ended. Older API versions do not have it.
     pub cost: Option<f64>,
 }
 
-/// Where a task stands.
+/// The status of a task.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TaskStatus {
-    /// Queued at Runway.
+    /// Queued by Runway.
     Pending,
-    /// Over the tier's concurrency; waits at Runway, and is not an error.
+    /// Waits at Runway because of the tier's concurrency limit. Not an error.
     Throttled,
-    /// At work.
+    /// In progress.
     Running {
-        /// From 0 to 1, where Runway tells.
+        /// From 0 to 1, if Runway says so.
         progress: Option<f64>,
     },
     /// Done.
     Succeeded {
-        /// Where the outputs are, in Runway's order. The URLs expire; asking for the task again gives fresh ones. Empty
-        /// where Runway lists none.
+        /// The URLs of the outputs, in Runway's order. They expire; asking for the task again gives new ones. Empty if Runway lists
+        /// none.
         output: Vec<OutputUrl>,
     },
     /// Ended without a result.
@@ -60,29 +59,29 @@ pub enum TaskStatus {
     Other(String),
 }
 
-/// What `GET /v1/organization` tells.
+/// The answer to `GET /v1/organization`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Organization {
     /// Credits left.
     pub credit_balance: f64,
     /// The most credits that the tier lets the organization buy in a month.
     pub max_monthly_credit_spend: Option<f64>,
-    /// Limits and use of each model.
+    /// The limits and the use of each model.
     pub models: BTreeMap<String, ModelLimits>,
 }
 
 /// What the tier allows for one model, and what was used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct ModelLimits {
-    /// Tasks at once; `None` where Runway sets no limit or tells none.
+    /// Tasks at once; `None` if Runway sets or states no limit.
     pub max_concurrent: Option<u32>,
-    /// Tasks in a rolling day; `None` where Runway sets no limit or tells none.
+    /// Tasks in 24 hours; `None` if Runway sets or states no limit.
     pub max_daily: Option<u32>,
     /// Tasks started in the past day.
     pub used_today: Option<u32>,
 }
 
-/// An answer that is not what the API documents: why, for people.
+/// An answer that is not what the API documents, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Unreadable(pub(super) String);
 
@@ -100,7 +99,7 @@ pub(super) struct UploadSlot {
     pub(super) uri: RunwayUri,
 }
 
-/// What an answer's body is, before anybody relies on it.
+/// What the body of an answer is.
 enum Body {
     Json(Value),
     Page,
@@ -123,7 +122,7 @@ fn body(bytes: &[u8]) -> Body {
 fn json(bytes: &[u8]) -> Result<Value, Unreadable> {
     match body(bytes) {
         Body::Json(value) => Ok(value),
-        Body::Page => Err(unreadable("a web page came instead of JSON")),
+        Body::Page => Err(unreadable("a web page was received instead of JSON")),
         Body::Empty => Err(unreadable("the answer was empty")),
         Body::Other => Err(unreadable("the answer was not JSON")),
     }
@@ -133,7 +132,7 @@ fn unreadable(why: &str) -> Unreadable {
     Unreadable(why.to_owned())
 }
 
-/// Whether a body is a web page, which something between here and Runway may have answered.
+/// Whether a body is a web page, perhaps from a proxy.
 pub(super) fn is_page(bytes: &[u8]) -> bool {
     matches!(body(bytes), Body::Page)
 }
@@ -239,16 +238,16 @@ pub(super) fn upload_slot(bytes: &[u8]) -> Result<UploadSlot, Unreadable> {
     Ok(UploadSlot { url, fields, uri })
 }
 
-/// What an error answer says, in words.
+/// What an error answer says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Complaint {
-    /// The API's `error` and its `issues` per field, or what came in their place; bounded, and without secrets.
+    /// The API's `error` and its `issues` per field, or what was received instead; bounded, and without secrets.
     pub(super) message: String,
     /// Whether the API complains about credits rather than about a field.
     pub(super) about_credits: bool,
 }
 
-/// Reads the body of an error answer; never fails, since an error that cannot be read is still an error.
+/// Reads the body of an error answer. Never fails, since an error that cannot be read is still an error.
 pub(super) fn complaint(bytes: &[u8]) -> Complaint {
     let words = |message: &str| Complaint {
         message: message.to_owned(),
@@ -258,7 +257,7 @@ pub(super) fn complaint(bytes: &[u8]) -> Complaint {
         Body::Json(value) => value,
         Body::Page => {
             return words(
-                "a web page came instead of the API's words, so a proxy on the way may have answered",
+                "a web page was received instead of the API's message, perhaps from a proxy",
             );
         }
         Body::Empty => return words("the answer gave no reason"),
@@ -287,7 +286,7 @@ pub(super) fn complaint(bytes: &[u8]) -> Complaint {
     }
 }
 
-/// One of the API's issues as `field: words`.
+/// One of the API's issues as `field: message`.
 fn issue(value: &Value) -> String {
     let message = value
         .get("message")
@@ -345,19 +344,19 @@ fn output(value: &Value) -> Result<Vec<OutputUrl>, Unreadable> {
         .collect()
 }
 
-/// Credits. What is below zero is none that the API gives, and would lift a limit on spending, so it counts as missing.
+/// Reads credits. Less than zero would raise a spending limit, so it counts as missing.
 fn credits(value: &Value, name: &str) -> Option<f64> {
     let credits = value.get(name)?.get("credits")?.as_f64()?;
     (credits >= 0.0).then_some(credits)
 }
 
-/// A count, where a number too large for its type means the largest.
+/// Reads a count. A number that is too large for the type becomes the largest.
 fn count(value: &Value, name: &str) -> Option<u32> {
     let count = value.get(name)?.as_u64()?;
     Some(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-/// The entries of the object at a place; none where there is no object.
+/// The entries of the object at a place; none if there is no object.
 fn entries<'a>(value: &'a Value, place: &str) -> impl Iterator<Item = (&'a String, &'a Value)> {
     value
         .pointer(place)
@@ -490,7 +489,7 @@ mod tests {
     }
 
     #[test]
-    fn issues_are_told_field_by_field() {
+    fn issues_are_listed_field_by_field() {
         let complaint = complaint(
             br#"{"error":"Validation of body failed","issues":[
                 {"code":"too_big","message":"at most 1000 credits of text","path":["promptText"]},
@@ -505,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn a_complaint_about_credits_is_told_from_one_about_a_field() {
+    fn a_complaint_about_credits_differs_from_one_about_a_field() {
         assert!(
             complaint(br#"{"error":"You do not have enough credits to run this task."}"#)
                 .about_credits
@@ -514,7 +513,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_answer_that_is_no_json_says_what_came() {
+    fn an_error_answer_that_is_not_json_says_what_was_received() {
         assert!(complaint(b"<!doctype html>").message.contains("proxy"));
         assert_eq!(complaint(b"").message, "the answer gave no reason");
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Answers as the API words them.
+//! Answers in the wording of the API.
 
 use std::borrow::Cow;
 
@@ -10,40 +10,36 @@ use serde_json::{Value, json};
 /// The answer to one request.
 pub(super) type Answer = Response<Body>;
 
-/// Where Runway explains its API.
 const DOCS: &str = "https://docs.dev.runwayml.com/api";
 
-/// One thing that is wrong with a request's body.
+/// One problem of a request's body.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Issue {
     pub(super) code: &'static str,
     pub(super) message: String,
-    /// Names and indices that lead to the place.
+    /// The names and indices that lead to the place.
     pub(super) path: Vec<Value>,
 }
 
-/// A refusal that still has to be worded as its host words them.
+/// A refusal, before it takes the form that the API or a storage host gives it.
 #[derive(Debug)]
 pub(super) struct Denied {
     status: StatusCode,
-    words: Cow<'static, str>,
+    message: Cow<'static, str>,
 }
 
 impl Denied {
-    /// With this status, for this reason.
-    pub(super) fn new(status: StatusCode, words: impl Into<Cow<'static, str>>) -> Self {
-        let words = words.into();
-        Self { status, words }
+    pub(super) fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
+        let message = message.into();
+        Self { status, message }
     }
 
-    /// As a storage host says it.
     pub(super) fn by_storage(self) -> Answer {
-        text(self.status, self.words.into_owned())
+        text(self.status, self.message.into_owned())
     }
 
-    /// As the API says it.
     pub(super) fn by_api(self) -> Answer {
-        refusal(self.status, &self.words)
+        refusal(self.status, &self.message)
     }
 }
 
@@ -57,14 +53,13 @@ pub(super) fn content(status: StatusCode, kind: &'static str, body: impl Into<Bo
     answer
 }
 
-/// An answer in JSON.
 pub(super) fn json_answer(status: StatusCode, value: &Value) -> Answer {
     content(status, "application/json", value.to_string())
 }
 
-/// An answer in plain words.
-pub(super) fn text(status: StatusCode, words: impl Into<String>) -> Answer {
-    content(status, "text/plain; charset=utf-8", words.into())
+/// An answer in plain text.
+pub(super) fn text(status: StatusCode, body: impl Into<String>) -> Answer {
+    content(status, "text/plain; charset=utf-8", body.into())
 }
 
 /// An answer with no body.
@@ -74,7 +69,7 @@ pub(super) fn empty(status: StatusCode) -> Answer {
     answer
 }
 
-/// A refusal in the API's words.
+/// A refusal by the API.
 pub(super) fn refusal(status: StatusCode, error: &str) -> Answer {
     json_answer(status, &json!({"error": error, "docUrl": DOCS}))
 }
@@ -104,7 +99,7 @@ pub(super) fn expired() -> Answer {
     too_late().by_storage()
 }
 
-/// The same answer with one more header. A value that HTTP does not allow is left out and logged.
+/// Adds a header. A value that HTTP does not allow is left out and logged.
 pub(super) fn with_header(mut answer: Answer, name: &str, value: &str) -> Answer {
     match (HeaderName::try_from(name), HeaderValue::try_from(value)) {
         (Ok(name), Ok(value)) => {

@@ -11,14 +11,14 @@ use super::tasks::{Ending, Kind, Limits, Order, Phase, Status, Task};
 
 const DAY: Millis = 24 * 60 * 60 * 1000;
 
-/// Why a task is not taken.
+/// Why a task is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refused {
     /// The balance does not cover it.
     OutOfCredits,
     /// The model's daily limit is reached.
     OverQuota {
-        /// Seconds until the oldest task of the day no longer counts.
+        /// The seconds until the oldest task of the day no longer counts.
         retry_after: i64,
     },
 }
@@ -26,9 +26,9 @@ pub(super) enum Refused {
 /// The tasks of one model.
 #[derive(Debug, Default)]
 struct Lane {
-    /// Those that hold a place, by the moment in which they leave it.
+    /// Those with a place, by the moment when they leave it.
     placed: BTreeSet<(Millis, String)>,
-    /// Those that wait for one; an id whose task no longer waits is skipped.
+    /// Those that wait for a place. An id whose task no longer waits is skipped.
     waiting: VecDeque<String>,
     /// When the tasks of the last day were created.
     day: VecDeque<Millis>,
@@ -46,7 +46,6 @@ pub(super) struct Board {
 }
 
 impl Board {
-    /// No tasks yet.
     pub(super) fn new(limits: Limits, balance: i64) -> Self {
         Self {
             tasks: HashMap::new(),
@@ -57,8 +56,8 @@ impl Board {
         }
     }
 
-    /// Whether a task can be taken now; nothing changes.
-    pub(super) fn admits(&mut self, order: &Order) -> Result<(), Refused> {
+    /// Checks whether a task can be accepted now.
+    pub(super) fn check(&mut self, order: &Order) -> Result<(), Refused> {
         self.advance(&order.model, order.created);
         let daily = self.limits.of(&order.model).max_daily;
         let day = self
@@ -78,8 +77,8 @@ impl Board {
         Ok(())
     }
 
-    /// Takes a task and its credits.
-    pub(super) fn take(&mut self, order: Order) {
+    /// Accepts a task and charges its credits.
+    pub(super) fn accept(&mut self, order: Order) {
         let (id, model, now) = (order.id.clone(), order.model.clone(), order.created);
         self.advance(&model, now);
         self.balance -= order.credits();
@@ -101,7 +100,7 @@ impl Board {
         self.tasks.get(id)
     }
 
-    /// Stops a task that has not ended, forgets one that has. `false`: there is none.
+    /// Stops a task that has not ended, or deletes one that has. `false`: there is none.
     pub(super) fn withdraw(&mut self, kind: Kind, id: &str, now: Millis) -> bool {
         let Some(task) = self.task(kind, id, now) else {
             return false;
@@ -122,7 +121,7 @@ impl Board {
                 && let Some(lane) = self.lanes.get_mut(&model)
             {
                 lane.placed
-                    .remove(&(leaves(&task.order, at), id.to_owned()));
+                    .remove(&(end_of(&task.order, at), id.to_owned()));
             }
             task.phase = Phase::Cancelled { cost };
         }
@@ -130,7 +129,6 @@ impl Board {
         true
     }
 
-    /// Puts other limits in force.
     pub(super) fn set_limits(&mut self, limits: Limits, now: Millis) {
         self.advance_all(now);
         self.limits = limits;
@@ -140,12 +138,10 @@ impl Board {
         }
     }
 
-    /// The limits in force.
     pub(super) fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// Sets the organization's balance.
     pub(super) fn set_balance(&mut self, balance: i64) {
         self.balance = balance;
     }
@@ -178,7 +174,7 @@ impl Board {
         }
     }
 
-    /// Ends the tasks of a model whose time has come, and lets the next ones in at the moments their places came free.
+    /// Ends the tasks of a model that are due, and starts the next ones at the moments when places became free.
     fn advance(&mut self, model: &str, now: Millis) {
         loop {
             let Some(lane) = self.lanes.get_mut(model) else {
@@ -216,7 +212,7 @@ impl Board {
         }
     }
 
-    /// Gives free places to those who wait, from this moment on.
+    /// Gives free places to waiting tasks, from this moment on.
     fn fill(&mut self, model: &str, at: Millis) {
         let places = self.limits.of(model).max_concurrent;
         let Some(lane) = self.lanes.get_mut(model) else {
@@ -230,14 +226,14 @@ impl Board {
                 && task.phase == Phase::Waiting
             {
                 task.phase = Phase::Started { at };
-                lane.placed.insert((leaves(&task.order, at), id));
+                lane.placed.insert((end_of(&task.order, at), id));
             }
         }
     }
 }
 
-/// When a task that started then leaves its place.
-fn leaves(order: &Order, started: Millis) -> Millis {
+/// When a task leaves its place.
+fn end_of(order: &Order, started: Millis) -> Millis {
     match order.ending {
         Ending::Succeeds | Ending::Fails { .. } => started.saturating_add(order.length()),
         Ending::Never => Millis::MAX,
@@ -284,7 +280,7 @@ mod tests {
     #[test]
     fn a_task_is_pending_then_running_then_done() {
         let mut board = board(None, None);
-        board.take(order("a", 0));
+        board.accept(order("a", 0));
         assert_eq!(status(&mut board, "a", 500), Status::Pending);
         assert_eq!(
             status(&mut board, "a", 5_500),
@@ -298,9 +294,9 @@ mod tests {
     }
 
     #[test]
-    fn a_task_of_no_length_is_done_at_the_first_look() {
+    fn a_task_of_no_length_has_ended_at_the_first_poll() {
         let mut board = board(None, None);
-        board.take(Order {
+        board.accept(Order {
             seconds: 0.0,
             ..order("a", 7)
         });
@@ -308,13 +304,13 @@ mod tests {
     }
 
     #[test]
-    fn over_the_concurrency_tasks_are_throttled_and_follow_in_order_whoever_looks() {
+    fn tasks_over_the_concurrency_limit_are_throttled_and_follow_in_order_whoever_polls() {
         let mut board = board(Some(1), None);
         for id in ["a", "b", "c"] {
-            board.take(order(id, 0));
+            board.accept(order(id, 0));
         }
         assert_eq!(status(&mut board, "c", 1), Status::Throttled);
-        // Nobody has looked between: b ran from 10 s, c from 20 s.
+        // No one polled in between: b ran from 10 s, c from 20 s.
         assert_eq!(
             status(&mut board, "c", 25_500),
             Status::Running { progress: 0.5 }
@@ -328,8 +324,8 @@ mod tests {
     #[test]
     fn cancelling_what_has_not_run_gives_the_credits_back_and_frees_the_place() {
         let mut board = board(Some(1), None);
-        board.take(order("a", 0));
-        board.take(order("b", 0));
+        board.accept(order("a", 0));
+        board.accept(order("b", 0));
         assert!(board.withdraw(Kind::Task, "a", 100));
         assert_eq!(status(&mut board, "a", 100), Status::Cancelled { cost: 0 });
         assert_eq!(status(&mut board, "b", 100), Status::Pending);
@@ -337,9 +333,9 @@ mod tests {
     }
 
     #[test]
-    fn cancelling_what_runs_costs_all_the_same() {
+    fn cancelling_a_running_task_still_costs() {
         let mut board = board(None, None);
-        board.take(order("a", 0));
+        board.accept(order("a", 0));
         assert!(board.withdraw(Kind::Task, "a", 5_000));
         assert_eq!(
             status(&mut board, "a", 5_000),
@@ -351,7 +347,7 @@ mod tests {
     #[test]
     fn withdrawing_an_ended_task_deletes_it() {
         let mut board = board(None, None);
-        board.take(order("a", 0));
+        board.accept(order("a", 0));
         assert!(board.withdraw(Kind::Task, "a", 20_000));
         assert!(board.task(Kind::Task, "a", 20_000).is_none());
         assert!(!board.withdraw(Kind::Task, "a", 20_000));
@@ -360,7 +356,7 @@ mod tests {
     #[test]
     fn an_internal_failure_is_refunded_when_it_happens() {
         let mut board = board(None, None);
-        board.take(Order {
+        board.accept(Order {
             ending: Ending::Fails {
                 code: "INTERNAL".into(),
                 message: "An error occurred.".into(),
@@ -379,23 +375,23 @@ mod tests {
             estimated: 100.5,
             ..order("x", 0)
         };
-        assert_eq!(board.admits(&dear), Err(Refused::OutOfCredits));
-        board.take(order("a", 0));
-        board.take(order("b", 60_000));
+        assert_eq!(board.check(&dear), Err(Refused::OutOfCredits));
+        board.accept(order("a", 0));
+        board.accept(order("b", 60_000));
         let third = order("c", 120_000);
         assert_eq!(
-            board.admits(&third),
+            board.check(&third),
             Err(Refused::OverQuota {
                 retry_after: 24 * 3600 - 120
             })
         );
-        assert_eq!(board.admits(&order("c", DAY)), Ok(()));
+        assert_eq!(board.check(&order("c", DAY)), Ok(()));
     }
 
     #[test]
     fn a_stuck_task_never_ends() {
         let mut board = board(None, None);
-        board.take(Order {
+        board.accept(Order {
             ending: Ending::Never,
             ..order("a", 0)
         });

@@ -1,9 +1,8 @@
-//! Connections that can be torn down on purpose.
+//! Connections that can be reset on purpose.
 //!
-//! `axum::serve` hides its sockets, but a rehearsal of trouble needs a real TCP reset. So the listener hands out a
-//! wrapper around each socket, and each request learns its connection's [`Peer`]. Once [`Peer::reset`] was called,
-//! the first byte of the answer that hyper tries to write makes the wrapper fail, and the socket is closed with a
-//! linger time of zero, which the kernel turns into a reset.
+//! `axum::serve` hides its sockets, but a fault may need a real TCP reset. So the listener wraps each socket, and each request
+//! gets the [`Peer`] of its connection. After [`Peer::reset`], the first byte of the answer that hyper tries to write makes the
+//! wrapper fail, and the socket is closed with a linger time of zero, which the kernel turns into a reset.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,20 +19,19 @@ use tokio::net::{TcpListener, TcpStream};
 /// The other end of a connection, as requests see it.
 #[derive(Debug, Clone)]
 pub(super) struct Peer {
-    /// Its address.
     pub(super) address: SocketAddr,
     doomed: Arc<AtomicBool>,
 }
 
 impl Peer {
-    /// Lets the connection be reset in place of the next answer.
+    /// Resets the connection instead of the next answer.
     pub(super) fn reset(&self) {
         self.doomed.store(true, Ordering::Relaxed);
     }
 }
 
-impl Connected<IncomingStream<'_, Gate>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Gate>) -> Self {
+impl Connected<IncomingStream<'_, ResettableListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, ResettableListener>) -> Self {
         Self {
             address: *stream.remote_addr(),
             doomed: Arc::clone(&stream.io().doomed),
@@ -41,25 +39,25 @@ impl Connected<IncomingStream<'_, Gate>> for Peer {
     }
 }
 
-/// The listening socket.
+/// A listener whose connections can be reset.
 #[derive(Debug)]
-pub(super) struct Gate(pub(super) TcpListener);
+pub(super) struct ResettableListener(pub(super) TcpListener);
 
-impl Listener for Gate {
-    type Io = Line;
+impl Listener for ResettableListener {
+    type Io = ResettableStream;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Line, SocketAddr) {
-        // axum's own listener knows which errors of accept(2) to wait out.
+    async fn accept(&mut self) -> (ResettableStream, SocketAddr) {
+        // axum's listener knows which errors of accept(2) are temporary.
         let (socket, address) = <TcpListener as Listener>::accept(&mut self.0).await;
         if let Err(error) = socket.set_nodelay(true) {
             tracing::debug!(%address, %error, "the connection keeps Nagle's algorithm");
         }
-        let line = Line {
+        let stream = ResettableStream {
             socket,
             doomed: Arc::default(),
         };
-        (line, address)
+        (stream, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -67,16 +65,15 @@ impl Listener for Gate {
     }
 }
 
-/// One connection.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct ResettableStream {
     socket: TcpStream,
     doomed: Arc<AtomicBool>,
 }
 
-impl Line {
+impl ResettableStream {
     /// An error when the connection is to be reset.
-    fn standing(&self) -> io::Result<()> {
+    fn check_reset(&self) -> io::Result<()> {
         if self.doomed.load(Ordering::Relaxed) {
             self.socket.set_zero_linger()?;
             return Err(io::ErrorKind::ConnectionReset.into());
@@ -85,7 +82,7 @@ impl Line {
     }
 }
 
-impl AsyncRead for Line {
+impl AsyncRead for ResettableStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -95,13 +92,13 @@ impl AsyncRead for Line {
     }
 }
 
-impl AsyncWrite for Line {
+impl AsyncWrite for ResettableStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if let Err(error) = self.standing() {
+        if let Err(error) = self.check_reset() {
             return Poll::Ready(Err(error));
         }
         Pin::new(&mut self.socket).poll_write(cx, bytes)
@@ -112,7 +109,7 @@ impl AsyncWrite for Line {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if let Err(error) = self.standing() {
+        if let Err(error) = self.check_reset() {
             return Poll::Ready(Err(error));
         }
         Pin::new(&mut self.socket).poll_write_vectored(cx, slices)

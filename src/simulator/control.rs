@@ -1,10 +1,10 @@
-//! The side door: faults, settings, and what the simulator has seen, over HTTP and in-process.
+//! The control API: faults, settings, and the log of requests, over HTTP and in the same process.
 //!
 //! | path | does |
 //! |---|---|
-//! | `GET`, `POST /_simulator/faults` | shows the rules and how often each acted; replaces them by the list in the body |
-//! | `GET /_simulator/log` | every request seen; `?since=N` leaves out the first N |
-//! | `GET /_simulator/tasks` | every task |
+//! | `GET`, `POST /_simulator/faults` | shows the rules and how often each acted; replaces them with the list in the body |
+//! | `GET /_simulator/log` | all requests; `?since=N` leaves out the first N |
+//! | `GET /_simulator/tasks` | all tasks |
 //! | `GET`, `POST /_simulator/settings` | shows the settings; changes those in the body |
 
 use axum::body::to_bytes;
@@ -21,46 +21,46 @@ use super::log::Seen;
 use super::state::{App, Change};
 use super::tasks::{Status, Task};
 
-/// The most that a list of rules may have, in bytes.
-const MOST_BODY: usize = 1024 * 1024;
+/// The longest list of rules, in bytes.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
 
-/// A task as the simulator knows it.
+/// A task as the control API shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SeenTask {
-    /// Its id.
+    /// The id.
     pub id: String,
     /// The endpoint that started it, as sidecars name it.
     pub endpoint: String,
-    /// The model, or the endpoint's name where it takes none.
+    /// The model, or the name of an endpoint without models.
     pub model: String,
-    /// The API's word for its status.
+    /// The status as the API writes it.
     pub status: String,
     /// When it was started.
     pub created_at: jiff::Timestamp,
-    /// The credits it was estimated at.
+    /// The estimated credits.
     pub estimated: f64,
-    /// The credits it was charged, once it has ended.
+    /// The charged credits, once it has ended.
     pub charged: Option<i64>,
-    /// `failureCode`, where it failed.
+    /// `failureCode`, if it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
     /// SHA-256 of the body of the request that started it, in hexadecimal.
     pub body_sha256: String,
 }
 
-/// What the simulator has seen and done up to some moment.
+/// The requests and tasks of the simulator up to some moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// Every request, oldest first, except those to the side door.
+    /// All requests, oldest first, except those to the control API.
     pub requests: Vec<Seen>,
-    /// Every task that was not deleted, oldest first.
+    /// All tasks that were not deleted, oldest first.
     pub tasks: Vec<SeenTask>,
     /// The organization's credits.
     pub credit_balance: i64,
 }
 
 impl Snapshot {
-    /// What callers did that they should never do, in words.
+    /// What callers did that they must never do.
     pub fn violations(&self) -> impl Iterator<Item = &str> {
         self.requests
             .iter()
@@ -68,18 +68,17 @@ impl Snapshot {
     }
 }
 
-/// The simulator at this moment.
-pub(super) fn snapshot(app: &App) -> Snapshot {
+pub(super) fn take_snapshot(app: &App) -> Snapshot {
     let now = now();
     let mut inner = app.lock();
     Snapshot {
         requests: inner.log.iter().cloned().collect(),
-        tasks: inner.board.all(now).map(|task| shown(task, now)).collect(),
+        tasks: inner.board.all(now).map(|task| show(task, now)).collect(),
         credit_balance: inner.board.balance(now),
     }
 }
 
-fn shown(task: &Task, now: Millis) -> SeenTask {
+fn show(task: &Task, now: Millis) -> SeenTask {
     let status = task.status(now);
     SeenTask {
         id: task.order.id.clone(),
@@ -101,10 +100,10 @@ fn shown(task: &Task, now: Millis) -> SeenTask {
     }
 }
 
-/// Takes every request under `/_simulator/`.
+/// Handles all requests under `/_simulator/`.
 pub(super) async fn handle(app: &App, request: Request) -> Answer {
     let (parts, body) = request.into_parts();
-    let body = match to_bytes(body, MOST_BODY).await {
+    let body = match to_bytes(body, MAX_BODY_BYTES).await {
         Ok(body) => body,
         Err(error) => return refusal(StatusCode::PAYLOAD_TOO_LARGE, &error.to_string()),
     };
@@ -125,15 +124,15 @@ pub(super) async fn handle(app: &App, request: Request) -> Answer {
             Ok(change) => {
                 let mut inner = app.lock();
                 inner.change(change, now);
-                json!(inner.in_force(now))
+                json!(inner.current_settings(now))
             }
             Err(denied) => return denied.by_api(),
         },
-        "/_simulator/settings" if get => json!(app.lock().in_force(now)),
+        "/_simulator/settings" if get => json!(app.lock().current_settings(now)),
         "/_simulator/log" if get => log(app, parts.uri.query().unwrap_or_default()),
         "/_simulator/tasks" if get => {
             let mut inner = app.lock();
-            let tasks: Vec<SeenTask> = inner.board.all(now).map(|task| shown(task, now)).collect();
+            let tasks: Vec<SeenTask> = inner.board.all(now).map(|task| show(task, now)).collect();
             json!(tasks)
         }
         "/_simulator/faults" | "/_simulator/settings" | "/_simulator/log" | "/_simulator/tasks" => {
@@ -160,7 +159,7 @@ fn log(app: &App, query: &str) -> Value {
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Denied> {
     serde_json::from_slice(body).map_err(|error| {
-        let words = format!("The body cannot be used: {error}.");
-        Denied::new(StatusCode::BAD_REQUEST, words)
+        let message = format!("The body cannot be used: {error}.");
+        Denied::new(StatusCode::BAD_REQUEST, message)
     })
 }

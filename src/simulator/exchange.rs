@@ -1,4 +1,4 @@
-//! What every request goes through: its line in the log, the fault it meets, the end of its answer.
+//! What every request goes through: an entry in the log, a possible fault, and the end of its answer.
 
 use axum::http::{Method, StatusCode};
 use serde_json::Value;
@@ -10,7 +10,7 @@ use super::faults::{Action, Target};
 use super::log::Seen;
 use super::state::App;
 
-/// The log's line for a request that has just come in.
+/// Makes the log entry for a new request.
 pub(super) fn begin(peer: &Peer, method: &Method, path: &str) -> Seen {
     Seen {
         number: 0,
@@ -28,16 +28,21 @@ pub(super) fn begin(peer: &Peer, method: &Method, path: &str) -> Seen {
     }
 }
 
-/// The fault that this request meets, if any.
-pub(super) fn meet(app: &App, target: Target, seen: &Seen, model: Option<&str>) -> Option<Action> {
+/// Chooses the fault for a request, if a rule applies.
+pub(super) fn choose_fault(
+    app: &App,
+    target: Target,
+    seen: &Seen,
+    model: Option<&str>,
+) -> Option<Action> {
     let mut inner = app.lock();
     inner
         .faults
-        .meet(target, &seen.method, &seen.path, model, fastrand::f64)
+        .choose(target, &seen.method, &seen.path, model, fastrand::f64)
 }
 
-/// The answer in place of doing what was asked, for the faults that are so.
-pub(super) fn instead(fault: &Action) -> Option<Answer> {
+/// The answer of a fault that replaces the request.
+pub(super) fn answer_instead(fault: &Action) -> Option<Answer> {
     match fault {
         Action::Status {
             code,
@@ -50,7 +55,7 @@ pub(super) fn instead(fault: &Action) -> Option<Answer> {
                     status,
                     status.canonical_reason().unwrap_or("Trouble on request."),
                 ),
-                Some(Value::String(words)) => text(status, words.as_str()),
+                Some(Value::String(body)) => text(status, body.as_str()),
                 Some(value) => json_answer(status, value),
             };
             Some(headers.iter().fold(answer, |answer, (name, value)| {
@@ -75,7 +80,7 @@ pub(super) fn instead(fault: &Action) -> Option<Answer> {
     }
 }
 
-/// The last step of every request: what a fault does to the answer, the line in the log, the wait.
+/// The last step of every request: what a fault does to the answer, the entry in the log, the wait.
 pub(super) async fn conclude(
     app: &App,
     peer: &Peer,
@@ -112,7 +117,7 @@ pub(super) async fn conclude(
         )
         | None => {}
     }
-    seen.fault = fault.as_ref().map(|fault| fault.name().to_owned());
+    seen.fault = fault.as_ref().map(|fault| fault.as_str().to_owned());
     seen.status = (!reset).then(|| answer.status().as_u16());
     app.lock().record(seen);
     if let Some(wait) = wait {

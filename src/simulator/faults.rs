@@ -1,34 +1,34 @@
-//! Trouble on request: rules that say which requests go wrong, and how.
+//! Faults on request: rules that decide which requests fail, and how.
 //!
-//! A rule waits for requests that match it and then does one thing to them. What it does decides which requests it
-//! can meet at all: a download cannot "answer without an id", and a submission cannot be an expired download, so
-//! such a rule passes those requests by without counting them.
+//! A rule waits for requests that match it and then does one thing to them. An action applies only to certain requests: a download
+//! cannot "answer without an id", and a submission cannot be an expired download, so a rule ignores such requests and does not
+//! count them.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// What a request is about, as far as faults care.
+/// The kinds of requests that faults distinguish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Target {
     /// A call of the API that starts a task.
     Start,
     /// Any other call of the API.
     Call,
-    /// The bytes of an upload on their way in.
+    /// The bytes of an upload.
     Upload,
-    /// The bytes of an output on their way out.
+    /// The bytes of an output.
     Output,
 }
 
-/// Which requests a rule is for. What is left out matches everything.
+/// Which requests a rule is for. A missing field matches everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Match {
     /// The HTTP method, in capitals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
-    /// How the path begins, for example `/v1/image_to_video` or `/_storage/output`.
+    /// The beginning of the path, for example `/v1/image_to_video` or `/_storage/output`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// The `model` in the request's body.
@@ -39,7 +39,7 @@ pub struct Match {
     pub nth: Option<u64>,
 }
 
-/// What a rule does to a request that it meets.
+/// What a rule does to a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Action {
@@ -47,56 +47,56 @@ pub enum Action {
     Status {
         /// The HTTP status, 100 to 999; others count as 500.
         code: u16,
-        /// The body: a string is sent as text, anything else as JSON; absent means Runway's usual `{"error": …}`.
+        /// The body: a string is sent as text, anything else as JSON. By default Runway's usual `{"error": …}`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         body: Option<serde_json::Value>,
-        /// Further headers, for example `retry-after`.
+        /// More headers, for example `retry-after`.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         headers: BTreeMap<String, String>,
     },
     /// Close the connection with a TCP reset; the request has no effect.
     ResetBefore,
-    /// Do what was asked (a task is started and paid for), then reset the connection instead of answering.
+    /// Carry out the request (a task is started and charged), then reset the connection instead of answering.
     ResetAfter,
-    /// Do what was asked, then wait before answering.
+    /// Carry out the request, then wait before answering.
     Slow {
         /// How long, in milliseconds.
         ms: u64,
     },
-    /// Do what was asked, then answer with something that cannot be understood.
+    /// Carry out the request, then answer with something that cannot be read.
     Garbage {
-        /// The HTTP status, 200 unless told.
+        /// The HTTP status, 200 by default.
         #[serde(default = "ok")]
         code: u16,
-        /// An HTML page (a proxy's, say) rather than broken JSON.
+        /// An HTML page, like a proxy's, instead of broken JSON.
         #[serde(default)]
         html: bool,
     },
     /// Start the task, but leave its id out of the answer.
     NoId,
-    /// Break a download off after so many bytes of what was asked for.
+    /// Interrupt a download after this many bytes.
     Truncate {
-        /// How many bytes still arrive.
+        /// How many bytes arrive.
         bytes: u64,
     },
     /// Answer a download as if its URL had expired.
     Expire,
-    /// Promise one byte more in a download's `Content-Length` than arrives.
+    /// Announce one byte more in a download's `Content-Length` than arrives.
     CorruptLength,
-    /// Start the task and let it fail when its time has come.
+    /// Start the task and let it fail at its end.
     TaskFails {
         /// `failureCode`, for example `INTERNAL.BAD_OUTPUT.CODE01`.
         code: String,
-        /// `failure`, the words for people.
+        /// `failure`, the message for people.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         message: Option<String>,
-        /// Whether the credits stay spent; absent means as Runway does: moderation is charged, the rest refunded.
+        /// Whether the credits stay spent. By default as Runway does it: moderation is charged, the rest refunded.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         charged: Option<bool>,
     },
     /// Start the task and let it run forever.
     Stuck,
-    /// Send the caller elsewhere with a 307; the request has no effect.
+    /// Redirect the caller with a 307; the request has no effect.
     Redirect {
         /// The `Location`.
         to: String,
@@ -108,7 +108,7 @@ fn ok() -> u16 {
 }
 
 impl Action {
-    /// Whether this can happen to such a request at all.
+    /// Whether this action can happen to such a request.
     fn applies_to(&self, target: Target) -> bool {
         match self {
             Self::Status { .. }
@@ -122,8 +122,8 @@ impl Action {
         }
     }
 
-    /// The action's name as it is written in a rule, for the log.
-    pub(super) fn name(&self) -> &'static str {
+    /// The name as it is written in a rule.
+    pub(super) fn as_str(&self) -> &'static str {
         match self {
             Self::Status { .. } => "status",
             Self::ResetBefore => "reset_before",
@@ -145,13 +145,13 @@ impl Action {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// Which requests it is for.
+    /// The requests it is for.
     #[serde(default, rename = "match")]
     pub when: Match,
-    /// How often it acts before it is spent; absent means always.
+    /// How often it acts; by default always.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times: Option<u64>,
-    /// The chance that it acts on a request that matches, 0 to 1; absent means always.
+    /// The chance that it acts on a request that matches, 0 to 1; by default always.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probability: Option<f64>,
     /// What it does.
@@ -159,7 +159,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// A rule that acts on every request whose path begins so.
+    /// A rule for every request whose path begins with `path`.
     pub fn on(path: impl Into<String>, action: Action) -> Self {
         Self {
             when: Match {
@@ -172,14 +172,14 @@ impl Rule {
         }
     }
 
-    /// The same rule for one HTTP method only.
+    /// Limits the rule to one HTTP method.
     #[must_use]
     pub fn method(mut self, method: impl Into<String>) -> Self {
         self.when.method = Some(method.into());
         self
     }
 
-    /// The same rule, spent after it has acted so often.
+    /// Limits how often the rule acts.
     #[must_use]
     pub fn times(mut self, times: u64) -> Self {
         self.times = Some(times);
@@ -187,7 +187,7 @@ impl Rule {
     }
 }
 
-/// The rules in force, and how often each has met and acted.
+/// The current rules, and how often each matched and acted.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     rules: Vec<Active>,
@@ -197,14 +197,14 @@ pub(super) struct Faults {
 pub(super) struct Active {
     #[serde(flatten)]
     rule: Rule,
-    /// Requests that matched.
+    /// The requests that matched.
     matched: u64,
-    /// Requests that it acted on.
+    /// The requests that it acted on.
     acted: u64,
 }
 
 impl Faults {
-    /// Replaces all rules, with fresh counts.
+    /// Replaces all rules and resets the counts.
     pub(super) fn replace(&mut self, rules: Vec<Rule>) {
         self.rules = rules
             .into_iter()
@@ -221,8 +221,8 @@ impl Faults {
         &self.rules
     }
 
-    /// What happens to this request: the action of the first rule that wants it. `chance` gives a number from 0 to 1.
-    pub(super) fn meet(
+    /// Chooses the action of the first rule that applies to a request. `chance` returns a number from 0 to 1.
+    pub(super) fn choose(
         &mut self,
         target: Target,
         method: &str,
@@ -233,11 +233,11 @@ impl Faults {
         for active in &mut self.rules {
             let rule = &active.rule;
             let when = &rule.when;
-            let meant = rule.action.applies_to(target)
+            let matches = rule.action.applies_to(target)
                 && when.method.as_deref().is_none_or(|m| m == method)
                 && when.path.as_deref().is_none_or(|p| path.starts_with(p))
                 && when.model.as_deref().is_none_or(|m| Some(m) == model);
-            if !meant {
+            if !matches {
                 continue;
             }
             active.matched += 1;
@@ -258,16 +258,16 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
 
-    fn meet(faults: &mut Faults, target: Target, path: &str) -> Option<Action> {
-        faults.meet(target, "POST", path, Some("gen4_turbo"), || 0.5)
+    fn choose(faults: &mut Faults, target: Target, path: &str) -> Option<Action> {
+        faults.choose(target, "POST", path, Some("gen4_turbo"), || 0.5)
     }
 
     #[test]
-    fn a_rule_is_spent_after_its_times() {
+    fn a_rule_stops_after_its_times() {
         let mut faults = Faults::default();
         faults.replace(vec![Rule::on("/v1/", Action::ResetAfter).times(2)]);
         let hits = (0..5)
-            .filter(|_| meet(&mut faults, Target::Start, "/v1/image_to_video").is_some())
+            .filter(|_| choose(&mut faults, Target::Start, "/v1/image_to_video").is_some())
             .count();
         assert_eq!(hits, 2);
     }
@@ -279,18 +279,21 @@ mod tests {
         rule.when.nth = Some(3);
         faults.replace(vec![rule]);
         let hits: Vec<bool> = (0..5)
-            .map(|_| meet(&mut faults, Target::Call, "/v1/tasks/x").is_some())
+            .map(|_| choose(&mut faults, Target::Call, "/v1/tasks/x").is_some())
             .collect();
         assert_eq!(hits, [false, false, true, false, false]);
     }
 
     #[test]
-    fn a_fault_of_downloads_passes_submissions_by() {
+    fn a_fault_of_downloads_ignores_submissions() {
         let mut faults = Faults::default();
         faults.replace(vec![Rule::on("/", Action::Expire).times(1)]);
-        assert_eq!(meet(&mut faults, Target::Start, "/v1/image_to_video"), None);
         assert_eq!(
-            meet(&mut faults, Target::Output, "/_storage/output/x"),
+            choose(&mut faults, Target::Start, "/v1/image_to_video"),
+            None
+        );
+        assert_eq!(
+            choose(&mut faults, Target::Output, "/_storage/output/x"),
             Some(Action::Expire)
         );
     }
@@ -311,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_rule_is_refused() {
+    fn a_misspelled_rule_is_refused() {
         assert!(serde_json::from_str::<Rule>(r#"{"action": "stuck", "tiems": 1}"#).is_err());
     }
 }

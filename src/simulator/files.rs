@@ -1,4 +1,4 @@
-//! Finished outputs and the signed, expiring URLs under which they lie.
+//! Finished outputs, and their signed, expiring URLs.
 
 use axum::body::Body;
 use axum::http::request::Parts;
@@ -9,7 +9,7 @@ use futures_util::{StreamExt, stream};
 use super::answers::{Answer, Denied, content, text, too_late, with_header};
 use super::clock::{Millis, now};
 use super::connection::Peer;
-use super::exchange::{conclude, instead, meet};
+use super::exchange::{answer_instead, choose_fault, conclude};
 use super::faults::{Action, Target};
 use super::log::{Seen, note_stray_headers};
 use super::media::Product;
@@ -17,11 +17,11 @@ use super::state::{App, Inner};
 use super::tasks::{Kind, Order};
 use crate::files::hash_bytes;
 
-/// What output URLs are made from.
+/// Makes output URLs.
 pub(super) struct Links<'a> {
-    /// The simulator's own URL.
+    /// The URL of the simulator.
     pub(super) base: &'a str,
-    /// What signs them.
+    /// Signs them.
     pub(super) secret: &'a str,
     /// When they expire.
     pub(super) expires: Millis,
@@ -47,8 +47,8 @@ fn sign(secret: &str, path: &str, expires: Millis) -> String {
 /// `GET` of an output.
 pub(super) async fn deliver(app: &App, peer: &Peer, mut seen: Seen, parts: &Parts) -> Answer {
     note_stray_headers(&parts.headers, &mut seen);
-    let fault = meet(app, Target::Output, &seen, None);
-    let answer = match fault.as_ref().and_then(instead) {
+    let fault = choose_fault(app, Target::Output, &seen, None);
+    let answer = match fault.as_ref().and_then(answer_instead) {
         Some(answer) => answer,
         None => match find(&mut app.lock(), parts, now()) {
             Ok((product, mark)) => serve(product, &mark, parts, fault.as_ref()),
@@ -58,7 +58,7 @@ pub(super) async fn deliver(app: &App, peer: &Peer, mut seen: Seen, parts: &Part
     conclude(app, peer, seen, fault, answer).await
 }
 
-/// The format of the output that is asked for, and the mark that it carries.
+/// Finds the output that is asked for: its format, and the mark in it.
 fn find(inner: &mut Inner, parts: &Parts, now: Millis) -> Result<(Product, String), Denied> {
     if parts.method != Method::GET && parts.method != Method::HEAD {
         return Err(Denied::new(
@@ -105,43 +105,41 @@ fn find(inner: &mut Inner, parts: &Parts, now: Millis) -> Result<(Product, Strin
         .ok_or_else(missing)
 }
 
-/// Which bytes are asked for.
 #[derive(Debug, PartialEq, Eq)]
-enum Wanted {
+enum Range {
     Whole,
     /// From the first to before the second.
     Part(usize, usize),
-    /// Nothing that is there.
+    /// Beyond the end.
     Beyond,
 }
 
-/// Reads a `Range` header (RFC 9110, 14.1 and 14.2). Several ranges at once, and what is not understood, count as no
-/// range.
-fn wanted(range: Option<&str>, length: usize) -> Wanted {
+/// Reads a `Range` header (RFC 9110, 14.1 and 14.2). Several ranges at once, and invalid ones, count as none.
+fn read_range(range: Option<&str>, length: usize) -> Range {
     let Some((first, last)) = range
         .and_then(|range| range.strip_prefix("bytes="))
         .and_then(|range| range.trim().split_once('-'))
     else {
-        return Wanted::Whole;
+        return Range::Whole;
     };
     match (first.parse::<usize>(), last.parse::<usize>()) {
-        (Ok(first), _) if first >= length => Wanted::Beyond,
+        (Ok(first), _) if first >= length => Range::Beyond,
         (Ok(first), Ok(last)) if last >= first => {
-            Wanted::Part(first, last.saturating_add(1).min(length))
+            Range::Part(first, last.saturating_add(1).min(length))
         }
-        (Ok(first), Err(_)) if last.is_empty() => Wanted::Part(first, length),
+        (Ok(first), Err(_)) if last.is_empty() => Range::Part(first, length),
         (Err(_), Ok(count)) if first.is_empty() => match count {
-            0 => Wanted::Beyond,
-            _ => Wanted::Part(length.saturating_sub(count), length),
+            0 => Range::Beyond,
+            _ => Range::Part(length.saturating_sub(count), length),
         },
-        (Ok(_) | Err(_), Ok(_) | Err(_)) => Wanted::Whole,
+        (Ok(_) | Err(_), Ok(_) | Err(_)) => Range::Whole,
     }
 }
 
-/// The file, or the part of it that is asked for.
+/// Answers with the file, or the part that is asked for.
 fn serve(product: Product, mark: &str, parts: &Parts, fault: Option<&Action>) -> Answer {
     let file = Bytes::from(product.file(mark));
-    // Format and mark settle the content.
+    // Format and mark decide the content.
     let tag = hash_bytes(format!("{}/{mark}", product.extension()).as_bytes());
     let tag = format!("\"{tag}\"");
     let header = |name: &str| {
@@ -152,17 +150,17 @@ fn serve(product: Product, mark: &str, parts: &Parts, fault: Option<&Action>) ->
     };
     let same = header("if-range").is_none_or(|asked| asked == tag);
     let range = header("range").filter(|_| same && parts.method == Method::GET);
-    let (status, body, place) = match wanted(range, file.len()) {
-        Wanted::Whole => (StatusCode::OK, file.clone(), None),
-        Wanted::Part(from, to) => (
+    let (status, body, place) = match read_range(range, file.len()) {
+        Range::Whole => (StatusCode::OK, file.clone(), None),
+        Range::Part(from, to) => (
             StatusCode::PARTIAL_CONTENT,
             file.slice(from..to),
             Some(format!("bytes {from}-{}/{}", to - 1, file.len())),
         ),
-        Wanted::Beyond => {
+        Range::Beyond => {
             let answer = text(
                 StatusCode::RANGE_NOT_SATISFIABLE,
-                "There is nothing so far in.",
+                "The range is beyond the end of the file.",
             );
             return with_header(answer, "content-range", &format!("bytes */{}", file.len()));
         }
@@ -174,9 +172,9 @@ fn serve(product: Product, mark: &str, parts: &Parts, fault: Option<&Action>) ->
     let body = match fault {
         Some(Action::Truncate { bytes }) => {
             let bytes = usize::try_from(*bytes).unwrap_or(usize::MAX);
-            broken_off(body.slice(..bytes.min(body.len())))
+            cut_off(body.slice(..bytes.min(body.len())))
         }
-        Some(Action::CorruptLength) => broken_off(body),
+        Some(Action::CorruptLength) => cut_off(body),
         Some(_) | None => Body::from(body),
     };
     let answer = content(status, product.mime(), body);
@@ -189,10 +187,10 @@ fn serve(product: Product, mark: &str, parts: &Parts, fault: Option<&Action>) ->
     }
 }
 
-/// A body that sends these bytes and then breaks the connection off.
-fn broken_off(bytes: Bytes) -> Body {
+/// A body that sends these bytes and then closes the connection.
+fn cut_off(bytes: Bytes) -> Body {
     let end = stream::once(async {
-        // Pending once, so that what is there is written out before the error closes the connection.
+        // Pending once, so that the bytes are written before the error closes the connection.
         tokio::task::yield_now().await;
         Err(std::io::Error::from(std::io::ErrorKind::ConnectionAborted))
     });
@@ -206,14 +204,14 @@ mod tests {
 
     #[test]
     fn ranges_are_read_as_the_standard_says() {
-        assert_eq!(wanted(None, 10), Wanted::Whole);
-        assert_eq!(wanted(Some("bytes=3-"), 10), Wanted::Part(3, 10));
-        assert_eq!(wanted(Some("bytes=3-5"), 10), Wanted::Part(3, 6));
-        assert_eq!(wanted(Some("bytes=3-99"), 10), Wanted::Part(3, 10));
-        assert_eq!(wanted(Some("bytes=-4"), 10), Wanted::Part(6, 10));
-        assert_eq!(wanted(Some("bytes=10-"), 10), Wanted::Beyond);
-        assert_eq!(wanted(Some("bytes=5-3"), 10), Wanted::Whole);
-        assert_eq!(wanted(Some("bytes=0-1,4-5"), 10), Wanted::Whole);
-        assert_eq!(wanted(Some("lines=1-2"), 10), Wanted::Whole);
+        assert_eq!(read_range(None, 10), Range::Whole);
+        assert_eq!(read_range(Some("bytes=3-"), 10), Range::Part(3, 10));
+        assert_eq!(read_range(Some("bytes=3-5"), 10), Range::Part(3, 6));
+        assert_eq!(read_range(Some("bytes=3-99"), 10), Range::Part(3, 10));
+        assert_eq!(read_range(Some("bytes=-4"), 10), Range::Part(6, 10));
+        assert_eq!(read_range(Some("bytes=10-"), 10), Range::Beyond);
+        assert_eq!(read_range(Some("bytes=5-3"), 10), Range::Whole);
+        assert_eq!(read_range(Some("bytes=0-1,4-5"), 10), Range::Whole);
+        assert_eq!(read_range(Some("lines=1-2"), 10), Range::Whole);
     }
 }

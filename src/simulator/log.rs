@@ -1,4 +1,4 @@
-//! What the API saw: every request in order, as tests and people want to ask for it afterwards.
+//! The log: every request in order, for tests and people.
 
 use std::collections::VecDeque;
 
@@ -8,49 +8,49 @@ use serde_json::Value;
 
 use crate::files::hash_bytes;
 
-/// So many requests are remembered; beyond, the oldest are forgotten.
-const REMEMBERED: usize = 200_000;
+/// How many requests the log keeps. The oldest are dropped first.
+const MAX_REQUESTS: usize = 200_000;
 
-/// Strings longer than this are shortened in the log.
-const LONG: usize = 2_000;
+/// Longer strings are shortened in the log.
+const MAX_STRING_BYTES: usize = 2_000;
 
-/// One request and what became of it.
+/// One request and its outcome.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Seen {
-    /// Counts requests from 1.
+    /// The number, counted from 1.
     pub number: u64,
-    /// When it was decided.
+    /// When it arrived.
     pub time: jiff::Timestamp,
     /// The caller's address.
     pub peer: String,
     /// The HTTP method.
     pub method: String,
-    /// The path without the query, which may hold signatures.
+    /// The path without the query, which may have signatures.
     pub path: String,
-    /// The status of the answer; absent when the connection was reset instead.
+    /// The status of the answer; missing if the connection was reset instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// Whether the key was right; absent where none is asked for.
+    /// Whether the key was valid; missing if none was required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_ok: Option<bool>,
-    /// SHA-256 of the request's body in hexadecimal; absent without a body. Of an upload: of the file in it.
+    /// SHA-256 of the request's body in hexadecimal; missing without a body. For an upload: of its file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_sha256: Option<String>,
-    /// The request's JSON, data URIs shortened.
+    /// The body as JSON, with shortened data URIs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Value>,
     /// The task that this request started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
-    /// The fault that befell it, as rules name it.
+    /// The fault that was applied to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
-    /// What the caller should never do, in words: the key sent to a storage host, for one.
+    /// What the caller must never do, such as sending the key to a storage host.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub violations: Vec<String>,
 }
 
-/// The requests that are remembered.
+/// The requests that are kept.
 #[derive(Debug, Default)]
 pub(super) struct Log {
     requests: VecDeque<Seen>,
@@ -62,7 +62,7 @@ impl Log {
     pub(super) fn push(&mut self, mut seen: Seen) -> &Seen {
         self.count += 1;
         seen.number = self.count;
-        if self.requests.len() >= REMEMBERED {
+        if self.requests.len() >= MAX_REQUESTS {
             self.requests.pop_front();
         }
         self.requests.push_back(seen);
@@ -70,12 +70,12 @@ impl Log {
         &self.requests[self.requests.len() - 1]
     }
 
-    /// The requests that are remembered, oldest first.
+    /// The requests that are kept, oldest first.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Seen> {
         self.requests.iter()
     }
 
-    /// How many requests there were, forgotten ones too.
+    /// How many requests there were, including dropped ones.
     pub(super) fn count(&self) -> u64 {
         self.count
     }
@@ -96,20 +96,20 @@ pub(super) fn note_stray_headers(headers: &HeaderMap, seen: &mut Seen) {
     }
 }
 
-/// The same JSON with data URIs, and other very long strings, cut to what tells them apart.
-pub(super) fn shortened(value: &Value) -> Value {
+/// Shortens data URIs and other long strings to what distinguishes them.
+pub(super) fn shorten(value: &Value) -> Value {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
-        Value::String(text) => Value::String(short(text)),
-        Value::Array(items) => items.iter().map(shortened).collect(),
+        Value::String(text) => Value::String(shorten_string(text)),
+        Value::Array(items) => items.iter().map(shorten).collect(),
         Value::Object(fields) => fields
             .iter()
-            .map(|(name, value)| (name.clone(), shortened(value)))
+            .map(|(name, value)| (name.clone(), shorten(value)))
             .collect(),
     }
 }
 
-fn short(text: &str) -> String {
+fn shorten_string(text: &str) -> String {
     let data = text
         .starts_with("data:")
         .then(|| text.split_once(','))
@@ -122,7 +122,7 @@ fn short(text: &str) -> String {
             sum.get(..16).unwrap_or(&sum)
         );
     }
-    if text.len() <= LONG {
+    if text.len() <= MAX_STRING_BYTES {
         return text.to_owned();
     }
     let head: String = text.chars().take(200).collect();
@@ -135,11 +135,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn data_uris_are_shortened_and_still_tell_apart() {
+    fn data_uris_are_shortened_and_still_differ() {
         let one =
-            shortened(&serde_json::json!({"promptImage": "data:image/png;base64,AAAA", "seed": 1}));
+            shorten(&serde_json::json!({"promptImage": "data:image/png;base64,AAAA", "seed": 1}));
         let two =
-            shortened(&serde_json::json!({"promptImage": "data:image/png;base64,AAAB", "seed": 1}));
+            shorten(&serde_json::json!({"promptImage": "data:image/png;base64,AAAB", "seed": 1}));
         assert_ne!(one, two);
         assert!(
             one["promptImage"]

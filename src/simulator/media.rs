@@ -1,7 +1,7 @@
 //! The media that finished tasks deliver: small real files that players open, made distinct for each task.
 //!
-//! Whose output a file is can be read from its bytes: each carries its task's id and its number in a place that its
-//! format keeps for such things and that players skip, so the file stays valid.
+//! The bytes of a file show which task made it: each has the id of its task and its number in a place that its format keeps for
+//! comments, so the file stays valid.
 
 use serde::{Deserialize, Serialize};
 
@@ -56,15 +56,15 @@ impl Product {
     }
 }
 
-/// A length as the formats want it. Marks and samples are a few kilobytes, so the limit is never met.
-fn length(bytes: usize) -> u32 {
+/// A length as the formats store it. Marks and samples have a few kilobytes, so it always fits.
+fn to_length(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 /// Appends a `free` box, which readers skip (ISO/IEC 14496-12, 8.1.2).
 fn mp4(base: &[u8], mark: &str) -> Vec<u8> {
     let mut file = base.to_vec();
-    file.extend(length(8 + mark.len()).to_be_bytes());
+    file.extend(to_length(8 + mark.len()).to_be_bytes());
     file.extend(b"free");
     file.extend(mark.as_bytes());
     file
@@ -77,7 +77,7 @@ fn png(base: &[u8], mark: &str) -> Vec<u8> {
     let mut chunk = b"tEXtComment\0".to_vec();
     chunk.extend(mark.as_bytes());
     let mut file = head.to_vec();
-    file.extend(length(chunk.len() - 4).to_be_bytes());
+    file.extend(to_length(chunk.len() - 4).to_be_bytes());
     let sum = crc32(&chunk);
     file.extend(chunk);
     file.extend(sum.to_be_bytes());
@@ -114,7 +114,7 @@ fn mp3(base: &[u8], mark: &str) -> Vec<u8> {
     };
     let mut text = b"\0taxiway\0".to_vec();
     text.extend(mark.as_bytes());
-    let frame = length(text.len());
+    let frame = to_length(text.len());
     let mut file = b"ID3\x03\0\0".to_vec();
     let size = frame + 10;
     for shift in [21, 14, 7, 0] {
@@ -133,7 +133,7 @@ fn mp3(base: &[u8], mark: &str) -> Vec<u8> {
 fn wav(base: &[u8], mark: &str) -> Vec<u8> {
     let mut text = mark.as_bytes().to_vec();
     text.push(0);
-    let said = length(text.len());
+    let said = to_length(text.len());
     if text.len() % 2 == 1 {
         text.push(0);
     }
@@ -142,11 +142,11 @@ fn wav(base: &[u8], mark: &str) -> Vec<u8> {
         file.push(0);
     }
     file.extend(b"LIST");
-    file.extend(length(12 + text.len()).to_le_bytes());
+    file.extend(to_length(12 + text.len()).to_le_bytes());
     file.extend(b"INFOICMT");
     file.extend(said.to_le_bytes());
     file.extend(text);
-    let riff = length(file.len().saturating_sub(8)).to_le_bytes();
+    let riff = to_length(file.len().saturating_sub(8)).to_le_bytes();
     if let Some(place) = file.get_mut(4..8) {
         place.copy_from_slice(&riff);
     }

@@ -1,6 +1,6 @@
-//! The stand-in for Runway's API: the same paths, checks, tasks and outputs, with no key and no money.
+//! A stand-in for Runway's API: the same paths, checks, tasks and outputs, without a key and without money.
 //!
-//! The demo and the tests start it in-process, `taxiway simulate` as a program. A request comes in through
+//! The demo and the tests start it in their process, `taxiway simulate` as a program. A request comes in through
 //! `connection`, and `routes`, `uploads` or `files` answers it; `exchange` is what all of them do before and after. `submit`
 //! checks what would start a task, `board` knows how `tasks` proceed as time passes and what they cost, and `media` makes
 //! the outputs. `faults` makes requests fail on purpose, `log` remembers all requests, and `store` keeps what must survive a
@@ -46,12 +46,12 @@ pub use self::state::Change;
 pub use self::tasks::{Limits, ModelLimits};
 
 use self::clock::now;
-use self::connection::{Gate, Peer};
+use self::connection::{Peer, ResettableListener};
 use self::state::{App, Inner};
 use crate::catalogue::Catalogue;
 
-/// How long requests in flight may take to end when the simulator stops.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// How long requests in progress may take when the simulator stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A running simulator. It stops when it is dropped.
 #[derive(Debug)]
@@ -62,18 +62,18 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// Starts one; it answers when this returns.
+    /// Starts a simulator. It accepts requests once this returns.
     ///
     /// # Errors
-    /// When the address cannot be listened on, `options.dir` cannot be used or holds what is not a simulator's, or
-    /// the built-in catalogue cannot be read.
+    /// The address is not available, `options.dir` cannot be used or does not belong to a simulator, or the built-in catalogue
+    /// cannot be read.
     pub async fn start(options: Options) -> io::Result<Self> {
         let catalogue = Catalogue::built_in().map_err(io::Error::other)?;
         let inner = Inner::open(&options, now())?;
         let listener = TcpListener::bind(options.listen).await?;
         let address = listener.local_addr()?;
         if !address.ip().is_loopback() {
-            tracing::warn!(%address, "the simulator can be reached from other machines, and so can its controls");
+            tracing::warn!(%address, "the simulator and its control API can be reached from other machines");
         }
         let app = Arc::new(App::new(catalogue, inner, address.to_string()));
         let router = Router::new()
@@ -82,7 +82,7 @@ impl Simulator {
             .with_state(Arc::clone(&app));
         let closing = app.closing.clone();
         let server = axum::serve(
-            Gate(listener),
+            ResettableListener(listener),
             router.into_make_service_with_connect_info::<Peer>(),
         )
         .with_graceful_shutdown(async move { closing.cancelled().await });
@@ -94,22 +94,22 @@ impl Simulator {
         })
     }
 
-    /// Its URL, without a path and without a slash at the end.
+    /// The URL without a path and without a slash at the end.
     pub fn base_url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What it has seen and done so far.
+    /// The requests and tasks so far.
     pub fn snapshot(&self) -> Snapshot {
-        control::snapshot(&self.app)
+        control::take_snapshot(&self.app)
     }
 
-    /// Replaces the rules of what goes wrong; an empty list ends all trouble.
+    /// Replaces the fault rules. An empty list ends all faults.
     pub fn set_faults(&self, rules: Vec<Rule>) {
         self.app.lock().faults.replace(rules);
     }
@@ -119,21 +119,21 @@ impl Simulator {
         self.app.lock().change(change, now());
     }
 
-    /// Serves until the server ends by itself, which it does only when something is badly wrong.
+    /// Serves until the server fails.
     ///
     /// # Errors
-    /// Why it ended.
+    /// Why it failed.
     pub async fn serve(mut self) -> io::Result<()> {
         (&mut self.server).await.map_err(io::Error::other)?
     }
 
-    /// Stops: takes no more connections and lets requests in flight end for up to two seconds.
+    /// Stops: accepts no more connections, and waits up to two seconds for requests in progress.
     pub async fn stop(mut self) {
         self.app.closing.cancel();
-        match tokio::time::timeout(FAREWELL, &mut self.server).await {
+        match tokio::time::timeout(STOP_TIMEOUT, &mut self.server).await {
             Ok(Ok(Ok(()))) => {}
             Ok(Ok(Err(error))) => tracing::warn!(%error, "the simulator ended with an error"),
-            Ok(Err(error)) => tracing::warn!(%error, "the simulator was torn down"),
+            Ok(Err(error)) => tracing::warn!(%error, "the simulator was aborted"),
             Err(_elapsed) => {
                 tracing::debug!("connections to the simulator were still open when it stopped");
                 self.server.abort();

@@ -6,41 +6,41 @@ use std::path::PathBuf;
 use super::faults::Rule;
 use super::tasks::{Limits, ModelLimits};
 
-/// What the organization has and may do.
+/// The credits and limits of the organization.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tier {
-    /// Credits at the start.
+    /// The credits at the start.
     pub credit_balance: i64,
     /// `tier.maxMonthlyCreditSpend`; shown, not enforced, as it limits purchases.
     pub max_monthly_credit_spend: i64,
-    /// Tasks at once and a day, by model.
+    /// The tasks at once and per day, by model.
     pub limits: Limits,
 }
 
-/// How a simulator is to be.
+/// The settings of a simulator.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    /// Where to listen; port 0 takes a free one.
+    /// The address to listen on; port 0 chooses a free port.
     pub listen: SocketAddr,
-    /// How long a task takes once it has a place, in seconds; 0 is done at the first look.
+    /// How long a task takes once it has a place, in seconds. With 0 it has ended at the first poll.
     pub task_seconds: f64,
-    /// Where tasks, uploads and the log are kept so that they outlive a restart; `None`: in memory only.
+    /// Where tasks, uploads and the log are kept over restarts; `None`: in memory only.
     pub dir: Option<PathBuf>,
-    /// The one key that is right; `None`: any that is not empty.
+    /// The only valid key; `None`: any key that is not empty.
     pub key: Option<String>,
-    /// The organization's credits and limits. Where `dir` holds an earlier run, its balance goes on.
+    /// The organization's credits and limits. If `dir` has an earlier run, its balance continues.
     pub tier: Tier,
-    /// Faults in force from the start.
+    /// The fault rules at the start.
     pub faults: Vec<Rule>,
-    /// How long output URLs are good for, in seconds.
+    /// How long output URLs are valid, in seconds.
     pub url_seconds: f64,
-    /// How long uploads are good for, in seconds.
+    /// How long uploads are valid, in seconds.
     pub upload_seconds: f64,
 }
 
 impl Default for Options {
-    /// A free port of 127.0.0.1, tasks of two seconds, 10,000 credits and a middling tier, URLs and uploads good for
-    /// a day, nothing kept and nothing going wrong.
+    /// A free port of 127.0.0.1, tasks of two seconds, 10,000 credits and a medium tier, URLs and uploads that are valid for a day,
+    /// nothing kept, no faults.
     fn default() -> Self {
         const DAY: f64 = 24.0 * 60.0 * 60.0;
         Self {

@@ -1,4 +1,4 @@
-//! One request from beginning to end: what it is, what befalls it, what the API answers.
+//! Each request from beginning to end: its route, its fault, its answer.
 
 use std::sync::Arc;
 
@@ -12,22 +12,21 @@ use super::answers::{Answer, Denied, empty, invalid, json_answer, refusal, with_
 use super::board::Refused;
 use super::clock::{Millis, now, to_timestamp};
 use super::connection::Peer;
-use super::exchange::{begin, conclude, instead, meet};
+use super::exchange::{answer_instead, begin, choose_fault, conclude};
 use super::faults::{Action, Target};
-use super::log::{Seen, shortened};
+use super::log::{Seen, shorten};
 use super::state::App;
-use super::submit::{Circumstances, NODES, list_lanes, order};
+use super::submit::{Context, NODES, list_lanes, make_order};
 use super::tasks::{Kind, Order, Status, Task};
 use super::{control, files, uploads};
 use crate::catalogue::EndpointRef;
 use crate::files::hash_bytes;
 
-/// The version of the API that is spoken here.
 const VERSION: &str = "2024-11-06";
-/// The most that a request's JSON may have, in bytes: several data URIs of the greatest length.
-const MOST_BODY: usize = 64 * 1024 * 1024;
+/// The longest request, in bytes: several data URIs of the greatest length.
+const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 
-/// Takes every request.
+/// Handles every request.
 pub(super) async fn handle(
     State(app): State<Arc<App>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
@@ -46,18 +45,18 @@ pub(super) async fn handle(
         return files::deliver(&app, &peer, seen, &request.into_parts().0).await;
     }
     let (parts, body) = request.into_parts();
-    let body = match to_bytes(body, MOST_BODY).await {
+    let body = match to_bytes(body, MAX_BODY_BYTES).await {
         Ok(body) => body,
         Err(error) => {
             let answer = refusal(StatusCode::PAYLOAD_TOO_LARGE, "The body cannot be read.");
-            tracing::debug!(%error, "a request's body broke off or is too long");
+            tracing::debug!(%error, "a request's body was cut off or is too long");
             return conclude(&app, &peer, seen, None, answer).await;
         }
     };
     let value: Option<Value> = serde_json::from_slice(&body).ok();
     if !body.is_empty() {
         seen.body_sha256 = Some(hash_bytes(&body));
-        seen.body = value.as_ref().map(shortened);
+        seen.body = value.as_ref().map(shorten);
     }
     let route = Route::of(&app, parts.uri.path());
     let target = match &route {
@@ -72,8 +71,8 @@ pub(super) async fn handle(
         | None => Target::Call,
     };
     let model = value.as_ref().and_then(|body| body.get("model")?.as_str());
-    let fault = meet(&app, target, &seen, model);
-    let answer = match fault.as_ref().and_then(instead) {
+    let fault = choose_fault(&app, target, &seen, model);
+    let answer = match fault.as_ref().and_then(answer_instead) {
         Some(answer) => answer,
         None => {
             let call = Call {
@@ -89,7 +88,7 @@ pub(super) async fn handle(
     conclude(&app, &peer, seen, fault, answer).await
 }
 
-/// What a path of the API is about.
+/// A route of the API.
 enum Route<'a> {
     Organization,
     Usage,
@@ -125,7 +124,7 @@ impl<'a> Route<'a> {
         }
     }
 
-    /// The methods that the API knows here.
+    /// The methods that the API accepts here.
     fn methods(&self) -> &'static [Method] {
         match self {
             Self::Organization => &[Method::GET],
@@ -135,11 +134,11 @@ impl<'a> Route<'a> {
     }
 }
 
-/// A call of the API, with what it takes to answer it.
+/// A call of the API, with everything needed to answer it.
 struct Call<'a> {
     app: &'a App,
     parts: &'a Parts,
-    /// The body, where it is JSON.
+    /// The body, if it is JSON.
     value: Option<&'a Value>,
     fault: Option<&'a Action>,
     now: Millis,
@@ -217,14 +216,14 @@ impl Call<'_> {
         seen: &mut Seen,
     ) -> Answer {
         let task_seconds = self.app.lock().settings.task_seconds;
-        let around = Circumstances {
+        let context = Context {
             now: self.now,
             task_seconds,
             fault: self.fault,
             body_sha256: seen.body_sha256.as_deref().unwrap_or_default(),
-            upload: &|id| uploads::kind(self.app, id, self.now),
+            upload: &|id| uploads::find_kind(self.app, id, self.now),
         };
-        let order = match order(target, body, &around) {
+        let order = match make_order(target, body, &context) {
             Ok(order) => order,
             Err(issues) => return invalid(&issues),
         };
@@ -245,18 +244,18 @@ impl Call<'_> {
                 return with_header(answer, "retry-after", &retry_after.to_string());
             }
         }
-        let mut said = Map::new();
+        let mut fields = Map::new();
         if self.fault != Some(&Action::NoId) {
-            said.insert("id".to_owned(), id.as_str().into());
+            fields.insert("id".to_owned(), id.as_str().into());
         }
         match kind {
             Kind::Task => {
-                said.insert("estimatedCost".to_owned(), json!({"credits": estimated}));
+                fields.insert("estimatedCost".to_owned(), json!({"credits": estimated}));
             }
             Kind::Workflow => {}
         }
         seen.task = Some(id);
-        json_answer(StatusCode::OK, &Value::Object(said))
+        json_answer(StatusCode::OK, &Value::Object(fields))
     }
 
     fn task(&self, kind: Kind, id: &str) -> Answer {
@@ -268,7 +267,7 @@ impl Call<'_> {
             expires: self.now + (inner.settings.url_seconds * 1000.0) as Millis,
         };
         match inner.board.task(kind, id, self.now) {
-            Some(task) => json_answer(StatusCode::OK, &wire(task, self.now, &links)),
+            Some(task) => json_answer(StatusCode::OK, &show(task, self.now, &links)),
             None => no_task(),
         }
     }
@@ -308,7 +307,7 @@ impl Call<'_> {
         )
     }
 
-    /// The credits that each model took on each day (UTC), oldest day first.
+    /// The credits that each model used on each day (UTC), oldest day first.
     fn usage(&self) -> Answer {
         let mut days = std::collections::BTreeMap::<String, Map<String, Value>>::new();
         let mut inner = self.app.lock();
@@ -363,17 +362,17 @@ fn key_is_right(headers: &HeaderMap, right: Option<&str>) -> bool {
     }
 }
 
-/// A task as `GET` shows it.
-fn wire(task: &Task, now: Millis, links: &files::Links<'_>) -> Value {
+/// A task as the API shows it.
+fn show(task: &Task, now: Millis, links: &files::Links<'_>) -> Value {
     let order = &task.order;
     let status = task.status(now);
-    let mut said = Map::new();
-    said.insert("id".to_owned(), order.id.as_str().into());
-    said.insert(
+    let mut fields = Map::new();
+    fields.insert("id".to_owned(), order.id.as_str().into());
+    fields.insert(
         "createdAt".to_owned(),
         to_timestamp(order.created).to_string().into(),
     );
-    said.insert("status".to_owned(), status.as_str().into());
+    fields.insert("status".to_owned(), status.as_str().into());
     let estimated = ("estimatedCost", json!({"credits": order.estimated}));
     let more = match status {
         Status::Pending | Status::Throttled => vec![estimated],
@@ -383,7 +382,7 @@ fn wire(task: &Task, now: Millis, links: &files::Links<'_>) -> Value {
         },
         Status::Succeeded { cost } => {
             vec![
-                ("output", outputs(order, links)),
+                ("output", show_outputs(order, links)),
                 ("cost", json!({"credits": cost})),
             ]
         }
@@ -398,15 +397,15 @@ fn wire(task: &Task, now: Millis, links: &files::Links<'_>) -> Value {
         ],
         Status::Cancelled { cost } => vec![("cost", json!({"credits": cost}))],
     };
-    said.extend(
+    fields.extend(
         more.into_iter()
             .map(|(name, value)| (name.to_owned(), value)),
     );
-    Value::Object(said)
+    Value::Object(fields)
 }
 
-/// The output URLs: a list, or by node where a workflow made them.
-fn outputs(order: &Order, links: &files::Links<'_>) -> Value {
+/// The output URLs: a list, or by node if a workflow made them.
+fn show_outputs(order: &Order, links: &files::Links<'_>) -> Value {
     let urls = (0..order.outputs.len()).filter_map(|index| links.url(order, index));
     match order.kind {
         Kind::Task => urls.map(Value::from).collect(),

@@ -1,4 +1,4 @@
-//! What the simulator knows, behind one lock that is held for moments and never across an `await`.
+//! The state of the simulator, behind one lock that is held briefly and never across an `await`.
 
 use std::collections::HashMap;
 
@@ -16,7 +16,7 @@ use super::tasks::{Kind, Limits, Order};
 use crate::catalogue::Catalogue;
 use crate::files::hex;
 
-/// What can be set while the simulator runs.
+/// The settings that can change while the simulator runs.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Settings {
     pub(super) task_seconds: f64,
@@ -26,20 +26,20 @@ pub(super) struct Settings {
     pub(super) max_monthly_credit_spend: i64,
 }
 
-/// A change of settings at run time; what is absent stays as it is.
+/// A change of settings at run time. Missing settings stay as they are.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Change {
-    /// How long tasks that start from now on take, in seconds.
+    /// How long new tasks take, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task_seconds: Option<f64>,
-    /// How long output URLs that are given from now on are good for, in seconds.
+    /// How long new output URLs are valid, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url_seconds: Option<f64>,
-    /// How long uploads are good for, in seconds.
+    /// How long uploads are valid, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upload_seconds: Option<f64>,
-    /// The one key that is right; an empty string accepts any.
+    /// The only valid key; an empty string accepts any key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// The organization's credits.
@@ -50,14 +50,14 @@ pub struct Change {
     pub limits: Option<Limits>,
 }
 
-/// Everything that requests share.
+/// What all requests share.
 #[derive(Debug)]
 pub(super) struct App {
     inner: Mutex<Inner>,
     pub(super) catalogue: Catalogue,
-    /// Cancelled when the simulator stops, so that nobody waits any longer.
+    /// Cancelled when the simulator stops, so that no request waits any longer.
     pub(super) closing: CancellationToken,
-    /// The address and port it listens on, for URLs given to callers that name no host.
+    /// The address and port it listens on, for URLs in answers to requests without a host.
     pub(super) authority: String,
 }
 
@@ -76,7 +76,7 @@ impl App {
     }
 }
 
-/// What the lock guards.
+/// What the lock protects.
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) board: Board,
@@ -84,15 +84,15 @@ pub(super) struct Inner {
     pub(super) log: Log,
     pub(super) faults: Faults,
     pub(super) settings: Settings,
-    /// What signs output URLs.
+    /// Signs output URLs.
     pub(super) secret: String,
     store: Option<Store>,
 }
 
 impl Inner {
-    /// The state at the start: what the directory holds, if one is given, under the options' settings.
+    /// The state at the start: what the directory has, if there is one, with the settings of the options.
     ///
-    /// The balance of the options counts for a fresh start only; what was spent before a restart stays spent.
+    /// The balance of the options is for a new directory only; what was spent before a restart stays spent.
     pub(super) fn open(options: &Options, now: Millis) -> std::io::Result<Self> {
         let tier = &options.tier;
         let mut inner = Self {
@@ -136,9 +136,9 @@ impl Inner {
                 self.secret = secret;
                 self.board.set_balance(balance);
             }
-            Event::Started { order } => self.board.take(order),
+            Event::Started { order } => self.board.accept(order),
             Event::Withdrawn { kind, id, at } => {
-                // It was there when this was written; if not, there is nothing to withdraw.
+                // If the task is gone, there is nothing to do.
                 self.board.withdraw(kind, &id, at);
             }
             Event::Upload { upload } => {
@@ -146,7 +146,7 @@ impl Inner {
             }
             Event::Limits { limits, at } => self.board.set_limits(limits, at),
             Event::Balance { balance, at } => {
-                // Brings failures up to then, and their refunds, before the new balance.
+                // First the failures until then, with their refunds.
                 self.board.balance(at);
                 self.board.set_balance(balance);
             }
@@ -156,20 +156,19 @@ impl Inner {
         }
     }
 
-    /// Writes an event down, if anything is kept; it is not even made otherwise.
+    /// Writes an event to the store, if there is one.
     fn keep(&mut self, event: impl FnOnce() -> Event) {
         if let Some(store) = &mut self.store {
             store.append(&event());
         }
     }
 
-    /// Starts a task, or says why not.
     pub(super) fn start(&mut self, order: Order) -> Result<(), Refused> {
-        self.board.admits(&order)?;
+        self.board.check(&order)?;
         self.keep(|| Event::Started {
             order: order.clone(),
         });
-        self.board.take(order);
+        self.board.accept(order);
         Ok(())
     }
 
@@ -186,7 +185,7 @@ impl Inner {
         done
     }
 
-    /// Notes an upload that was announced, or whose bytes arrived.
+    /// Stores an upload that was announced, or whose bytes arrived.
     pub(super) fn put_upload(&mut self, upload: Upload) {
         self.keep(|| Event::Upload {
             upload: upload.clone(),
@@ -194,7 +193,6 @@ impl Inner {
         self.uploads.insert(upload.id.clone(), upload);
     }
 
-    /// Notes a request.
     pub(super) fn record(&mut self, seen: Seen) {
         let seen = self.log.push(seen);
         if let Some(store) = &mut self.store {
@@ -212,7 +210,6 @@ impl Inner {
         self.board.set_limits(limits, at);
     }
 
-    /// Puts a change of settings in force.
     pub(super) fn change(&mut self, change: Change, at: Millis) {
         let Change {
             task_seconds,
@@ -239,8 +236,8 @@ impl Inner {
         }
     }
 
-    /// The settings in force, without the key.
-    pub(super) fn in_force(&mut self, now: Millis) -> Change {
+    /// The current settings, without the key.
+    pub(super) fn current_settings(&mut self, now: Millis) -> Change {
         Change {
             task_seconds: Some(self.settings.task_seconds),
             url_seconds: Some(self.settings.url_seconds),

@@ -1,8 +1,8 @@
-//! What outlives the simulator: a file of events, one JSON object a line, read back at the next start.
+//! The state that survives a restart: a file of events, one JSON object per line, which the next start reads.
 //!
-//! Lines are appended and never changed. A line that was cut off by a crash can only be the last one, so it is left
-//! out and overwritten; any other line that cannot be read stops the start, since going on would lose tasks silently.
-//! Nothing is fsynced: this guards rehearsals against restarts of the simulator, not of the machine.
+//! Lines are only appended. A line that a crash cut off can only be the last one, so it is ignored and overwritten; any other
+//! line that cannot be read is an error, since tasks would be lost silently. There is no fsync: the file survives a restart of
+//! the simulator, not a power cut.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -15,14 +15,13 @@ use super::log::Seen;
 use super::tasks::{Kind, Limits, Order};
 use crate::media::Kind as MediaKind;
 
-/// The name of the file in the directory that was given.
 const FILE: &str = "simulator.jsonl";
 
-/// Everything that changes what the simulator knows.
+/// A change of the state.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Event {
-    /// The first line: what signs output URLs, and the balance at the start.
+    /// The first line: the secret that signs output URLs, and the balance at the start.
     Opened { secret: String, balance: i64 },
     /// A task was started.
     Started { order: Order },
@@ -30,9 +29,9 @@ pub(super) enum Event {
     Withdrawn { kind: Kind, id: String, at: Millis },
     /// An upload was announced, or its bytes arrived.
     Upload { upload: Upload },
-    /// Other limits hold.
+    /// The limits were changed.
     Limits { limits: Limits, at: Millis },
-    /// The balance was set by hand.
+    /// The balance was changed.
     Balance { balance: i64, at: Millis },
     /// A request was answered.
     Seen { seen: Box<Seen> },
@@ -43,11 +42,10 @@ pub(super) enum Event {
 pub(super) struct Upload {
     /// What follows `runway://`.
     pub(super) id: String,
-    /// The name that was announced.
     pub(super) filename: String,
     /// When it was announced.
     pub(super) created: Millis,
-    /// What came.
+    /// The bytes that arrived.
     pub(super) content: Option<Content>,
 }
 
@@ -56,7 +54,7 @@ pub(super) struct Upload {
 pub(super) struct Content {
     pub(super) bytes: u64,
     pub(super) sha256: String,
-    /// What it is; `None`: nothing that the API takes.
+    /// `None`: nothing that the API accepts.
     pub(super) kind: Option<MediaKind>,
 }
 
@@ -68,10 +66,10 @@ pub(super) struct Store {
 }
 
 impl Store {
-    /// Opens the file in `dir`, making both as needed, and hands each event in it to `replay`.
+    /// Opens the file in `dir`, or creates it, and passes each event in it to `replay`.
     ///
     /// # Errors
-    /// When the directory or file cannot be made or read, or a line in it is not an event.
+    /// The directory or file cannot be created or read, or a line in it is not an event.
     pub(super) fn open(dir: &Path, mut replay: impl FnMut(Event)) -> io::Result<Self> {
         std::fs::create_dir_all(dir)?;
         let path = dir.join(FILE);
@@ -90,7 +88,7 @@ impl Store {
                 io::Error::new(
                     io::ErrorKind::InvalidData,
                     format!(
-                        "{}, line {}: not an event of the simulator ({error}); move the file away to start afresh",
+                        "{}, line {}: not an event of the simulator ({error}); move the file away to start with an empty state",
                         path.display(),
                         number + 1
                     ),
@@ -103,7 +101,7 @@ impl Store {
         Ok(Self { file, path })
     }
 
-    /// Appends one event. A failure is logged: the simulator goes on, and only a restart of it would miss the event.
+    /// Appends one event. A failure is only logged, since the running simulator does not need the file.
     pub(super) fn append(&mut self, event: &Event) {
         let written = serde_json::to_vec(event)
             .map_err(io::Error::from)
@@ -112,7 +110,7 @@ impl Store {
                 self.file.write_all(&line)
             });
         if let Err(error) = written {
-            tracing::error!(path = %self.path.display(), %error, "the simulator cannot keep its state; a restart of it would forget this");
+            tracing::error!(path = %self.path.display(), %error, "the simulator cannot write its state, and forgets this event with the next restart");
         }
     }
 }

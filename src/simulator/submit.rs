@@ -1,4 +1,4 @@
-//! What would start a task: checked as the API checks it, and turned into an order.
+//! Requests that start a task: checked as the API checks them, and turned into an order.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -29,38 +29,38 @@ const UNKNOWN_PRICE: f64 = 10.0;
 const COUNTS: [&str; 2] = ["outputCount", "numVariants"];
 /// The most outputs that one task makes here.
 const MOST_OUTPUTS: u64 = 10;
-/// Every task has outputs under one of these names where the API answers by workflow node.
+/// The workflow nodes under which outputs are listed.
 pub(super) const NODES: [&str; 2] = [
     "5f8f3c0e-2a34-4c57-8d0b-6c1f3f6f0a01",
     "5f8f3c0e-2a34-4c57-8d0b-6c1f3f6f0a02",
 ];
 
-/// What an order is made from besides the body.
-pub(super) struct Circumstances<'a> {
+/// What an order depends on besides the body.
+pub(super) struct Context<'a> {
     pub(super) now: Millis,
     /// How long tasks take unless the prompt says otherwise.
     pub(super) task_seconds: f64,
     pub(super) fault: Option<&'a Action>,
     pub(super) body_sha256: &'a str,
-    /// The media kind of an upload that is there and good, by its id.
+    /// The media kind of a valid upload, by its id.
     pub(super) upload: &'a dyn Fn(&str) -> Option<MediaKind>,
 }
 
-/// The order that a body amounts to, or all that is wrong with it.
-pub(super) fn order(
+/// Makes the order that a body asks for, or lists all its problems.
+pub(super) fn make_order(
     target: &EndpointRef<'_>,
     body: &Map<String, Value>,
-    around: &Circumstances<'_>,
+    context: &Context<'_>,
 ) -> Result<Order, Vec<Issue>> {
     let endpoint = target.endpoint;
-    let model = model(endpoint, body)?;
+    let model = find_model(endpoint, body)?;
     let problems = check(endpoint, model, body);
     let slots = find_media_slots(model, body);
     let issues: Vec<Issue> = problems
         .iter()
         .map(issue)
         .chain(slots.iter().filter_map(|slot| {
-            uri_problem(slot, around.upload).map(|message| Issue {
+            find_uri_problem(slot, context.upload).map(|message| Issue {
                 code: "invalid_asset",
                 message,
                 path: steps(&slot.path),
@@ -79,18 +79,18 @@ pub(super) fn order(
             Kind::Task
         },
         endpoint: target.name.clone(),
-        model: lane(endpoint, &model.name).to_owned(),
-        created: around.now,
-        seconds: magic.seconds.unwrap_or(around.task_seconds),
-        ending: ending(around.fault, magic.ending),
+        model: lane_name(endpoint, &model.name).to_owned(),
+        created: context.now,
+        seconds: magic.seconds.unwrap_or(context.task_seconds),
+        ending: choose_ending(context.fault, magic.ending),
         estimated: model.estimate(body, None).unwrap_or(UNKNOWN_PRICE),
-        outputs: outputs(endpoint.output, body, &slots),
-        body_sha256: around.body_sha256.to_owned(),
+        outputs: choose_outputs(endpoint.output, body, &slots),
+        body_sha256: context.body_sha256.to_owned(),
     })
 }
 
-/// The name that limits and usage are counted by: the model's, or the last part of an endpoint that takes none.
-pub(super) fn lane<'a>(endpoint: &'a Endpoint, model: &'a str) -> &'a str {
+/// The name that limits and usage are counted by: the model, or the last part of an endpoint without models.
+fn lane_name<'a>(endpoint: &'a Endpoint, model: &'a str) -> &'a str {
     if model.is_empty() {
         endpoint.name.rsplit('/').next().unwrap_or(&endpoint.name)
     } else {
@@ -98,12 +98,12 @@ pub(super) fn lane<'a>(endpoint: &'a Endpoint, model: &'a str) -> &'a str {
     }
 }
 
-/// All names that limits and usage are counted by: models, and endpoints that take none.
+/// Lists all names that limits and usage are counted by: models, and endpoints without models.
 pub(super) fn list_lanes(catalogue: &Catalogue) -> Vec<&str> {
     let mut names: Vec<&str> = catalogue
         .endpoints()
         .flat_map(|endpoint| {
-            let own = (!endpoint.takes_model()).then(|| lane(endpoint, ""));
+            let own = (!endpoint.takes_model()).then(|| lane_name(endpoint, ""));
             endpoint.model_names().chain(own)
         })
         .collect();
@@ -112,8 +112,11 @@ pub(super) fn list_lanes(catalogue: &Catalogue) -> Vec<&str> {
     names
 }
 
-/// The model that the body names, or that the endpoint has without a name.
-fn model<'a>(endpoint: &'a Endpoint, body: &Map<String, Value>) -> Result<&'a Model, Vec<Issue>> {
+/// Finds the model that the body names, or the only one of an endpoint without model names.
+fn find_model<'a>(
+    endpoint: &'a Endpoint,
+    body: &Map<String, Value>,
+) -> Result<&'a Model, Vec<Issue>> {
     let wrong = |code, message| {
         vec![Issue {
             code,
@@ -161,11 +164,14 @@ fn steps(path: &[Step]) -> Vec<Value> {
         .collect()
 }
 
-/// What is wrong with the URI in this place, if anything.
-fn uri_problem(slot: &MediaSlot, upload: &dyn Fn(&str) -> Option<MediaKind>) -> Option<String> {
+/// Checks the URI of a media field.
+fn find_uri_problem(
+    slot: &MediaSlot,
+    upload: &dyn Fn(&str) -> Option<MediaKind>,
+) -> Option<String> {
     let uri = slot.uri.as_str();
     let kind = if let Some(data) = uri.strip_prefix("data:") {
-        match data_kind(data, uri.len()) {
+        match find_data_kind(data, uri.len()) {
             Ok(kind) => kind,
             Err(problem) => return Some(problem),
         }
@@ -177,8 +183,8 @@ fn uri_problem(slot: &MediaSlot, upload: &dyn Fn(&str) -> Option<MediaKind>) -> 
         };
         kind
     } else if let Some(rest) = uri.strip_prefix("https://") {
-        // What lies at the URL is not looked at: a stand-in has no business on the network.
-        return url_problem(rest, uri.len());
+        // The URL is not opened: the simulator makes no requests.
+        return find_url_problem(rest, uri.len());
     } else {
         return Some("Expected an HTTPS URL, a Runway upload URI or a data URI.".to_owned());
     };
@@ -188,8 +194,8 @@ fn uri_problem(slot: &MediaSlot, upload: &dyn Fn(&str) -> Option<MediaKind>) -> 
     })
 }
 
-/// The kind of media in a data URI, told by its content, if the API takes it there.
-fn data_kind(data: &str, length: usize) -> Result<MediaKind, String> {
+/// Finds the kind of media in a data URI by its content, if the API accepts it.
+fn find_data_kind(data: &str, length: usize) -> Result<MediaKind, String> {
     let encoded = match data.split_once(',') {
         Some((head, encoded)) if head.ends_with(";base64") => encoded,
         Some(_) | None => return Err("The data URI is not in base64.".to_owned()),
@@ -197,8 +203,8 @@ fn data_kind(data: &str, length: usize) -> Result<MediaKind, String> {
     let bytes = STANDARD
         .decode(encoded)
         .map_err(|error| format!("The data URI cannot be decoded: {error}."))?;
-    let kind = kind_of(&bytes).ok_or_else(|| {
-        "Unsupported asset type: the content is not media that Runway takes.".to_owned()
+    let kind = detect_kind(&bytes).ok_or_else(|| {
+        "Unsupported asset type: the content is not media that Runway accepts.".to_owned()
     })?;
     let most = match kind {
         MediaKind::Image => IMAGE_DATA_URI,
@@ -212,15 +218,15 @@ fn data_kind(data: &str, length: usize) -> Result<MediaKind, String> {
     Ok(kind)
 }
 
-/// What the API takes these bytes for, by their beginning.
-pub(super) fn kind_of(head: &[u8]) -> Option<MediaKind> {
+/// Finds the kind of media by the first bytes, if the API accepts it.
+pub(super) fn detect_kind(head: &[u8]) -> Option<MediaKind> {
     sniff(head)
         .filter(|format| format.accepted_by_api())
         .and_then(|format| format.kind())
 }
 
-/// What is wrong with an HTTPS URL, given without its scheme.
-fn url_problem(rest: &str, length: usize) -> Option<String> {
+/// Checks an HTTPS URL, given without its scheme.
+fn find_url_problem(rest: &str, length: usize) -> Option<String> {
     if length > URL_LENGTH {
         return Some(format!("The URL is longer than {URL_LENGTH} characters."));
     }
@@ -232,14 +238,14 @@ fn url_problem(rest: &str, length: usize) -> Option<String> {
         .then(|| "The URL must have a domain name, not an IP address.".to_owned())
 }
 
-/// How the task ends: a fault decides, else the prompt, else all is well.
-fn ending(fault: Option<&Action>, magic: Option<Ending>) -> Ending {
+/// Decides how the task ends: by a fault, else by the prompt.
+fn choose_ending(fault: Option<&Action>, magic: Option<Ending>) -> Ending {
     match fault {
         Some(Action::TaskFails {
             code,
             message,
             charged,
-        }) => failing(code, message.as_deref(), *charged),
+        }) => fail_with(code, message.as_deref(), *charged),
         Some(Action::Stuck) => Ending::Never,
         Some(
             Action::Status { .. }
@@ -257,7 +263,7 @@ fn ending(fault: Option<&Action>, magic: Option<Ending>) -> Ending {
     }
 }
 
-fn failing(code: &str, message: Option<&str>, charged: Option<bool>) -> Ending {
+fn fail_with(code: &str, message: Option<&str>, charged: Option<bool>) -> Ending {
     let moderated = code.starts_with("SAFETY");
     let usual = if moderated {
         "Your content was flagged by our content moderation system."
@@ -273,13 +279,13 @@ fn failing(code: &str, message: Option<&str>, charged: Option<bool>) -> Ending {
     }
 }
 
-/// What the files of this task will be.
-fn outputs(output: Output, body: &Map<String, Value>, slots: &[MediaSlot]) -> Vec<Product> {
+/// Decides which files the task makes.
+fn choose_outputs(output: Output, body: &Map<String, Value>, slots: &[MediaSlot]) -> Vec<Product> {
     let one = match output {
         Output::Any => return vec![Product::Mp4, Product::Png],
         Output::Media(MediaKind::Video) => Product::Mp4,
         Output::Media(MediaKind::Image) => Product::Png,
-        // Both formats are worth rehearsing: what is made from audio is a WAV, the rest MP3.
+        // Both formats occur: a WAV if the input is audio, else an MP3.
         Output::Media(MediaKind::Audio) => {
             if slots
                 .iter()
@@ -303,7 +309,7 @@ fn outputs(output: Output, body: &Map<String, Value>, slots: &[MediaSlot]) -> Ve
     (0..count).map(|_| one).collect()
 }
 
-/// What people can ask for in a prompt, without the controls: `[[fail CODE]]`, `[[slow SECONDS]]`, `[[stuck]]`.
+/// What a prompt can ask for: `[[fail CODE]]`, `[[slow SECONDS]]`, `[[stuck]]`.
 #[derive(Debug, Default, PartialEq)]
 struct Magic {
     seconds: Option<f64>,
@@ -313,21 +319,21 @@ struct Magic {
 impl Magic {
     fn in_body(body: &Map<String, Value>) -> Self {
         let mut magic = Self::default();
-        body.values().for_each(|value| magic.look(value));
+        body.values().for_each(|value| magic.read_value(value));
         magic
     }
 
-    fn look(&mut self, value: &Value) {
+    fn read_value(&mut self, value: &Value) {
         match value {
             Value::String(text) if text.starts_with("data:") => {}
-            Value::String(text) => self.read(text),
-            Value::Array(items) => items.iter().for_each(|item| self.look(item)),
-            Value::Object(fields) => fields.values().for_each(|field| self.look(field)),
+            Value::String(text) => self.read_text(text),
+            Value::Array(items) => items.iter().for_each(|item| self.read_value(item)),
+            Value::Object(fields) => fields.values().for_each(|field| self.read_value(field)),
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
 
-    fn read(&mut self, text: &str) {
+    fn read_text(&mut self, text: &str) {
         for part in text.split("[[").skip(1) {
             let Some((words, _)) = part.split_once("]]") else {
                 continue;
@@ -335,13 +341,13 @@ impl Magic {
             let mut words = words.split_whitespace();
             match (words.next(), words.next()) {
                 (Some("fail"), code) => {
-                    self.ending = Some(failing(code.unwrap_or("INTERNAL"), None, None));
+                    self.ending = Some(fail_with(code.unwrap_or("INTERNAL"), None, None));
                 }
                 (Some("slow"), Some(seconds)) => {
                     self.seconds = seconds.parse().ok().or(self.seconds)
                 }
                 (Some("stuck"), _) => self.ending = Some(Ending::Never),
-                // Any other brackets are just a prompt.
+                // Other brackets belong to the prompt.
                 (Some(_) | None, _) => {}
             }
         }
@@ -357,14 +363,14 @@ mod tests {
     fn ordered(endpoint: &str, body: Value) -> Result<Order, Vec<Issue>> {
         let catalogue = Catalogue::built_in().unwrap();
         let target = catalogue.endpoint(endpoint).unwrap();
-        let around = Circumstances {
+        let context = Context {
             now: 0,
             task_seconds: 2.0,
             fault: None,
             body_sha256: "",
             upload: &|id| (id == "clip").then_some(MediaKind::Video),
         };
-        order(&target, body.as_object().unwrap(), &around)
+        make_order(&target, body.as_object().unwrap(), &context)
     }
 
     fn first_issue(endpoint: &str, body: Value) -> Issue {
@@ -390,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn uris_that_the_api_does_not_take_are_refused() {
+    fn uris_that_the_api_does_not_accept_are_refused() {
         let gif = format!(
             "data:image/gif;base64,{}",
             STANDARD.encode(b"GIF89a\x01\0\x01\0\0\0\0;")
@@ -428,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn magic_words_in_the_prompt_decide_the_tasks_fate() {
+    fn magic_words_in_the_prompt_decide_how_the_task_ends() {
         let body = json!({"model": "eleven_text_to_sound_v2",
             "promptText": "storm [[fail INTERNAL.BAD_OUTPUT.CODE01]] [[slow 30]]"});
         let order = ordered("sound_effect", body).unwrap();
@@ -439,11 +445,11 @@ mod tests {
     #[test]
     fn moderation_is_charged_and_internal_failure_is_not() {
         assert!(matches!(
-            failing("SAFETY.INPUT.TEXT", None, None),
+            fail_with("SAFETY.INPUT.TEXT", None, None),
             Ending::Fails { charged: true, .. }
         ));
         assert!(matches!(
-            failing("INTERNAL", None, None),
+            fail_with("INTERNAL", None, None),
             Ending::Fails { charged: false, .. }
         ));
     }

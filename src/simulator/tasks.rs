@@ -11,7 +11,7 @@ use super::clock::Millis;
 /// The part of a task's time for which it shows as PENDING.
 const PENDING_PART: f64 = 0.1;
 
-/// How many tasks of one model the organization's tier allows. `None`: no limit.
+/// How many tasks of one model the tier allows. `None`: no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelLimits {
@@ -25,21 +25,21 @@ pub struct ModelLimits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
-    /// For models that are not named.
+    /// For all other models.
     pub default: ModelLimits,
-    /// For models that are, instead.
+    /// For single models.
     #[serde(default)]
     pub models: BTreeMap<String, ModelLimits>,
 }
 
 impl Limits {
-    /// The limits that hold for this model.
+    /// The limits of a model.
     pub fn of(&self, model: &str) -> ModelLimits {
         self.models.get(model).copied().unwrap_or(self.default)
     }
 }
 
-/// Under which path a task is polled.
+/// The path under which a task is polled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Kind {
@@ -49,7 +49,7 @@ pub(super) enum Kind {
     Workflow,
 }
 
-/// How a task will end, settled when it starts.
+/// How a task will end, decided when it starts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Ending {
@@ -64,13 +64,13 @@ pub(super) enum Ending {
     Never,
 }
 
-/// A task as it was ordered: all that decides its life.
+/// What was ordered: everything that decides what a task does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Order {
     pub(super) id: String,
     pub(super) kind: Kind,
     pub(super) endpoint: String,
-    /// The model, or the endpoint's name where it takes no model: what limits and usage are counted by.
+    /// The model, or the name of an endpoint without models: limits and usage are counted by it.
     pub(super) model: String,
     pub(super) created: Millis,
     /// How long it holds its place.
@@ -84,7 +84,7 @@ pub(super) struct Order {
 }
 
 impl Order {
-    /// What it costs: the API charges whole credits.
+    /// What it costs. The API charges whole credits.
     pub(super) fn credits(&self) -> i64 {
         // Far below 2^53, where the cast would lose digits.
         self.estimated.ceil().clamp(0.0, 1e12) as i64
@@ -95,23 +95,26 @@ impl Order {
     }
 }
 
-/// Where a task is. What it cost is known once it has ended.
+/// The phase of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Phase {
     /// Waiting for a place.
     Waiting,
-    /// Holding a place since.
-    Started { at: Millis },
-    /// Done.
-    Succeeded { cost: i64 },
-    /// Failed as its order says.
+    /// In a place since `at`.
+    Started {
+        at: Millis,
+    },
+    Succeeded {
+        cost: i64,
+    },
     Failed {
         code: String,
         message: String,
         cost: i64,
     },
-    /// Stopped by request.
-    Cancelled { cost: i64 },
+    Cancelled {
+        cost: i64,
+    },
 }
 
 /// The status that the API shows.
@@ -159,7 +162,6 @@ impl Status {
     }
 }
 
-/// A task.
 #[derive(Debug)]
 pub(super) struct Task {
     pub(super) order: Order,
@@ -167,7 +169,7 @@ pub(super) struct Task {
 }
 
 impl Task {
-    /// What the API says of it at this moment.
+    /// The status at a moment.
     pub(super) fn status(&self, now: Millis) -> Status {
         match &self.phase {
             Phase::Waiting => Status::Throttled,
@@ -179,7 +181,7 @@ impl Task {
                     Status::Pending
                 } else {
                     let progress = (part - PENDING_PART) / (1.0 - PENDING_PART);
-                    // In hundredths, and never whole before the task is done.
+                    // In hundredths, and never 1 before the task is done.
                     Status::Running {
                         progress: (progress * 100.0).round().clamp(0.0, 99.0) / 100.0,
                     }

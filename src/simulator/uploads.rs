@@ -1,8 +1,7 @@
-//! Ephemeral uploads: the announcement at the API, and the storage host's side of them.
+//! Ephemeral uploads: the announcement at the API, and the storage host.
 //!
-//! The storage host is strict, as the real one is: all fields first and unchanged, the file last, a length that was
-//! said beforehand, and none of the API's headers. The bytes are counted and hashed as they stream through, never
-//! held.
+//! The storage host is as strict as the real one: all fields first and unchanged, the file last, a length in advance, and no
+//! headers of the API. The bytes are counted and hashed as they arrive, and not kept.
 
 use std::collections::BTreeMap;
 
@@ -17,26 +16,26 @@ use sha2::{Digest, Sha256};
 use super::answers::{Answer, Denied, Issue, empty, invalid, json_answer};
 use super::clock::Millis;
 use super::connection::Peer;
-use super::exchange::{conclude, instead, meet};
+use super::exchange::{answer_instead, choose_fault, conclude};
 use super::faults::Target;
 use super::log::{Seen, note_stray_headers};
 use super::state::App;
 use super::store::{Content, Upload};
-use super::submit::kind_of;
+use super::submit::detect_kind;
 use super::uuid::random_uuid;
 use crate::files::{hash_bytes, hex};
 use crate::media::Kind;
 
-/// The fewest bytes of an upload.
-const LEAST: u64 = 512;
-/// The most bytes of an upload.
-const MOST: u64 = 200_000_000;
-/// So many bytes at the beginning tell what a file is.
-const HEAD: usize = 4096;
-/// The most bytes of one form field.
-const FIELD: usize = 64 * 1024;
-/// The most bytes of a refused request that are read all the same.
-const POLITE: u64 = 16 * 1024 * 1024;
+/// The smallest upload, in bytes.
+const MIN_BYTES: u64 = 512;
+/// The largest upload, in bytes.
+const MAX_BYTES: u64 = 200_000_000;
+/// This many bytes at the beginning show what a file is.
+const HEAD_BYTES: usize = 4096;
+/// The longest form field, in bytes.
+const MAX_FIELD_BYTES: usize = 64 * 1024;
+/// How much of a refused request is read, in bytes.
+const MAX_DRAINED_BYTES: u64 = 16 * 1024 * 1024;
 
 /// `POST /v1/uploads`.
 pub(super) fn announce(app: &App, base: &str, body: &Map<String, Value>, now: Millis) -> Answer {
@@ -89,8 +88,8 @@ fn fields(secret: &str, id: &str) -> BTreeMap<&'static str, String> {
     ])
 }
 
-/// The kind of media that an upload holds, if it is there and has not expired.
-pub(super) fn kind(app: &App, id: &str, now: Millis) -> Option<Kind> {
+/// Finds the kind of media of an upload, if its bytes have arrived and it has not expired.
+pub(super) fn find_kind(app: &App, id: &str, now: Millis) -> Option<Kind> {
     let inner = app.lock();
     let upload = inner.uploads.get(id)?;
     let expires = upload.created + (inner.settings.upload_seconds * 1000.0) as Millis;
@@ -109,18 +108,18 @@ pub(super) async fn receive(
     request: Request,
 ) -> Answer {
     note_stray_headers(request.headers(), &mut seen);
-    let fault = meet(app, Target::Upload, &seen, None);
-    let answer = match fault.as_ref().and_then(instead) {
+    let fault = choose_fault(app, Target::Upload, &seen, None);
+    let answer = match fault.as_ref().and_then(answer_instead) {
         Some(answer) => {
             drain(request.into_body()).await;
             answer
         }
-        None => match refuse_unread(app, id, &request) {
+        None => match check_headers(app, id, &request) {
             Some(denied) => {
                 drain(request.into_body()).await;
                 denied.by_storage()
             }
-            None => match form(app, id, request).await {
+            None => match read_form(app, id, request).await {
                 Ok(content) => {
                     seen.body_sha256 = Some(content.sha256.clone());
                     let mut inner = app.lock();
@@ -140,8 +139,8 @@ pub(super) async fn receive(
     conclude(app, peer, seen, fault, answer).await
 }
 
-/// Why an upload is refused by its headers alone.
-fn refuse_unread(app: &App, id: &str, request: &Request) -> Option<Denied> {
+/// Refuses an upload whose headers are already wrong.
+fn check_headers(app: &App, id: &str, request: &Request) -> Option<Denied> {
     if request.method() != axum::http::Method::POST {
         return Some(Denied::new(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -171,8 +170,8 @@ fn refuse_unread(app: &App, id: &str, request: &Request) -> Option<Denied> {
 }
 
 /// Reads the form: the fields, then the file.
-async fn form(app: &App, id: &str, request: Request) -> Result<Content, Denied> {
-    let bad = |words: &'static str| Denied::new(StatusCode::BAD_REQUEST, words);
+async fn read_form(app: &App, id: &str, request: Request) -> Result<Content, Denied> {
+    let bad = |message: &'static str| Denied::new(StatusCode::BAD_REQUEST, message);
     let mut form = Multipart::from_request(request, &())
         .await
         .map_err(|error| Denied::new(StatusCode::BAD_REQUEST, error.body_text()))?;
@@ -189,23 +188,23 @@ async fn form(app: &App, id: &str, request: Request) -> Result<Content, Denied> 
                 .iter()
                 .find(|(name, value)| given.get(**name) != Some(*value))
             {
-                let words =
+                let message =
                     format!("The field {missing:?} must come before the file, as it was given.");
-                return Err(Denied::new(StatusCode::FORBIDDEN, words));
+                return Err(Denied::new(StatusCode::FORBIDDEN, message));
             }
-            content = Some(file(&mut part).await?);
+            content = Some(read_file(&mut part).await?);
         } else {
-            given.insert(name, field(&mut part).await?);
+            given.insert(name, read_field(&mut part).await?);
         }
     }
     content.ok_or_else(|| bad("The form has no part named file."))
 }
 
-/// A field's text.
-async fn field(part: &mut Field<'_>) -> Result<String, Denied> {
+/// Reads the text of a field.
+async fn read_field(part: &mut Field<'_>) -> Result<String, Denied> {
     let mut bytes = Vec::new();
     while let Some(chunk) = part.chunk().await.map_err(broken)? {
-        if bytes.len() + chunk.len() > FIELD {
+        if bytes.len() + chunk.len() > MAX_FIELD_BYTES {
             return Err(Denied::new(
                 StatusCode::BAD_REQUEST,
                 "A form field is too long.",
@@ -217,31 +216,31 @@ async fn field(part: &mut Field<'_>) -> Result<String, Denied> {
         .map_err(|_| Denied::new(StatusCode::BAD_REQUEST, "A form field is not in UTF-8."))
 }
 
-/// What comes as the file: counted, hashed, and known by its beginning.
-async fn file(part: &mut Field<'_>) -> Result<Content, Denied> {
+/// Reads the file: counts it, hashes it, and recognizes its format.
+async fn read_file(part: &mut Field<'_>) -> Result<Content, Denied> {
     let mut bytes: u64 = 0;
     let mut sum = Sha256::new();
-    let mut head = Vec::with_capacity(HEAD);
+    let mut head = Vec::with_capacity(HEAD_BYTES);
     while let Some(chunk) = part.chunk().await.map_err(broken)? {
         bytes += chunk.len() as u64;
-        if bytes > MOST {
-            let words = format!("EntityTooLarge: at most {MOST} bytes can be uploaded.");
-            return Err(Denied::new(StatusCode::BAD_REQUEST, words));
+        if bytes > MAX_BYTES {
+            let message = format!("EntityTooLarge: at most {MAX_BYTES} bytes can be uploaded.");
+            return Err(Denied::new(StatusCode::BAD_REQUEST, message));
         }
-        let room = HEAD - head.len();
+        let room = HEAD_BYTES - head.len();
         head.extend(chunk.iter().take(room));
         sum.update(&chunk);
     }
-    if bytes < LEAST {
-        let words =
-            format!("EntityTooSmall: at least {LEAST} bytes must be uploaded, {bytes} came.");
-        return Err(Denied::new(StatusCode::BAD_REQUEST, words));
+    if bytes < MIN_BYTES {
+        let message =
+            format!("EntityTooSmall: at least {MIN_BYTES} bytes must be uploaded, not {bytes}.");
+        return Err(Denied::new(StatusCode::BAD_REQUEST, message));
     }
     let sum: [u8; 32] = sum.finalize().into();
     Ok(Content {
         bytes,
         sha256: hex(&sum),
-        kind: kind_of(&head),
+        kind: detect_kind(&head),
     })
 }
 
@@ -249,14 +248,13 @@ fn broken(error: MultipartError) -> Denied {
     Denied::new(StatusCode::BAD_REQUEST, error.body_text())
 }
 
-/// Reads and throws away what still comes, within reason, so that the caller gets to see the refusal rather than a
-/// broken pipe.
+/// Reads and discards the rest of a body, up to a limit, so that the caller gets the refusal instead of a broken pipe.
 async fn drain(body: Body) {
     let mut chunks = body.into_data_stream();
     let mut read: u64 = 0;
     while let Some(Ok(chunk)) = chunks.next().await {
         read += chunk.len() as u64;
-        if read > POLITE {
+        if read > MAX_DRAINED_BYTES {
             return;
         }
     }

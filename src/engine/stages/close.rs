@@ -8,9 +8,11 @@ use std::sync::Arc;
 use super::common::{StageError, blocking, check_mount, check_reachable, load_inbox, record};
 use crate::config::OnSuccess;
 use crate::engine::Engine;
-use crate::files::{create_folders, move_new, remove_file, remove_folder, sync_folder, unfinished};
-use crate::folders::note::{note, note_path, noted, write_note};
-use crate::folders::{Places, free_spot};
+use crate::files::{
+    create_folders, move_new, part_of_write_over, remove_file, remove_folder, sync_folder,
+};
+use crate::folders::note::{compose_note, files_to_note, note_path, write_note};
+use crate::folders::{Places, find_free_path};
 use crate::job::{Event, Folder, InputFile, Job, Move, Spot, State, Verdict, working_inside};
 
 /// Moves the inputs and writes the note.
@@ -37,7 +39,7 @@ pub(super) async fn run(
     let Some(moves) = moves else {
         return choose(engine, job, &[], folder, &places).await;
     };
-    let (note, moving) = (note(job, verdict), job.clone());
+    let (note, moving) = (compose_note(job, verdict), job.clone());
     let (planned, at) = (moves.to_vec(), places.clone());
     let moved = blocking(engine, job, move || {
         move_all(&moving, &planned, &at, note.as_deref())
@@ -130,7 +132,7 @@ fn choose_moves(
             (None, _) => None,
             (Some(_), Some(spot)) if has_moved(input, spot, places)? => Some(spot.clone()),
             (Some(folder), _) => {
-                let path = free_spot(places.folder(folder), &input.dropped, &promised)?;
+                let path = find_free_path(places.folder(folder), &input.dropped, &promised)?;
                 Some(Spot { folder, path })
             }
         };
@@ -179,7 +181,7 @@ fn move_all(
         emptied.extend(source.parent().map(|folder| (folder.to_owned(), top)));
         // A settled doubt leaves its note, or what a crash left of it.
         let note = note_path(&source);
-        remove_if_there(&unfinished(&note)?)?;
+        remove_if_there(&part_of_write_over(&note)?)?;
         remove_if_there(&note)?;
         match &planned.to {
             None => {
@@ -215,7 +217,7 @@ fn move_all(
         }
     }
     if let Some(note) = note {
-        for path in noted(job, &files, places)? {
+        for path in files_to_note(job, &files, places)? {
             if let Some(parent) = path.parent() {
                 create_folders(parent)?;
             }

@@ -47,7 +47,7 @@ pub(super) async fn run(
             continue;
         };
         // The time of the journal and not of the clock, so that repeating this after a crash writes the same.
-        let text = outbox::record(job, task, output, &name, job.updated_at, with_endpoint)
+        let text = outbox::compose_record(job, task, output, &name, job.updated_at, with_endpoint)
             .map_err(|error| StageError::Later(error.to_string()))?;
         let (id, folder, placing) = (job.id.clone(), outbox.clone(), output.clone());
         let wanted = name.clone();

@@ -46,7 +46,7 @@ pub(super) async fn run(engine: &Engine, job: &Arc<Job>, task: &Task) -> Result<
     for index in 0..addresses.urls.len() {
         let (outbox, input, id) = (folder.clone(), job.input.clone(), job.id.clone());
         let choosing = blocking(engine, job, move || -> io::Result<RelPath> {
-            let part = outbox::part_path(&outbox, &input, &id, index)?;
+            let part = outbox::name_part(&outbox, &input, &id, index)?;
             match outbox.join(part.as_path()).parent() {
                 Some(parent) => create_folders(parent).map(|()| part),
                 None => Ok(part),
@@ -186,7 +186,7 @@ async fn fetch(
                         name: None,
                         sha256: digest,
                         bytes: done.bytes,
-                        extension: outbox::extension(&probe, content_type),
+                        extension: outbox::choose_extension(&probe, content_type),
                     });
                 };
                 seen = ObjectInfo::default();

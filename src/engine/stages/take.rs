@@ -7,7 +7,7 @@ use super::common::{
     StageError, blocking, check_inner_mounts, check_mount, explain_away, load_inbox,
 };
 use crate::engine::Engine;
-use crate::folders::{Places, Taking, finish_taking, make_working};
+use crate::folders::{Places, Taking, create_working, finish_taking};
 use crate::job::{Event, Job};
 use crate::ledger::LedgerError;
 
@@ -59,7 +59,7 @@ async fn move_files(
     let (moving, target) = (job.clone(), places.clone());
     let taking = blocking(engine, job, move || {
         if !there {
-            make_working(&target.working, own.iter().map(AsRef::as_ref))?;
+            create_working(&target.working, own.iter().map(AsRef::as_ref))?;
         }
         finish_taking(&moving, &target)
     });

@@ -18,7 +18,7 @@ use crate::folders::Places;
 use crate::job::{FileRef, InputFile, Job, MediaUse, Plan};
 use crate::journal::Upload;
 use crate::json::set_slot;
-use crate::runway::{CallError, Client, Route, UploadError, route};
+use crate::runway::{CallError, Client, Route, UploadError, choose_route};
 
 /// How long Runway keeps an ephemeral upload (its documentation on inputs).
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
@@ -250,7 +250,7 @@ impl Preparation<'_> {
             Err(error) => return Err(self.judge_unreadable(&name, gone, error).await),
         };
         let too_big = |too_big| NotReady::Files(format!("{name}: {too_big}"));
-        match route(media.kind, bytes, shared).map_err(too_big)? {
+        match choose_route(media.kind, bytes, shared).map_err(too_big)? {
             Route::DataUri => {
                 let reading = self.block(move || -> io::Result<Vec<u8>> {
                     let mut content = Vec::new();

@@ -14,7 +14,7 @@ use crate::inbox::pace::LOOK_AGAIN;
 use crate::job::{FileRef, MediaUse, Plan, Role};
 use crate::json::Step;
 use crate::media::{self, Kind, Probe, Wholeness};
-use crate::runway::route;
+use crate::runway::choose_route;
 use crate::sidecar::layers::Merged;
 use crate::sidecar::local_path::{is_shared, list_names, respell};
 use crate::sidecar::request::{Draft, Wanted};
@@ -201,7 +201,7 @@ impl MediaCheck<'_, '_> {
                     .to_owned(),
             );
         }
-        if let Err(too_big) = route(kind, probe.bytes, false) {
+        if let Err(too_big) = choose_route(kind, probe.bytes, false) {
             return refuse(too_big.to_string(), "make it smaller".to_owned());
         }
         Ok((kind, format.mime().to_owned()))

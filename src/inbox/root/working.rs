@@ -91,7 +91,7 @@ pub(crate) fn move_from_former(setup: &Setup) -> Result<(), String> {
     };
     let before = setup
         .runtime
-        .block_on(Remembered::of(journal.as_ref(), name))
+        .block_on(Remembered::read(journal.as_ref(), name))
         .map_err(|error| error.to_string())?;
     if before.as_ref() == Some(&now) {
         return Ok(());
@@ -114,7 +114,7 @@ pub(crate) fn move_from_former(setup: &Setup) -> Result<(), String> {
     }
     setup
         .runtime
-        .block_on(now.keep(journal.as_ref(), name))
+        .block_on(now.write(journal.as_ref(), name))
         .map_err(|error| error.to_string())
 }
 

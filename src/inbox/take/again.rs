@@ -86,7 +86,7 @@ impl Reruns {
         }
         match put_back(&job, &self.setup.places) {
             Ok(()) => self.retries.arrive(&job),
-            Err(why) if why.lies_in_inbox => self.retries.arrive(&job),
+            Err(why) if why.is_in_inbox => self.retries.arrive(&job),
             Err(why) => {
                 tracing::warn!(job = %job.id, input = %job.input, "the job is not run again: {}", why.what);
                 self.retries.forget(&job);

@@ -6,7 +6,7 @@ use std::io;
 use crate::files::mounts::Mount;
 use crate::files::{RelPath, Version, advice, stamp};
 use crate::folders::mounted::{Realm, find_realm};
-use crate::folders::take::free_spot;
+use crate::folders::take::find_free_path;
 use crate::inbox::evaluate::rules::Candidate;
 use crate::inbox::look::tree::Tree;
 use crate::inbox::root::check::Root;
@@ -155,7 +155,7 @@ impl<'a> Claims<'a> {
             }
         };
         let promised = self.working.entry(mount.clone()).or_default();
-        let spot = free_spot(&folder, &wanted, promised).map_err(|error| {
+        let spot = find_free_path(&folder, &wanted, promised).map_err(|error| {
             Refusal::Wait(format!(
                 "no place can be found for it in {}: {error}. {}",
                 folder.display(),
