@@ -69,7 +69,7 @@ impl Setup {
     }
 }
 
-/// Where an inbox's folders lie.
+/// Where an inbox's folders are.
 pub fn places(inbox: &Inbox) -> Places {
     Places {
         inbox: inbox.path.clone(),

@@ -75,7 +75,7 @@ mod tests {
     use std::path::Path;
     use std::time::Duration;
 
-    /// An inbox that takes whatever lies in it at once.
+    /// An inbox that takes whatever is in it at once.
     fn setup(dir: &Path, ledger: Ledger, runtime: &tokio::runtime::Runtime) -> Setup {
         let place = |name: &str| dir.join(name);
         Setup {
