@@ -4,7 +4,6 @@
 //! ledger records every durable change, and the engine what it asked of Runway and transferred.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -110,9 +109,6 @@ struct Counted {
 
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
-    polls: AtomicU64,
-    uploaded: AtomicU64,
-    downloaded: AtomicU64,
     counted: Mutex<Counted>,
 }
 
@@ -186,15 +182,15 @@ impl Metrics {
     }
 
     pub(crate) fn count_poll(&self) {
-        self.polls.fetch_add(1, Ordering::Relaxed);
+        self.counted.lock().figures.polls += 1;
     }
 
     pub(crate) fn count_upload(&self, bytes: u64) {
-        self.uploaded.fetch_add(bytes, Ordering::Relaxed);
+        self.counted.lock().figures.uploaded += bytes;
     }
 
     pub(crate) fn count_download(&self, bytes: u64) {
-        self.downloaded.fetch_add(bytes, Ordering::Relaxed);
+        self.counted.lock().figures.downloaded += bytes;
     }
 
     fn count_failure(&self, what: &'static str, how: &'static str) {
@@ -250,12 +246,7 @@ impl Metrics {
     }
 
     pub(crate) fn figures(&self) -> Figures {
-        Figures {
-            polls: self.polls.load(Ordering::Relaxed),
-            uploaded: self.uploaded.load(Ordering::Relaxed),
-            downloaded: self.downloaded.load(Ordering::Relaxed),
-            ..self.counted.lock().figures.clone()
-        }
+        self.counted.lock().figures.clone()
     }
 }
 

@@ -86,28 +86,18 @@ impl Dispatcher {
     /// After a start: continues what was in progress when the process ended.
     async fn recover(&mut self) {
         for job in self.engine.ledger.jobs() {
-            match &job.state {
+            let event = match &job.state {
                 // The process ended before the request was due to leave: nothing was sent.
-                State::Uploading => {
-                    self.engine
-                        .record(&job.id, Event::Requeued { hold: None })
-                        .await;
-                }
+                State::Uploading => Event::Requeued { hold: None },
                 // It ended between the intent and the outcome: the request may have been sent.
                 State::Submitting { .. } => {
                     tracing::warn!(job = %job.id, input = %job.input, "the process ended during its submission: in doubt");
                     let why =
-                        "taxiway ended while the request was under way, so no answer was seen"
-                            .to_owned();
-                    self.engine
-                        .record(
-                            &job.id,
-                            Event::Doubtful {
-                                why,
-                                used_after: None,
-                            },
-                        )
-                        .await;
+                        "taxiway ended while the request was under way, so no answer was seen";
+                    Event::Doubtful {
+                        why: why.to_owned(),
+                        used_after: None,
+                    }
                 }
                 State::Taking { .. }
                 | State::Queued { .. }
@@ -118,14 +108,15 @@ impl Dispatcher {
                 | State::Done { .. }
                 | State::Failed { .. }
                 | State::Cancelled { .. }
-                | State::InDoubt { .. } => {}
-            }
+                | State::InDoubt { .. } => continue,
+            };
+            self.engine.record(&job.id, event).await;
         }
     }
 
     /// Looks at all open jobs once. Answers after how long to look again if nothing changes.
     async fn look(&mut self, now: Instant) -> Duration {
-        let (found, mut pause) = self.sort();
+        let (found, mut pause) = self.sort_jobs();
         for job in &found.movable {
             self.drive(job);
         }
@@ -140,13 +131,13 @@ impl Dispatcher {
             self.treat_doubt(job).await;
         }
         if !found.waiting.is_empty() {
-            pause = pause.min(self.start(&found, now).await);
+            pause = pause.min(self.start_waiting(&found, now).await);
         }
         self.followed = found.running;
         pause
     }
 
-    fn sort(&self) -> (Found, Duration) {
+    fn sort_jobs(&self) -> (Found, Duration) {
         let jobs = self.engine.ledger.jobs();
         let slow = self.engine.in_flight.slow_jobs();
         let frozen = self.find_unusable(&jobs, &slow);
@@ -202,7 +193,7 @@ impl Dispatcher {
     }
 
     /// Starts the waiting jobs whose turn it is. Answers after how long to look again.
-    async fn start(&mut self, found: &Found, now: Instant) -> Duration {
+    async fn start_waiting(&mut self, found: &Found, now: Instant) -> Duration {
         let engine = self.engine.clone();
         if engine.account.client().is_none() {
             return LOOK_EVERY;

@@ -2,12 +2,12 @@
 //! daemon, any other is started again. A stop says which tasks it still waits for.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::{Id, JoinError, JoinHandle};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -24,15 +24,9 @@ type Name = Cow<'static, str>;
 pub(crate) struct Tasks {
     stop: CancellationToken,
     tracker: TaskTracker,
-    running: Arc<Mutex<Running>>,
+    running: Arc<Mutex<HashMap<Id, Name>>>,
     /// The vital task whose unexpected end stopped everything.
     failed: Arc<OnceLock<&'static str>>,
-}
-
-#[derive(Default)]
-struct Running {
-    started: u64,
-    names: BTreeMap<u64, Name>,
 }
 
 impl Tasks {
@@ -52,10 +46,11 @@ impl Tasks {
         name: impl Into<Name>,
         work: impl Future<Output = T> + Send + 'static,
     ) -> JoinHandle<T> {
-        let entry = Entry::new(&self.running, name.into());
+        let (running, name) = (self.running.clone(), name.into());
         self.tracker.spawn(async move {
-            // Moved in here, so that it ends with the task.
-            let _entry = entry;
+            let id = tokio::task::id();
+            running.lock().insert(id, name);
+            let _entry = Entry { running, id };
             work.await
         })
     }
@@ -122,10 +117,10 @@ impl Tasks {
 
     /// The names of the running tasks; where there are many, how many more.
     fn name_running(&self) -> Vec<String> {
-        let running = self.running.lock();
-        let names = running.names.values().take(NAMED);
-        let mut names: Vec<String> = names.map(Name::to_string).collect();
-        let more = running.names.len().saturating_sub(NAMED);
+        let mut names: Vec<String> = self.running.lock().values().map(Name::to_string).collect();
+        names.sort();
+        let more = names.len().saturating_sub(NAMED);
+        names.truncate(NAMED);
         if more > 0 {
             names.push(format!("{more} more"));
         }
@@ -142,26 +137,13 @@ fn describe_end(ended: &Result<(), JoinError>) -> String {
 
 /// A task's name among those of the running tasks.
 struct Entry {
-    running: Arc<Mutex<Running>>,
-    number: u64,
-}
-
-impl Entry {
-    fn new(running: &Arc<Mutex<Running>>, name: Name) -> Entry {
-        let mut names = running.lock();
-        let number = names.started;
-        names.started = number.wrapping_add(1);
-        names.names.insert(number, name);
-        Entry {
-            running: running.clone(),
-            number,
-        }
-    }
+    running: Arc<Mutex<HashMap<Id, Name>>>,
+    id: Id,
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let name = self.running.lock().names.remove(&self.number);
+        let name = self.running.lock().remove(&self.id);
         if std::thread::panicking() {
             let name = name.unwrap_or_default();
             tracing::error!("{name} ended by a panic");

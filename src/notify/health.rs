@@ -24,18 +24,13 @@ pub(crate) async fn watch(
     let mut was_low = false;
     while engine.pause(EVERY).await {
         for inbox in inboxes() {
-            match engine.inboxes.why_frozen(&inbox) {
-                None => {
-                    frozen.remove(&inbox);
-                }
-                Some(why) => {
-                    if !frozen.contains(&inbox) {
-                        let data = json!({ "inbox": inbox, "reason": why });
-                        if add_notices(&engine, Kind::Frozen, &data).await {
-                            frozen.insert(inbox);
-                        }
-                    }
-                }
+            let Some(why) = engine.inboxes.why_frozen(&inbox) else {
+                frozen.remove(&inbox);
+                continue;
+            };
+            let data = json!({ "inbox": inbox, "reason": why });
+            if !frozen.contains(&inbox) && add_notices(&engine, Kind::Frozen, &data).await {
+                frozen.insert(inbox);
             }
         }
         let balance = engine

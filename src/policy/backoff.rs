@@ -7,8 +7,7 @@ use std::time::Duration;
 /// The pause doubles with each failure from `base` up to `cap`. Then it is shortened by up to half, as `jitter` says (0 to 1,
 /// best drawn at random), so that many jobs that failed together do not come back together. A `jitter` outside its range is
 /// clamped, and NaN counts as 0.
-#[must_use]
-pub fn compute_delay(attempt: u32, base: Duration, cap: Duration, jitter: f64) -> Duration {
+pub(crate) fn compute_delay(attempt: u32, base: Duration, cap: Duration, jitter: f64) -> Duration {
     let doublings = attempt.saturating_sub(1);
     let full = 2u32
         .checked_pow(doublings)

@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use jiff::SignedDuration;
 
 /// The rolling day.
-pub const DAY: SignedDuration = SignedDuration::from_hours(24);
+pub(crate) const DAY: SignedDuration = SignedDuration::from_hours(24);
 /// The rolling month: thirty days.
-pub const MONTH: SignedDuration = SignedDuration::from_hours(30 * 24);
+pub(crate) const MONTH: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// The most that may be spent, in credits; `None` is no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -24,18 +24,18 @@ pub struct SpendLimits {
 
 impl SpendLimits {
     /// Whether nothing is limited.
-    pub fn is_none(&self) -> bool {
+    pub(crate) fn is_none(&self) -> bool {
         self.per_day.is_none() && self.per_month.is_none()
     }
 }
 
 /// What was spent, in credits.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Spent {
+pub(crate) struct Spent {
     /// In the last 24 hours.
-    pub day: f64,
+    pub(crate) day: f64,
     /// In the last 30 days.
-    pub month: f64,
+    pub(crate) month: f64,
 }
 
 /// Limits and what counts against them.
@@ -88,7 +88,7 @@ impl Scope {
 
 /// What may still be spent.
 #[derive(Debug, Clone, Default)]
-pub struct Budget {
+pub(crate) struct Budget {
     overall: Scope,
     inboxes: HashMap<String, Scope>,
 }
@@ -96,7 +96,7 @@ pub struct Budget {
 impl Budget {
     /// Makes a budget from the limits and from what was spent so far, by inbox. An inbox that is no longer in `limits` counts towards the
     /// whole.
-    pub fn new(
+    pub(crate) fn new(
         overall: SpendLimits,
         limits: &HashMap<String, SpendLimits>,
         spent: &HashMap<String, Spent>,
@@ -124,7 +124,7 @@ impl Budget {
     }
 
     /// Counts a job in flight that is not in the sums. Its price is in credits.
-    pub fn count(&mut self, inbox: &str, price: Option<f64>) {
+    pub(crate) fn count(&mut self, inbox: &str, price: Option<f64>) {
         self.overall.count(price);
         if let Some(scope) = self.inboxes.get_mut(inbox) {
             scope.count(price);
@@ -135,7 +135,7 @@ impl Budget {
     ///
     /// # Errors
     /// Which limit leaves no room for it. The text stays the same while it does, so it names no changing sums.
-    pub fn admit(&mut self, inbox: &str, price: Option<f64>) -> Result<(), String> {
+    pub(crate) fn admit(&mut self, inbox: &str, price: Option<f64>) -> Result<(), String> {
         if let Some((key, limit, time)) = self.overall.find_limit(price) {
             return Err(format!(
                 "`limits.{key}` is {limit} credits, and the last {time} leave no room for it"

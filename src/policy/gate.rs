@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// Why a gate is closed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Closed {
+pub(crate) enum Closed {
     /// The API refused the key, or there is none.
     Key(String),
     /// The organization is out of credits.
@@ -21,7 +21,7 @@ pub enum Closed {
 
 impl Closed {
     /// The reason, for people.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         match self {
             Closed::Key(why) | Closed::Credits(why) | Closed::Trouble(why) | Closed::Quota(why) => {
                 why
@@ -46,7 +46,7 @@ pub(crate) struct Gates {
 impl Gates {
     /// Closes the gate for everything. Answers whether it was open or closed for another reason. `pause` computes for how long,
     /// from how many times in a row it was closed.
-    pub fn close_all(
+    pub(crate) fn close_all(
         &mut self,
         why: Closed,
         now: Instant,
@@ -58,7 +58,7 @@ impl Gates {
     }
 
     /// Closes the gate for one lane, otherwise like [`Gates::close_all`].
-    pub fn close_lane(
+    pub(crate) fn close_lane(
         &mut self,
         lane: &str,
         why: Closed,
@@ -71,19 +71,19 @@ impl Gates {
     }
 
     /// Opens what is closed for a lane, since a request was accepted. Answers whether anything was closed.
-    pub fn open_after_success(&mut self, lane: &str) -> bool {
+    pub(crate) fn open_after_success(&mut self, lane: &str) -> bool {
         let one = self.lanes.remove(lane).is_some();
         self.all.take().is_some() || one
     }
 
     /// Opens all gates, to try again at once.
-    pub fn open_all(&mut self) {
+    pub(crate) fn open_all(&mut self) {
         self.all = None;
         self.lanes.clear();
     }
 
     /// Why a lane cannot pass now, if it cannot.
-    pub fn closed(&self, lane: &str, now: Instant) -> Option<&Closed> {
+    pub(crate) fn closed(&self, lane: &str, now: Instant) -> Option<&Closed> {
         [self.all.as_ref(), self.lanes.get(lane)]
             .into_iter()
             .flatten()
@@ -93,7 +93,7 @@ impl Gates {
 
     /// Why nothing is submitted, for people. A bad key and missing credits count until a request has been accepted: an attempt in
     /// between does not mean that they are fixed.
-    pub fn stopped(&self, now: Instant) -> Option<&Closed> {
+    pub(crate) fn stopped(&self, now: Instant) -> Option<&Closed> {
         self.all
             .as_ref()
             .filter(|bar| bar.until > now || matches!(bar.why, Closed::Key(_) | Closed::Credits(_)))
@@ -101,7 +101,7 @@ impl Gates {
     }
 
     /// The lanes that cannot pass now for a reason of their own.
-    pub fn closed_lanes(&self, now: Instant) -> impl Iterator<Item = (&str, &Closed)> {
+    pub(crate) fn closed_lanes(&self, now: Instant) -> impl Iterator<Item = (&str, &Closed)> {
         self.lanes
             .iter()
             .filter(move |(_, bar)| bar.until > now)
@@ -109,13 +109,13 @@ impl Gates {
     }
 
     /// Whether everything waits for a valid key, also between two attempts.
-    pub fn wait_for_key(&self) -> bool {
+    pub(crate) fn wait_for_key(&self) -> bool {
         let why = self.all.as_ref().map(|bar| &bar.why);
         matches!(why, Some(Closed::Key(_)))
     }
 
     /// When the next gate opens.
-    pub fn next_opening(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn next_opening(&self, now: Instant) -> Option<Instant> {
         self.all
             .iter()
             .chain(self.lanes.values())

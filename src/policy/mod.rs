@@ -1,7 +1,7 @@
 //! Decisions about money and time: what may be spent, whose turn it is, what is tried again and when. Pure.
 
-pub mod backoff;
+pub(crate) mod backoff;
 pub mod budget;
-pub mod gate;
+pub(crate) mod gate;
 pub mod retry;
-pub mod schedule;
+pub(crate) mod schedule;

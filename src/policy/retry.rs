@@ -61,7 +61,7 @@ pub enum Trouble {
 
 /// What happens to the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Then {
+pub(crate) enum Then {
     /// It is tried again automatically, at most this often. After that the job fails or, with a doubt, waits for a person.
     Again(Option<u32>),
     /// It fails: a person has to change something.
@@ -72,7 +72,7 @@ pub enum Then {
 
 /// What waits meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Holds {
+pub(crate) enum Holds {
     /// This job alone.
     Job,
     /// Everything of the same model.
@@ -83,7 +83,7 @@ pub enum Holds {
 
 /// A length of time, in milliseconds or in poll intervals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Span {
+pub(crate) enum Span {
     /// Milliseconds.
     Millis(u64),
     /// Multiples of `runway.poll_interval`.
@@ -101,7 +101,7 @@ impl Span {
 
 /// The pause before the next attempt: `first`, doubled after each failure up to `longest`, less a random part of up to half.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pause {
+pub(crate) struct Pause {
     pub(crate) first: Span,
     /// Never below `first`.
     pub(crate) longest: Span,
@@ -125,7 +125,7 @@ impl Pause {
 
 /// What follows from a [`Trouble`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Policy {
+pub(crate) struct Policy {
     pub(crate) then: Then,
     pub(crate) holds: Holds,
     /// Zero where there is no next attempt.
@@ -133,34 +133,8 @@ pub struct Policy {
 }
 
 impl Trouble {
-    /// All of them, in the order of the documentation.
-    pub const ALL: [Trouble; 21] = [
-        Trouble::NotSent,
-        Trouble::TooMany,
-        Trouble::Overloaded,
-        Trouble::BadKey,
-        Trouble::OutOfCredits,
-        Trouble::Invalid,
-        Trouble::Refused,
-        Trouble::Unknown,
-        Trouble::UnknownResubmit,
-        Trouble::Upload,
-        Trouble::UploadRefused,
-        Trouble::Poll,
-        Trouble::TaskGone,
-        Trouble::NoOutput,
-        Trouble::TaskInternal,
-        Trouble::TaskModeration,
-        Trouble::TaskAsset,
-        Trouble::TaskOther,
-        Trouble::Download,
-        Trouble::Folder,
-        Trouble::Journal,
-    ];
-
     /// What follows from it.
-    #[must_use]
-    pub fn policy(self) -> Policy {
+    pub(crate) fn policy(self) -> Policy {
         const MINUTES_5: Span = Span::Millis(300_000);
         let network = Pause::millis(1_000, 120_000);
         let disk = Pause::millis(500, 30_000);
@@ -206,8 +180,7 @@ impl Trouble {
     }
 
     /// Whether it is tried again automatically, after `failed` earlier attempts with the same trouble.
-    #[must_use]
-    pub fn is_repeated(self, failed: u32) -> bool {
+    pub(crate) fn is_repeated(self, failed: u32) -> bool {
         match self.policy().then {
             Then::Again(None) => true,
             Then::Again(Some(times)) => failed < times,
@@ -217,8 +190,7 @@ impl Trouble {
 
     /// Computes the pause after the `failed`-th attempt in a row with this trouble, counted from 1, and at least as long as the
     /// server asks. `jitter` is from 0 to 1.
-    #[must_use]
-    pub fn pause(
+    pub(crate) fn pause(
         self,
         failed: u32,
         poll_interval: Duration,
@@ -230,42 +202,6 @@ impl Trouble {
         let longest = longest.resolve(poll_interval).max(first);
         let pause = compute_delay(failed, first, longest, jitter);
         pause.max(retry_after.unwrap_or_default())
-    }
-
-    /// Describes it for the documentation.
-    #[must_use]
-    pub fn describe(self) -> &'static str {
-        match self {
-            Trouble::NotSent => "submit: no connection, no name, no TLS",
-            Trouble::TooMany => "submit: 429, a model's daily quota or too many requests",
-            Trouble::Overloaded => "submit: 502, 503, 504",
-            Trouble::BadKey => "any request: 401, or no usable key",
-            Trouble::OutOfCredits => "submit: 402, or 400 and 403 that speak of credits",
-            Trouble::Invalid => "submit: 400",
-            Trouble::Refused => {
-                "submit: 403, 404, 405, and others that say that nothing was done (406, 407, 410–417, 421, 422, 425, 426, 428, \
-                 431, 451)"
-            }
-            Trouble::Unknown => {
-                "submit: 500, 408, 409, a redirect, any status not named here, a time-out or reset after sending began, a 2xx \
-                 without a readable id, a crash before the answer was written down"
-            }
-            Trouble::UnknownResubmit => "the same, with `on_doubt: resubmit`",
-            Trouble::Upload => "upload: anything but a refusal",
-            Trouble::UploadRefused => "upload: the file is refused for good",
-            Trouble::Poll => "poll: no answer, 4xx, 5xx, or an unreadable answer",
-            Trouble::TaskGone => "poll: 404, under the key that the task was accepted by",
-            Trouble::NoOutput => "poll: `SUCCEEDED` without outputs",
-            Trouble::TaskInternal => "task: `INTERNAL`, `INTERNAL.BAD_OUTPUT.*`",
-            Trouble::TaskModeration => "task: `SAFETY.*`",
-            Trouble::TaskAsset => "task: `ASSET.INVALID`",
-            Trouble::TaskOther => "task: another code, or none",
-            Trouble::Download => {
-                "download: broken off, expired, refused, not what was promised, host away"
-            }
-            Trouble::Folder => "a folder: full, read-only, offline, no permission",
-            Trouble::Journal => "the journal: its disk full, read-only, no permission",
-        }
     }
 }
 
@@ -302,6 +238,66 @@ mod tests {
     use super::*;
     use std::fmt::Write as _;
 
+    /// In the order of the documentation.
+    const ALL: [Trouble; 21] = [
+        Trouble::NotSent,
+        Trouble::TooMany,
+        Trouble::Overloaded,
+        Trouble::BadKey,
+        Trouble::OutOfCredits,
+        Trouble::Invalid,
+        Trouble::Refused,
+        Trouble::Unknown,
+        Trouble::UnknownResubmit,
+        Trouble::Upload,
+        Trouble::UploadRefused,
+        Trouble::Poll,
+        Trouble::TaskGone,
+        Trouble::NoOutput,
+        Trouble::TaskInternal,
+        Trouble::TaskModeration,
+        Trouble::TaskAsset,
+        Trouble::TaskOther,
+        Trouble::Download,
+        Trouble::Folder,
+        Trouble::Journal,
+    ];
+
+    /// A description for the documentation.
+    fn describe(trouble: Trouble) -> &'static str {
+        match trouble {
+            Trouble::NotSent => "submit: no connection, no name, no TLS",
+            Trouble::TooMany => "submit: 429, a model's daily quota or too many requests",
+            Trouble::Overloaded => "submit: 502, 503, 504",
+            Trouble::BadKey => "any request: 401, or no usable key",
+            Trouble::OutOfCredits => "submit: 402, or 400 and 403 that speak of credits",
+            Trouble::Invalid => "submit: 400",
+            Trouble::Refused => {
+                "submit: 403, 404, 405, and others that say that nothing was done (406, 407, 410–417, 421, 422, 425, 426, 428, \
+                 431, 451)"
+            }
+            Trouble::Unknown => {
+                "submit: 500, 408, 409, a redirect, any status not named here, a time-out or reset after sending began, a 2xx \
+                 without a readable id, a crash before the answer was written down"
+            }
+            Trouble::UnknownResubmit => "the same, with `on_doubt: resubmit`",
+            Trouble::Upload => "upload: anything but a refusal",
+            Trouble::UploadRefused => "upload: the file is refused for good",
+            Trouble::Poll => "poll: no answer, 4xx, 5xx, or an unreadable answer",
+            Trouble::TaskGone => "poll: 404, under the key that the task was accepted by",
+            Trouble::NoOutput => "poll: `SUCCEEDED` without outputs",
+            Trouble::TaskInternal => "task: `INTERNAL`, `INTERNAL.BAD_OUTPUT.*`",
+            Trouble::TaskModeration => "task: `SAFETY.*`",
+            Trouble::TaskAsset => "task: `ASSET.INVALID`",
+            Trouble::TaskOther => "task: another code, or none",
+            Trouble::Download => {
+                "download: broken off, expired, refused, not what was promised, host away"
+            }
+            Trouble::Folder => "a folder: full, read-only, offline, no permission",
+            Trouble::Journal => "the journal: its disk full, read-only, no permission",
+        }
+    }
+
     fn span(span: Span) -> String {
         match span {
             Span::Millis(millis) if millis % 60_000 == 0 => format!("{} min", millis / 60_000),
@@ -316,7 +312,7 @@ mod tests {
         let mut text =
             "| what went wrong | what follows | what waits | pause |\n|---|---|---|---|\n"
                 .to_owned();
-        for trouble in Trouble::ALL {
+        for trouble in ALL {
             let Policy { then, holds, pause } = trouble.policy();
             let (follows, repeats) = match then {
                 Then::Again(None) => ("again, however often".to_owned(), true),
@@ -344,7 +340,7 @@ mod tests {
             writeln!(
                 text,
                 "| {} | {follows} | {waits} | {pause} |",
-                trouble.describe()
+                describe(trouble)
             )
             .unwrap();
         }
@@ -376,7 +372,7 @@ mod tests {
     #[test]
     fn pauses_grow_to_their_bound_and_never_undercut_what_the_server_asks() {
         let poll = Duration::from_secs(5);
-        for trouble in Trouble::ALL {
+        for trouble in ALL {
             let mut before = Duration::ZERO;
             for failed in 1..40 {
                 let pause = trouble.pause(failed, poll, None, 0.0);

@@ -8,7 +8,7 @@ use crate::job::JobId;
 
 /// A job that could start.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ready {
+pub(crate) struct Ready {
     pub(crate) id: JobId,
     pub(crate) inbox: String,
     /// What counts against one limit at Runway: the model, or the endpoint where there is none.
@@ -25,7 +25,7 @@ pub struct Ready {
 /// `room` is how many more tasks each lane may have; a lane that is not listed has none. `last` is the inbox that had the last
 /// turn. `admit` is asked about each job that would have a place. A job that it refuses takes none, and the next one is asked
 /// about.
-pub fn choose_next(
+pub(crate) fn choose_next(
     ready: Vec<Ready>,
     room: &HashMap<String, usize>,
     last: Option<&str>,

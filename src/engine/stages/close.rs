@@ -9,7 +9,7 @@ use super::common::{StageError, blocking, check_mount, check_reachable, load_inb
 use crate::config::OnSuccess;
 use crate::engine::Engine;
 use crate::files::{
-    create_folders, move_new, part_of_write_over, remove_file, remove_folder, sync_folder,
+    create_folders, exists, move_new, part_of_write_over, remove_file, remove_folder, sync_folder,
 };
 use crate::folders::note::{compose_note, files_to_note, note_path, write_note};
 use crate::folders::{Places, find_free_path};
@@ -144,13 +144,8 @@ fn choose_moves(
 
 /// Whether a file is where it was to go, and no longer where it was.
 fn has_moved(file: &InputFile, to: &Spot, places: &Places) -> io::Result<bool> {
-    let is_there = |path: &Path| match std::fs::symlink_metadata(path) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    };
     match &file.at {
-        Some(at) => Ok(!is_there(&places.path(at))? && is_there(&places.path(to))?),
+        Some(at) => Ok(!exists(&places.path(at))? && exists(&places.path(to))?),
         None => Ok(false),
     }
 }
