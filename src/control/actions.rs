@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::Hub;
 use super::find::{Found, find};
 use super::lines::line;
-use super::request::{Refusal, Resolution};
+use super::refusal::Refusal;
 use super::source::Source;
 use crate::engine::explain_unconfigured;
 use crate::folders::Places;
@@ -23,10 +24,16 @@ use crate::status::Line;
 /// How long a person waits at most for folders that do not respond.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 
-impl From<LedgerError> for Refusal {
-    fn from(error: LedgerError) -> Refusal {
-        Refusal::Conflict(error.to_string())
-    }
+/// How a job in doubt is settled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resolution {
+    /// Runway took it: this is its task.
+    Adopt(String),
+    /// Runway did not take it: send it again.
+    Resubmit,
+    /// Give it up.
+    Abandon,
 }
 
 /// Stops a job, and its task at Runway.

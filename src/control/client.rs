@@ -8,7 +8,8 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
-use super::request::{Refusal, Request, answer};
+use super::refusal::Refusal;
+use super::request::{Request, answer};
 use super::socket::{short_path, socket_path};
 use super::source::{Source, no_daemon};
 use crate::config::Config;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Refusal;
+use super::refusal::Refusal;
 use super::source::Source;
 use crate::job::{Job, JobId};
 use crate::status::Line;

@@ -8,17 +8,28 @@ use jiff::Timestamp;
 use super::Hub;
 use super::find::{Found, find};
 use super::lines::{card, inbox_line, is_queued, prompt, waiting_line};
-use super::request::{Cursor, Page, Refusal, Reply};
+use super::refusal::Refusal;
 use super::source::Source;
 use crate::inbox::WaitingFile;
 use crate::job::{Job, JobId, StateName};
 use crate::journal::{Filter, JournalError, Spent};
-use crate::status::{Card, InboxLine, Line, details};
+use crate::status::{Card, Details, InboxLine, Line, details};
 
 /// The most jobs of a page.
 const PAGE_MAX: u32 = 500;
 /// The longest look back on what was spent, in days.
 const DAYS_MAX: u32 = 366;
+
+/// Where a page of jobs ends: the last job's time and name.
+pub type Cursor = (Timestamp, JobId);
+
+/// A page of jobs.
+#[derive(Debug)]
+pub(crate) struct Page<T> {
+    pub(crate) jobs: Vec<T>,
+    /// Where the next page begins, if there may be one.
+    pub(crate) next: Option<Cursor>,
+}
 
 /// All jobs in inboxes and in progress, and `ended` of the others.
 pub(crate) async fn status(source: &Source<'_>, ended: u32) -> Result<Vec<Line>, Refusal> {
@@ -57,13 +68,17 @@ pub(super) async fn ended(
 }
 
 /// One job with all that is known of it.
-pub(super) async fn job(source: &Source<'_>, text: &str) -> Result<Reply, Refusal> {
+pub(super) async fn job(
+    source: &Source<'_>,
+    text: &str,
+) -> Result<(Box<Line>, Option<Box<Details>>), Refusal> {
     match find(source, text).await? {
-        Found::Waiting(line) => Ok(Reply::Job(line, None)),
+        // What is still in an inbox has no details.
+        Found::Waiting(line) => Ok((line, None)),
         Found::Job(job) => {
             let history = source.history(&job.id).await?;
             let details = Box::new(details(&job, &history));
-            Ok(Reply::Job(Box::new(source.line(&job)), Some(details)))
+            Ok((Box::new(source.line(&job)), Some(details)))
         }
     }
 }

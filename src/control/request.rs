@@ -1,14 +1,14 @@
 //! What can be asked, and what is answered: the same for the control socket, the page and the command line.
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::actions::{self, Resolution};
+use super::queries::{self, Cursor, Page};
+use super::refusal::Refusal;
 use super::source::Source;
 use super::summary::{Summary, summarize};
-use super::{actions, queries};
-use crate::job::JobId;
-use crate::journal::{Filter, JournalError, Spent};
+use crate::journal::{Filter, Spent};
 use crate::status::{Card, Details, InboxLine, Line};
 
 /// One request, as it goes over the control socket.
@@ -69,29 +69,6 @@ pub enum Request {
     },
 }
 
-/// How a job in doubt is settled.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Resolution {
-    /// Runway took it: this is its task.
-    Adopt(String),
-    /// Runway did not take it: send it again.
-    Resubmit,
-    /// Give it up.
-    Abandon,
-}
-
-/// Where a page of jobs ends: the last job's time and name.
-pub type Cursor = (Timestamp, JobId);
-
-/// A page of jobs.
-#[derive(Debug)]
-pub(crate) struct Page<T> {
-    pub(crate) jobs: Vec<T>,
-    /// Where the next page begins, if there may be one.
-    pub(crate) next: Option<Cursor>,
-}
-
 /// What is answered.
 #[derive(Debug)]
 pub(crate) enum Reply {
@@ -140,34 +117,6 @@ fn page_values<T: Serialize>(page: &Page<T>) -> Result<Vec<Value>, serde_json::E
     Ok(all)
 }
 
-/// Why something is not answered or not done, in words for people.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Refusal {
-    #[error("{0}")]
-    NotFound(String),
-    /// It cannot be done as things are.
-    #[error("{0}")]
-    Conflict(String),
-    /// It cannot be known now.
-    #[error("{0}")]
-    Unavailable(String),
-    /// The request cannot be understood.
-    #[error("{0}")]
-    Invalid(String),
-}
-
-impl From<JournalError> for Refusal {
-    fn from(error: JournalError) -> Refusal {
-        Refusal::Unavailable(error.to_string())
-    }
-}
-
-impl From<serde_json::Error> for Refusal {
-    fn from(error: serde_json::Error) -> Refusal {
-        Refusal::Unavailable(format!("the answer cannot be written: {error}"))
-    }
-}
-
 /// Answers one request.
 pub(crate) async fn answer(source: &Source<'_>, request: Request) -> Result<Reply, Refusal> {
     match request {
@@ -190,7 +139,10 @@ pub(crate) async fn answer(source: &Source<'_>, request: Request) -> Result<Repl
             Ok(Reply::Summary(Box::new(summary)))
         }
         Request::Spend { days } => queries::spent(source, days).await.map(Reply::Spent),
-        Request::Job { job } => queries::job(source, &job).await,
+        Request::Job { job } => {
+            let (line, details) = queries::job(source, &job).await?;
+            Ok(Reply::Job(line, details))
+        }
         Request::Cancel { job } => actions::cancel(source.hub()?, &job).await.map(changed),
         Request::Retry { job } => actions::retry(source.hub()?, &job).await.map(changed),
         Request::Resolve { job, way } => {

@@ -13,7 +13,8 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt, BufReade
 use tokio::net::{UnixListener, UnixStream};
 
 use super::Hub;
-use super::request::{Refusal, Request, answer};
+use super::refusal::Refusal;
+use super::request::{Request, answer};
 use super::source::Source;
 
 /// The longest request, in bytes.

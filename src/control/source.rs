@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::Hub;
 use super::lines;
-use super::{Hub, Refusal};
+use super::refusal::Refusal;
 use crate::config::Config;
 use crate::job::{Event, Job, JobId};
 use crate::journal::{Filter, Journal, JournalError, Spent};

@@ -7,9 +7,9 @@ use std::time::Instant;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::Hub;
 use super::hub::Spending;
 use super::lines::StateNames;
-use super::{Hub, Refusal};
 use crate::engine::Engine;
 use crate::job::StateName;
 use crate::journal::{Count, JournalError, Spent};
@@ -75,7 +75,7 @@ struct Sum {
 }
 
 /// Says what is going on.
-pub(crate) async fn summarize(hub: &Hub) -> Result<Summary, Refusal> {
+pub(crate) async fn summarize(hub: &Hub) -> Result<Summary, JournalError> {
     let inboxes = count_jobs(hub).await?;
     let mut jobs: BTreeMap<StateName, u64> = BTreeMap::new();
     for (state, count) in inboxes.values().flatten() {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
 
-use super::{Shared, StartError};
+use super::error::StartError;
+use super::shared::Shared;
 use crate::config::{ApiKey, Config, KeyError, find_key};
 use crate::engine::Engine;
 use crate::policy::retry::Trouble;

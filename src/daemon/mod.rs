@@ -4,6 +4,7 @@ mod error;
 mod key;
 mod pages;
 mod reload;
+mod shared;
 mod systemd;
 mod unconfigured;
 
@@ -12,11 +13,12 @@ pub use systemd::Notifier;
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
+use self::shared::Shared;
 use crate::config::{ApiKey, Config, Inbox, JournalKind, KeyError, load_catalogue};
 use crate::control::{Hub, serve, socket_path};
 use crate::engine::{self, Engine, Frozen, InboxSettings, Settings};
@@ -43,21 +45,6 @@ pub struct Daemon {
     _lock: StateLock,
     socket: PathBuf,
     page: Option<String>,
-}
-
-/// What the daemon's own tasks and reloads share.
-struct Shared {
-    hub: Arc<Hub>,
-    config: Mutex<Config>,
-    receivers: Arc<Mutex<Arc<Receivers>>>,
-    /// Inboxes that are mount points whose filesystem was not mounted at the start.
-    on_mounts: HashSet<PathBuf>,
-}
-
-impl Shared {
-    fn config(&self) -> MutexGuard<'_, Config> {
-        self.config.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 fn settings(config: &Config) -> Settings {

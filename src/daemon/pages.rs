@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::Shared;
+use super::shared::Shared;
 use crate::control::{StateNames, line};
 use crate::files::mounts::Mount;
 use crate::files::{open_beneath, write_over};

@@ -12,7 +12,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{App, guard};
+use super::app::App;
+use super::guard;
 use crate::control::{
     Cursor, Refusal, Reply, Request, Resolution, Source, Summary, answer, card,
     inboxes as list_inboxes, jobs as list_jobs, spent, summarize,
@@ -210,7 +211,7 @@ pub(super) async fn inboxes(State(app): State<Arc<App>>) -> Response {
 /// What is going on.
 pub(super) async fn summary(State(app): State<Arc<App>>) -> Result<Json<Summary>, Refusal> {
     let _turn = app.long_questions.acquire().await;
-    summarize(&app.hub).await.map(Json)
+    Ok(Json(summarize(&app.hub).await?))
 }
 
 /// The parameters of spending.

@@ -16,9 +16,9 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast};
+use tokio::sync::{OwnedSemaphorePermit, broadcast};
 
-use super::{App, trouble};
+use super::app::{App, Events, Word, trouble};
 use crate::control::Hub;
 use crate::control::{card, inbox_line};
 use crate::job::{Job, JobId, State as Standing};
@@ -27,35 +27,10 @@ use crate::job::{Job, JobId, State as Standing};
 const AT_MOST_EVERY: Duration = Duration::from_millis(250);
 /// What the ledger does not tell of (progress, the inboxes) is looked at so often.
 const LOOK: Duration = Duration::from_millis(1000);
-/// Browsers at once.
-const LISTENERS: usize = 100;
-/// Words that a browser may be behind.
-const BEHIND: usize = 16;
 /// With more jobs than this the browser does better to ask for a page.
 const JOBS_AT_ONCE: usize = 100;
 /// A sign of life, so that proxies keep the connection.
 const ALIVE: Duration = Duration::from_secs(10);
-
-/// What a browser is told: what changed, or nothing but that it has to ask for everything.
-type Word = Option<Arc<str>>;
-
-/// Who listens.
-pub(super) struct Events {
-    words: broadcast::Sender<Word>,
-    /// Somebody does.
-    came: Notify,
-    room: Arc<Semaphore>,
-}
-
-impl Default for Events {
-    fn default() -> Events {
-        Events {
-            words: broadcast::Sender::new(BEHIND),
-            came: Notify::new(),
-            room: Arc::new(Semaphore::new(LISTENERS)),
-        }
-    }
-}
 
 /// What tells one version of an open job from the next: what the ledger counts, what Runway last said, and what stands in its
 /// way.

@@ -5,12 +5,11 @@
 //! in its place is not told. Reading is done where the inbox's own work with files is done, a piece at a time: a share that
 //! hangs holds up nobody but its own.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -22,9 +21,8 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
-use tokio::sync::Semaphore;
 
-use super::{App, trouble};
+use super::app::{App, page, trouble};
 use crate::control::{Refusal, Source};
 use crate::engine::Engine;
 use crate::files::RelPath;
@@ -41,23 +39,6 @@ const PIECE: u64 = 256 * 1024;
 const OPENS_WITHIN: Duration = Duration::from_secs(10);
 /// Small pictures that are kept.
 const PICTURES: usize = 500;
-/// Pictures that are made at once; each may take some memory.
-const MAKERS: usize = 2;
-
-/// Small pictures by job and file; `None` where there is none to be had.
-pub(super) struct Pictures {
-    known: Mutex<HashMap<(JobId, String, usize), Option<Bytes>>>,
-    makers: Semaphore,
-}
-
-impl Default for Pictures {
-    fn default() -> Pictures {
-        Pictures {
-            known: Mutex::default(),
-            makers: Semaphore::new(MAKERS),
-        }
-    }
-}
 
 /// Where a file of a job lies, and what is known of it.
 struct Known {
@@ -435,7 +416,7 @@ pub(super) async fn picture(
             (headers, bytes).into_response()
         }
         // An image that cannot be made small, or lies no more where it did, has a placeholder: nothing is wrong with the page.
-        Ok(None) | Err(_) => super::page(super::ICON, "image/svg+xml"),
+        Ok(None) | Err(_) => page(super::page::ICON, "image/svg+xml"),
     }
 }
 

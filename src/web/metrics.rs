@@ -9,7 +9,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
 
-use super::App;
+use super::app::App;
 use super::prometheus::Family;
 use crate::control::{Counts, Hub, Refusal, count_jobs, kind_of_stop};
 use crate::job::{State as JobState, StateName};

@@ -10,11 +10,13 @@
 //! of the daemon what is still being told is broken off.
 
 mod api;
+mod app;
 mod events;
 mod files;
 mod guard;
 mod line;
 mod metrics;
+mod page;
 mod prometheus;
 
 use std::io;
@@ -33,14 +35,14 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use self::app::{App, Events, Pictures, page, trouble};
 use self::guard::{Refusal, Rules, Token};
 use self::line::{Door, Peer};
 use crate::config::{TokenError, Web, environment, load_web_token};
-use crate::control::{self, Hub};
+use crate::control::Hub;
 
 /// The longest body of a request, in bytes.
 const BODY_MAX: usize = 16 * 1024;
@@ -59,12 +61,6 @@ const POLICY: HeaderValue = HeaderValue::from_static(
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 );
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
-
-const INDEX: &str = include_str!("page/index.html");
-const LOGIN: &str = include_str!("page/login.html");
-const STYLE: &str = include_str!("page/page.css");
-const SCRIPT: &str = include_str!("page/page.js");
-const ICON: &str = include_str!("page/icon.svg");
 
 /// Why there is no status page.
 #[derive(Debug, thiserror::Error)]
@@ -129,19 +125,10 @@ pub(crate) async fn bind(web: &Web) -> Result<Option<Bound>, WebError> {
     }))
 }
 
-/// What all requests share.
-struct App {
-    hub: Arc<Hub>,
-    rules: Rules,
-    events: Arc<events::Events>,
-    pictures: files::Pictures,
-    long_questions: Semaphore,
-}
-
 /// Serves the page until the engine stops. Answers with its URL.
 pub(crate) fn serve(bound: Bound, hub: Arc<Hub>) -> String {
     let engine = hub.engine.clone();
-    let events = Arc::new(events::Events::default());
+    let events = Arc::new(Events::default());
     let (watched, listened) = (hub.clone(), events.clone());
     engine
         .tasks
@@ -152,7 +139,7 @@ pub(crate) fn serve(bound: Bound, hub: Arc<Hub>) -> String {
         hub,
         rules: bound.rules,
         events,
-        pictures: files::Pictures::default(),
+        pictures: Pictures::default(),
         long_questions: Semaphore::new(LONG_QUESTIONS),
     });
     let url = format!("http://{}/", bound.address);
@@ -177,17 +164,11 @@ pub(crate) fn serve(bound: Bound, hub: Arc<Hub>) -> String {
 }
 
 fn router(app: Arc<App>) -> Router {
-    Router::new()
-        .route("/", get(async || page(INDEX, "text/html; charset=utf-8")))
-        .route(
-            "/page.css",
-            get(async || page(STYLE, "text/css; charset=utf-8")),
-        )
-        .route(
-            "/page.js",
-            get(async || page(SCRIPT, "text/javascript; charset=utf-8")),
-        )
-        .route("/icon.svg", get(async || page(ICON, "image/svg+xml")))
+    let mut router = Router::new();
+    for (path, kind, content) in page::PARTS {
+        router = router.route(path, get(async || page(content, kind)));
+    }
+    router
         .route("/login", post(login))
         .route(
             "/healthz",
@@ -215,32 +196,6 @@ fn router(app: Arc<App>) -> Router {
         })
         .layer(from_fn_with_state(app.clone(), admit))
         .with_state(app)
-}
-
-/// A part of the page, the same until the program is another.
-fn page(content: &'static str, kind: &'static str) -> Response {
-    ([(CONTENT_TYPE, kind), (CACHE_CONTROL, "no-cache")], content).into_response()
-}
-
-/// An answer that tells what is wrong.
-fn trouble(status: StatusCode, words: &str) -> Response {
-    (status, axum::Json(json!({ "error": words }))).into_response()
-}
-
-impl IntoResponse for control::Refusal {
-    fn into_response(self) -> Response {
-        let words = self.to_string();
-        let status = match self {
-            control::Refusal::Invalid(_) => StatusCode::BAD_REQUEST,
-            control::Refusal::NotFound(_) => StatusCode::NOT_FOUND,
-            control::Refusal::Conflict(_) => StatusCode::CONFLICT,
-            control::Refusal::Unavailable(_) => {
-                tracing::warn!("the page cannot answer: {words}");
-                StatusCode::SERVICE_UNAVAILABLE
-            }
-        };
-        trouble(status, &words)
-    }
 }
 
 /// Judges a request, reads its body, and puts the headers on the answer that every answer has.
@@ -288,7 +243,7 @@ async fn admit(
 
 fn refuse(refusal: Refusal, method: &Method, path: &str) -> Response {
     let mut answer = if refusal == Refusal::Token && path == "/" && method == Method::GET {
-        let form = page(LOGIN, "text/html; charset=utf-8");
+        let form = page(page::LOGIN, "text/html; charset=utf-8");
         (refusal.status(), form).into_response()
     } else {
         trouble(refusal.status(), refusal.words())
@@ -317,7 +272,8 @@ async fn login(
         .unwrap_or_default();
     if !token.is(&sent) {
         tokio::time::sleep(WRONG_TOKEN).await;
-        let again = LOGIN.replace("<p id=\"wrong\" hidden>", "<p id=\"wrong\" role=\"alert\">");
+        let again =
+            page::LOGIN.replace("<p id=\"wrong\" hidden>", "<p id=\"wrong\" role=\"alert\">");
         let kind = [(CONTENT_TYPE, "text/html; charset=utf-8")];
         return (StatusCode::UNAUTHORIZED, kind, again).into_response();
     }

@@ -137,7 +137,7 @@ async function main() {
 
     await test('an empty page tells a newcomer what to drop where', async () => {
       const page = await open(browser, at, {});
-      await page.getByText('Nothing is in work').waitFor();
+      await page.getByText('No jobs yet').waitFor();
       await page.getByText(join(at.root, 'studio/inbox')).first().waitFor();
       await accessible(page, 'the empty page');
       await shot(page, 'empty');
@@ -238,13 +238,13 @@ async function main() {
       await search.fill('poster');
       await until('only the poster is there', async () => (await page.locator('.card').count()) === 1);
       await search.fill('no such thing');
-      await page.getByText('No job is like that').waitFor();
+      await page.getByText('No job matches').waitFor();
       await search.fill('');
       await page.getByLabel('State').selectOption('failed');
       await until('only what failed is there', async () => (await page.locator('.card').count()) === 1);
       await page.getByLabel('State').selectOption('');
       await page.getByLabel('Folder', { exact: true }).selectOption('archive');
-      await page.getByText('Nothing is in work').waitFor();
+      await page.getByText('No jobs yet').waitFor();
       await page.getByRole('heading', { name: 'Folder archive', level: 1 }).waitFor();
       assert.deepEqual(page.trouble, []);
       await page.context().close();
@@ -336,7 +336,7 @@ async function main() {
       await page.getByRole('alert').filter({ hasText: 'not the token' }).waitFor();
       await page.getByLabel('Token').fill(token);
       await page.keyboard.press('Enter');
-      await page.getByText('Nothing is in work').waitFor();
+      await page.getByText('No jobs yet').waitFor();
       const cookie = (await context.cookies())[0];
       assert.ok(cookie.httpOnly && cookie.sameSite === 'Strict' && cookie.value !== token);
       await context.close();
