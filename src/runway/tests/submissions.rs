@@ -197,7 +197,7 @@ async fn a_400_names_each_field_and_says_what_to_do() {
         refusal.to_string(),
         format!(
             "Runway refused the request ({}, status 400): Validation of body failed: ratio: not a ratio. \
-             No credits were charged; mend what it names, then try again",
+             No credits were charged; fix what it names, then try again",
             refusal.at
         )
     );
