@@ -23,6 +23,7 @@ mod rows;
 mod scans;
 mod service;
 mod sidecars;
+mod snapshots;
 mod spending;
 mod status_file;
 #[path = "../support/mod.rs"]

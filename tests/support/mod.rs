@@ -9,6 +9,7 @@ mod daemon;
 mod files;
 mod mounts;
 pub mod runner;
+mod snapshot;
 mod studio;
 mod wait;
 
