@@ -299,6 +299,8 @@ impl Pace {
             studio.outbox("measured.mp4").exists().then_some(())
         });
         let job = begin.elapsed();
+        // Else it would be in motion at every kill that follows before a start is over.
+        studio.wait_done("measured.yaml");
         studio.kill9();
         Pace { start, job }
     }
