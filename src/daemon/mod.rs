@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use self::shared::Shared;
 use crate::config::{ApiKey, Config, Inbox, JournalKind, KeyError, load_catalogue};
@@ -24,7 +25,7 @@ use crate::control::{Hub, serve, socket_path};
 use crate::engine::{self, Engine, Frozen, InboxSettings, Settings};
 use crate::folders::mounted::is_bare_mount_point;
 use crate::inbox::{self, Ignore, InboxHandle, Setup, defaults_layer, places};
-use crate::job::State;
+use crate::job::{JobId, State};
 use crate::journal::{Journal, JournalError, SqliteJournal, StateLock};
 use crate::ledger::Ledger;
 use crate::notify::{self, Receivers};
@@ -109,72 +110,17 @@ impl Daemon {
         for inbox in &config.inboxes {
             inboxes.push(spawn_inbox(&engine, &config, inbox, None)?);
         }
-        let poller = engine::poller::run(engine.clone(), queue);
-        engine.tasks.spawn_vital("the poller", poller);
-        let watched = engine.clone();
-        engine.tasks.spawn_vital("the ledger", async move {
-            tokio::select! {
-                () = watched.ledger.closed() => {}
-                () = watched.stop.cancelled() => {}
-            }
-        });
         let socket = socket_path(&config.state_dir);
         let hub = Arc::new(Hub::new(engine.clone(), inboxes));
         let shared = Arc::new(Shared {
             hub: hub.clone(),
             config: Mutex::new(config),
-            receivers: receivers.clone(),
+            receivers,
             on_mounts,
         });
-        let inboxes = Arc::downgrade(&hub);
-        engine.inboxes.set_check(Box::new(move |name| {
-            let hub = inboxes.upgrade()?;
-            let inboxes = hub.inboxes();
-            match inboxes.iter().find(|inbox| inbox.serves(name)) {
-                Some(inbox) => inbox.frozen().map(Frozen::Away),
-                None => Some(Frozen::NotConfigured),
-            }
-        }));
-        engine
-            .tasks
-            .spawn_vital("the dispatcher", begin(hub.clone()));
-        let keys = shared.clone();
-        engine
-            .tasks
-            .spawn_restarting("the watch over the API key", move || {
-                key::watch(keys.clone())
-            });
-        let paged = shared.clone();
-        engine
-            .tasks
-            .spawn_restarting("writing STATUS.html", move || pages::run(paged.clone()));
-        let notified = engine.clone();
-        engine.tasks.spawn_restarting("notifying", move || {
-            let receivers = receivers.clone();
-            notify::run(notified.clone(), move || {
-                receivers
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .clone()
-            })
-        });
-        let watched = shared.clone();
-        engine
-            .tasks
-            .spawn_restarting("the watch over folders and the balance", move || {
-                let (names, low) = (watched.hub.clone(), watched.clone());
-                notify::watch_health(
-                    watched.hub.engine.clone(),
-                    move || {
-                        names
-                            .inboxes()
-                            .iter()
-                            .map(|inbox| inbox.name.clone())
-                            .collect()
-                    },
-                    move || low.config().notify.low_balance,
-                )
-            });
+        set_folder_check(&hub);
+        spawn_vital_tasks(&hub, queue);
+        spawn_helpers(&shared);
         serve(hub.clone(), &socket).map_err(|source| StartError::Io {
             what: format!("the control socket {} cannot be made", socket.display()),
             source,
@@ -304,6 +250,68 @@ impl Daemon {
         }
         late
     }
+}
+
+/// Has the engine ask whether the folders of an inbox can be used.
+fn set_folder_check(hub: &Arc<Hub>) {
+    let inboxes = Arc::downgrade(hub);
+    hub.engine.inboxes.set_check(Box::new(move |name| {
+        let hub = inboxes.upgrade()?;
+        let inboxes = hub.inboxes();
+        match inboxes.iter().find(|inbox| inbox.serves(name)) {
+            Some(inbox) => inbox.frozen().map(Frozen::Away),
+            None => Some(Frozen::NotConfigured),
+        }
+    }));
+}
+
+/// Spawns the tasks without which nothing can work.
+fn spawn_vital_tasks(hub: &Arc<Hub>, queue: UnboundedReceiver<JobId>) {
+    let engine = &hub.engine;
+    let poller = engine::poller::run(engine.clone(), queue);
+    engine.tasks.spawn_vital("the poller", poller);
+    let watched = engine.clone();
+    engine.tasks.spawn_vital("the ledger", async move {
+        tokio::select! {
+            () = watched.ledger.closed() => {}
+            () = watched.stop.cancelled() => {}
+        }
+    });
+    engine
+        .tasks
+        .spawn_vital("the dispatcher", begin(hub.clone()));
+}
+
+/// Spawns the tasks that are restarted when they end: the work continues without them.
+fn spawn_helpers(shared: &Arc<Shared>) {
+    let tasks = &shared.hub.engine.tasks;
+    let keys = shared.clone();
+    tasks.spawn_restarting("the watch over the API key", move || {
+        key::watch(keys.clone())
+    });
+    let paged = shared.clone();
+    tasks.spawn_restarting("writing STATUS.html", move || pages::run(paged.clone()));
+    let notified = shared.clone();
+    tasks.spawn_restarting("notifying", move || {
+        let receivers = notified.receivers.clone();
+        notify::run(notified.hub.engine.clone(), move || {
+            receivers
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone()
+        })
+    });
+    let watched = shared.clone();
+    tasks.spawn_restarting("the watch over folders and the balance", move || {
+        let (named, low) = (watched.hub.clone(), watched.clone());
+        let names = move || {
+            let inboxes = named.inboxes();
+            inboxes.iter().map(|inbox| inbox.name.clone()).collect()
+        };
+        notify::watch_health(watched.hub.engine.clone(), names, move || {
+            low.config().notify.low_balance
+        })
+    });
 }
 
 /// Lets the work begin once every inbox knows whether its folders can be used. One that hangs keeps the others waiting for a

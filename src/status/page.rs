@@ -162,41 +162,14 @@ impl Inbox {
                 format_args!("<p class=\"alert\">{}</p>\n", escape(what)),
             );
         }
-        let troubles = |html: &mut String, title: &str, all: &[Trouble]| {
-            table(
-                html,
-                title,
-                &["File", "What happened", "What to do", "When"],
-                all,
-                0,
-                |one| {
-                    vec![
-                        escape(&one.input),
-                        one.what
-                            .iter()
-                            .map(|line| escape(line))
-                            .collect::<Vec<_>>()
-                            .join("<br>"),
-                        escape(&one.advice),
-                        escape(&one.at),
-                    ]
-                },
-            );
-        };
-        troubles(html, "Needs your word", &self.doubts);
+        write_troubles(html, "Needs your word", &self.doubts);
         table(
             html,
             "In progress",
             &["File", "State"],
             &self.running,
             self.more_running,
-            |one| {
-                let bar = one.progress.map_or_else(String::new, |progress| {
-                let percent = (progress.clamp(0.0, 1.0) * 100.0).round();
-                format!(" <progress max=\"100\" value=\"{percent}\" aria-label=\"{percent} percent\"></progress>")
-            });
-                vec![escape(&one.input), format!("{}{bar}", escape(&one.state))]
-            },
+            Running::cells,
         );
         table(
             html,
@@ -206,27 +179,14 @@ impl Inbox {
             self.more_waiting,
             |one| vec![escape(&one.input), escape(&one.reason)],
         );
-        troubles(html, "Failed or cancelled lately", &self.failed);
+        write_troubles(html, "Failed or cancelled lately", &self.failed);
         table(
             html,
             "Delivered lately",
             &["", "File", "Output", "Credits", "When"],
             &self.done,
             0,
-            |one| {
-                let picture = one.picture.as_ref().map_or_else(String::new, |picture| {
-                    // Its file's name stands beside it: a description would be read twice.
-                    format!("<img src=\"{}\" alt=\"\">", escape(picture))
-                });
-                let outputs: Vec<String> = one.outputs.iter().map(Link::html).collect();
-                vec![
-                    picture,
-                    escape(&one.input),
-                    outputs.join("<br>"),
-                    escape(&one.credits),
-                    escape(&one.at),
-                ]
-            },
+            Done::cells,
         );
         let parts = [
             self.doubts.len(),
@@ -244,6 +204,35 @@ impl Inbox {
     }
 }
 
+impl Running {
+    fn cells(&self) -> Vec<String> {
+        let bar = self.progress.map_or_else(String::new, |progress| {
+            let percent = (progress.clamp(0.0, 1.0) * 100.0).round();
+            format!(
+                " <progress max=\"100\" value=\"{percent}\" aria-label=\"{percent} percent\"></progress>"
+            )
+        });
+        vec![escape(&self.input), format!("{}{bar}", escape(&self.state))]
+    }
+}
+
+impl Done {
+    fn cells(&self) -> Vec<String> {
+        let picture = self.picture.as_ref().map_or_else(String::new, |picture| {
+            // The file's name is next to it: a description would be read twice.
+            format!("<img src=\"{}\" alt=\"\">", escape(picture))
+        });
+        let outputs: Vec<String> = self.outputs.iter().map(Link::html).collect();
+        vec![
+            picture,
+            escape(&self.input),
+            outputs.join("<br>"),
+            escape(&self.credits),
+            escape(&self.at),
+        ]
+    }
+}
+
 impl Link {
     fn html(&self) -> String {
         match &self.way {
@@ -251,6 +240,19 @@ impl Link {
             None => escape(&self.name),
         }
     }
+}
+
+fn write_troubles(html: &mut String, title: &str, troubles: &[Trouble]) {
+    let columns = ["File", "What happened", "What to do", "When"];
+    table(html, title, &columns, troubles, 0, |one| {
+        let what: Vec<String> = one.what.iter().map(|line| escape(line)).collect();
+        vec![
+            escape(&one.input),
+            what.join("<br>"),
+            escape(&one.advice),
+            escape(&one.at),
+        ]
+    });
 }
 
 /// A table with a heading, if there is anything to show; `more` rows are counted and not there. The first column names the row; a cell is HTML.
