@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::ids::RunwayUri;
 use super::outcome::{Answer, http_date, judge_call, judge_submission, retry_after};
-use super::{
-    CallError, OutputUrl, RunwayUri, Submission, Task, TaskId, TaskStatus, classify_failure, wire,
-};
+use super::{CallError, OutputUrl, Submission, Task, TaskId, TaskStatus, classify_failure, wire};
 
 /// The most characters of foreign text in a message, its mark of what was left out included, and of our own around it.
 const LONGEST: usize = 900;

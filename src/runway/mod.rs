@@ -32,15 +32,14 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use client::{Client, ClientError, Timeouts};
+pub use client::{Client, ClientError};
 pub use continuation::ObjectInfo;
 pub use download::{DownloadError, Downloaded};
-pub use ids::{BadTaskId, OutputUrl, RunwayUri, TaskId};
+pub use ids::{OutputUrl, TaskId};
 pub use outcome::{
-    CallError, Cancelled, Doubt, FailureClass, NotSent, Refusal, RefusalClass, Submission,
-    classify_failure,
+    CallError, Cancelled, FailureClass, Refusal, RefusalClass, Submission, classify_failure,
 };
-pub use route::{Route, TooBig, UPLOAD_MAX_BYTES, choose_route};
+pub use route::{Route, choose_route};
 pub use transport::{is_loopback, provide_crypto};
 pub use upload::UploadError;
 pub use wire::{ModelLimits, Organization, Task, TaskStatus};

@@ -12,4 +12,4 @@ pub(crate) mod text;
 
 pub use endpoint::Rules;
 pub use layers::Layer;
-pub use request::{Outcome, settles_endpoint};
+pub use request::settles_endpoint;

@@ -15,7 +15,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use url::Url;
 
-use super::{Client, Timeouts};
+use super::Client;
+use super::client::Timeouts;
 
 /// A key that no answer, error or log may show.
 const KEY: &str = "key_5eed5eed5eed5eed";

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::*;
-use crate::runway::{Doubt, RefusalClass, Submission};
+use crate::runway::outcome::Doubt;
+use crate::runway::{RefusalClass, Submission};
 
 const PATH: &str = "/v1/image_to_video";
 

@@ -3,7 +3,8 @@
 use std::io::Write as _;
 
 use super::*;
-use crate::runway::{CallError, RunwayUri, UploadError};
+use crate::runway::ids::RunwayUri;
+use crate::runway::{CallError, UploadError};
 
 const SIZE: usize = 3 * 1024 * 1024 + 17;
 
