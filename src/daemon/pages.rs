@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::{Timestamp, tz::TimeZone};
+use tokio::task::{JoinError, JoinHandle};
 
 use super::shared::Shared;
 use crate::control::{StateNames, line};
@@ -34,12 +35,38 @@ type Pictures = HashMap<JobId, Option<String>>;
 /// What is known of one page.
 #[derive(Default)]
 struct Written {
-    /// What it told last.
+    /// What it said last.
     page: Option<Page>,
-    /// What it lay on when all inboxes beside it could be used last.
+    /// Its filesystem when all its inboxes could last be used.
     mount: Option<Mount>,
-    /// Whether a write is under way, which on a share that hangs may be for long.
-    busy: Arc<Mutex<bool>>,
+    /// The last write, which takes long on a share that does not respond.
+    write: Option<JoinHandle<()>>,
+}
+
+impl Written {
+    fn is_busy(&self) -> bool {
+        self.write
+            .as_ref()
+            .is_some_and(|write| !write.is_finished())
+    }
+
+    /// Writes the page once an earlier write has ended.
+    fn write(&mut self, path: PathBuf, page: Page) {
+        self.page = Some(page.clone());
+        let earlier = self.write.take();
+        self.write = Some(tokio::spawn(async move {
+            if let Some(earlier) = earlier {
+                log_panic(earlier.await);
+            }
+            log_panic(tokio::task::spawn_blocking(move || write(&path, &page)).await);
+        }));
+    }
+}
+
+fn log_panic(write: Result<(), JoinError>) {
+    if let Err(error) = write {
+        tracing::error!(%error, "a status page was not written");
+    }
 }
 
 /// Writes the pages until the daemon stops.
@@ -58,10 +85,10 @@ pub(super) async fn run(shared: Arc<Shared>) {
         }
         let pages = gather(&shared, &past, &mut pictures, !going_on).await;
         written.retain(|path, _| pages.contains_key(path));
-        let mut last = Vec::new();
         for (path, page) in pages {
             let known = written.entry(path.clone()).or_default();
-            if known.page.as_ref() == Some(&page) || is_busy(&known.busy) {
+            // A page that changes during a write is written in a later round. After the last round there is none.
+            if known.page.as_ref() == Some(&page) || (going_on && known.is_busy()) {
                 continue;
             }
             // Where a share is offline, its bare mount point is not the place for a page.
@@ -71,34 +98,19 @@ pub(super) async fn run(shared: Arc<Shared>) {
             } else if known.mount != mount {
                 continue;
             }
-            set_busy(&known.busy, true);
-            known.page = Some(page.clone());
-            let busy = known.busy.clone();
-            last.push(tokio::task::spawn_blocking(move || {
-                write(&path, &page);
-                set_busy(&busy, false);
-            }));
+            known.write(path, page);
         }
         if !going_on {
-            // A share that hangs keeps its old page.
-            let all = futures_util::future::join_all(last);
-            if tokio::time::timeout(Duration::from_secs(1), all)
-                .await
-                .is_err()
-            {
-                tracing::debug!("not every status page tells that taxiway has stopped");
+            // A share that does not respond keeps its old page.
+            let writes = written.into_values().filter_map(|known| known.write);
+            let all = futures_util::future::join_all(writes);
+            match tokio::time::timeout(Duration::from_secs(1), all).await {
+                Ok(ended) => ended.into_iter().for_each(log_panic),
+                Err(_) => tracing::debug!("not every status page says that taxiway has stopped"),
             }
             return;
         }
     }
-}
-
-fn is_busy(busy: &Mutex<bool>) -> bool {
-    *busy.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn set_busy(busy: &Mutex<bool>, is: bool) {
-    *busy.lock().unwrap_or_else(PoisonError::into_inner) = is;
 }
 
 fn write(path: &Path, page: &Page) {
@@ -358,4 +370,29 @@ async fn picture_of(shared: &Arc<Shared>, job: &Job, pictures: &mut Pictures) ->
     };
     pictures.insert(job.id.clone(), made.clone());
     made
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_page_is_written_after_an_earlier_write_that_takes_long() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("STATUS.html");
+        let (ends, end) = tokio::sync::oneshot::channel();
+        let mut known = Written {
+            write: Some(tokio::spawn(async { end.await.unwrap() })),
+            ..Written::default()
+        };
+        assert!(known.is_busy());
+        known.write(path.clone(), Page::default());
+        tokio::task::yield_now().await;
+        assert!(known.is_busy() && !path.exists());
+        ends.send(()).unwrap();
+        known.write.take().unwrap().await.unwrap();
+        assert!(path.exists());
+    }
 }
