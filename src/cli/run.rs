@@ -46,7 +46,6 @@ async fn run(global: &Global, accept_folders: bool) -> Result<(), CommandError> 
     let daemon = Daemon::start(config, key, accept_folders).await?;
     let mut told_ready = false;
     let mut hanging = BTreeSet::new();
-    let mut tick = tokio::time::interval(Duration::from_millis(20));
     let mut status = tokio::time::interval(match Notifier::has_listener() {
         true => STATUS_EVERY,
         false => CHECK_EVERY,
@@ -56,13 +55,11 @@ async fn run(global: &Global, accept_folders: bool) -> Result<(), CommandError> 
     let mut failed = None;
     loop {
         tokio::select! {
-            _ = tick.tick(), if !told_ready => {
-                if daemon.is_ready() {
-                    told_ready = true;
-                    notifier.status(daemon.summary());
-                    notifier.ready();
-                    tracing::info!("ready: {}", daemon.summary());
-                }
+            true = daemon.ready(), if !told_ready => {
+                told_ready = true;
+                notifier.status(daemon.summary());
+                notifier.ready();
+                tracing::info!("ready: {}", daemon.summary());
             }
             _ = status.tick() => {
                 notifier.status(daemon.summary());

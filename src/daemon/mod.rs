@@ -24,7 +24,7 @@ use crate::config::{ApiKey, Config, Inbox, JournalKind, KeyError, load_catalogue
 use crate::control::{Hub, serve, socket_path};
 use crate::engine::{self, Engine, Frozen, InboxSettings, Settings};
 use crate::folders::mounted::is_bare_mount_point;
-use crate::inbox::{self, Ignore, InboxHandle, Setup, defaults_layer, places};
+use crate::inbox::{self, Ignore, InboxHandle, InboxView, Setup, defaults_layer, places};
 use crate::job::{JobId, State};
 use crate::journal::{Journal, JournalError, SqliteJournal, StateLock};
 use crate::ledger::Ledger;
@@ -37,6 +37,9 @@ pub const STOP_WITHIN: Duration = Duration::from_secs(8);
 
 /// How long the work waits at the start for the first look at all folders.
 const BEGINS_WITHIN: Duration = Duration::from_secs(2);
+
+/// How often it is checked whether an inbox responds at all while it is waited for.
+const CHECK_AGAIN: Duration = Duration::from_millis(250);
 
 /// A running daemon.
 pub struct Daemon {
@@ -140,18 +143,10 @@ impl Daemon {
         self.page.as_deref()
     }
 
-    /// Whether every inbox has had its first look.
-    pub fn is_ready(&self) -> bool {
-        self.shared.hub.inboxes().iter().all(InboxHandle::is_ready)
-    }
-
-    /// Waits until every inbox has had its first look.
-    pub async fn ready(&self) {
-        while !self.is_ready() {
-            if !self.engine.pause(Duration::from_millis(10)).await {
-                return;
-            }
-        }
+    /// Waits until every inbox has had its first scan. False if the daemon stops before.
+    pub async fn ready(&self) -> bool {
+        let ready = wait_for_inboxes(&self.shared.hub, InboxView::is_ready);
+        self.engine.stop.run_until_cancelled(ready).await.is_some()
     }
 
     /// The inboxes whose threads hang in their folders.
@@ -229,21 +224,18 @@ impl Daemon {
             inbox.stop();
         }
         let mut late = self.engine.tasks.finish(deadline).await;
-        loop {
-            let over = self.shared.hub.inboxes().iter().all(InboxHandle::is_over);
-            if over || tokio::time::Instant::now() >= deadline {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        for inbox in self
-            .shared
-            .hub
+        let hub = &self.shared.hub;
+        let threads: Vec<_> = hub
             .inboxes()
             .iter()
-            .filter(|inbox| !inbox.is_over())
-        {
-            late.push(format!("the folder {}", inbox.places.inbox.display()));
+            .map(|inbox| (inbox.places.inbox.clone(), inbox.subscribe()))
+            .collect();
+        for (folder, mut view) in threads {
+            // It fails once the thread has ended.
+            let end = view.wait_for(|_| false);
+            if tokio::time::timeout_at(deadline, end).await.is_err() {
+                late.push(format!("the folder {}", folder.display()));
+            }
         }
         if let Err(error) = std::fs::remove_file(&self.socket) {
             tracing::debug!(%error, "the control socket was gone already");
@@ -317,14 +309,32 @@ fn spawn_helpers(shared: &Arc<Shared>) {
 /// Lets the work begin once every inbox knows whether its folders can be used. One that hangs keeps the others waiting for a
 /// moment only, and counts as frozen then.
 async fn begin(hub: Arc<Hub>) {
+    let checked = wait_for_inboxes(&hub, |view| view.checked);
     let engine = hub.engine.clone();
-    let limit = Instant::now() + BEGINS_WITHIN;
-    while !hub.inboxes().iter().all(InboxHandle::has_begun) && Instant::now() < limit {
-        if !engine.pause(Duration::from_millis(2)).await {
-            return;
-        }
+    let limited = tokio::time::timeout(BEGINS_WITHIN, checked);
+    if engine.stop.run_until_cancelled(limited).await.is_none() {
+        return;
     }
     engine::dispatch::run(engine).await;
+}
+
+/// Waits until all inboxes, also those of a configuration that is loaded meanwhile, are as `is` says.
+async fn wait_for_inboxes(hub: &Hub, is: fn(&InboxView) -> bool) {
+    loop {
+        let views: Vec<_> = hub.inboxes().iter().map(InboxHandle::subscribe).collect();
+        let Some(mut view) = views.into_iter().find(|view| !is(&view.borrow())) else {
+            return;
+        };
+        // A thread that does not respond does not report it, and a thread that has ended may have been replaced.
+        let change = async {
+            if view.wait_for(is).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        if tokio::time::timeout(CHECK_AGAIN, change).await.is_err() {
+            tracing::trace!("still waiting for an inbox");
+        }
+    }
 }
 
 /// The folders of an inbox that is a mount point lie inside it. Where it is not mounted yet, only the journal knows that it is

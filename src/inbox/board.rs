@@ -78,6 +78,11 @@ impl InboxView {
         }
     }
 
+    /// Whether the first scan has finished, or its folder does not respond: then it keeps only itself waiting.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready || self.is_stalled_at(Instant::now())
+    }
+
     pub(crate) fn is_stalled_at(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.heartbeat) > STALLED_AFTER
     }

@@ -57,11 +57,6 @@ impl InboxHandle {
         self.peek().revision
     }
 
-    /// Whether its thread has checked whether its folders can be used.
-    pub fn has_begun(&self) -> bool {
-        self.peek().checked
-    }
-
     /// Whether the first scan has finished.
     pub fn has_looked(&self) -> bool {
         self.peek().ready
@@ -105,12 +100,6 @@ impl InboxHandle {
             .flat_map(|files| files.iter().map(|file| file.waiting.clone()))
             .take(limit)
             .collect()
-    }
-
-    /// Whether the first scan has finished, or nobody knows when it will: a folder that hangs keeps only itself waiting.
-    pub fn is_ready(&self) -> bool {
-        let view = self.peek();
-        view.ready || view.is_stalled_at(Instant::now())
     }
 
     /// Whether the thread hangs in its folder, as on a share whose server does not answer.

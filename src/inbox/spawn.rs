@@ -151,10 +151,10 @@ mod tests {
                 .frozen
                 .is_some_and(|why| why.contains("previous watch"))
         });
-        assert!(!new.is_ready());
+        assert!(!new.view().is_ready());
         release.send(()).unwrap();
         eventually("it begins", || {
-            new.is_ready() && new.view().frozen.is_none()
+            new.view().is_ready() && new.view().frozen.is_none()
         });
         new.stop();
         new.thread.join().unwrap();
