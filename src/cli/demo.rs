@@ -387,7 +387,16 @@ impl Screen {
                     .map(|path| self.shown(Path::new(path)))
                     .collect::<Vec<_>>()
                     .join(", "),
-                _ => self
+                StateName::Waiting
+                | StateName::Queued
+                | StateName::Uploading
+                | StateName::Submitting
+                | StateName::Running
+                | StateName::Downloading
+                | StateName::Delivering
+                | StateName::Failed
+                | StateName::Cancelled
+                | StateName::InDoubt => self
                     .dir
                     .join("failed")
                     .join(format!("{}.error.txt", line.input))

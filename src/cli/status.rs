@@ -157,15 +157,27 @@ fn overview(config: &Config, lines: &[Line], running: bool) -> String {
                 None => String::new(),
             },
         };
-        let note = match (line.state, &line.reason) {
-            (StateName::Done, _) => line
+        let note = match line.state {
+            StateName::Done => line
                 .outputs
                 .first()
                 .and_then(|output| Path::new(output).file_name())
                 .map(|name| format!("→ {}", name.to_string_lossy()))
                 .unwrap_or_default(),
-            (StateName::Running, _) | (_, None) => String::new(),
-            (_, Some(reason)) => output::plain(reason),
+            StateName::Running => String::new(),
+            StateName::Waiting
+            | StateName::Queued
+            | StateName::Uploading
+            | StateName::Submitting
+            | StateName::Downloading
+            | StateName::Delivering
+            | StateName::Failed
+            | StateName::Cancelled
+            | StateName::InDoubt => line
+                .reason
+                .as_deref()
+                .map(output::plain)
+                .unwrap_or_default(),
         };
         rows.push(vec![
             line.id.clone(),

@@ -156,7 +156,16 @@ impl Rules {
                     job.id
                 ));
             }
-            _ => {}
+            State::Taking { .. }
+            | State::Queued { .. }
+            | State::Uploading
+            | State::Submitting { .. }
+            | State::Running { .. }
+            | State::Downloading { .. }
+            | State::Delivering { .. }
+            | State::Closing { .. }
+            | State::Done { .. }
+            | State::Cancelled { .. } => {}
         }
         self.of(kind, job.updated_at, &data)
     }

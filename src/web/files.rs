@@ -194,9 +194,11 @@ async fn locate(
             None => None,
             Some(path) => {
                 let history = app.hub.engine.ledger.journal().history(&id).await?;
-                let fetched = history.iter().rev().find_map(|(_, event)| match event {
-                    Event::Fetched { outputs } => outputs.get(index),
-                    _ => None,
+                let fetched = history.iter().rev().find_map(|(_, event)| {
+                    if let Event::Fetched { outputs } = event {
+                        return outputs.get(index);
+                    }
+                    None
                 });
                 Some(Known {
                     folder: places.outbox,
@@ -234,7 +236,20 @@ fn output(job: &Job, index: usize) -> Option<&RelPath> {
             verdict: Verdict::Done { outputs, .. },
             ..
         } => outputs.get(index),
-        _ => None,
+        Standing::Closing {
+            verdict: Verdict::Failed(_) | Verdict::Cancelled { .. },
+            ..
+        }
+        | Standing::Taking { .. }
+        | Standing::Queued { .. }
+        | Standing::Uploading
+        | Standing::Submitting { .. }
+        | Standing::Running { .. }
+        | Standing::Downloading { .. }
+        | Standing::Delivering { .. }
+        | Standing::Failed { .. }
+        | Standing::Cancelled { .. }
+        | Standing::InDoubt { .. } => None,
     }
 }
 
