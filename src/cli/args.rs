@@ -6,8 +6,10 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use super::error::CommandError;
 use super::output;
-use crate::config::{Config, ConfigError, environment};
+use crate::catalogue::Catalogue;
+use crate::config::{Config, ConfigError, environment, load_catalogue};
 
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Global {
@@ -25,6 +27,18 @@ pub(super) struct Global {
 impl Global {
     pub(super) fn load(&self) -> Result<Config, ConfigError> {
         crate::config::load(self.config.as_deref(), &environment)
+    }
+
+    /// The configuration's catalogue; the built-in one where there is no configuration, or none that can be used and nobody
+    /// named it.
+    pub(super) fn load_catalogue(&self) -> Result<Catalogue, CommandError> {
+        match self.load() {
+            Ok(config) => Ok(load_catalogue(&config)?),
+            Err(error) if self.config.is_some() => Err(error.into()),
+            Err(_) => {
+                Catalogue::built_in().map_err(|error| CommandError::Failed(error.to_string()))
+            }
+        }
     }
 
     /// Sends logs to stderr. `$TAXIWAY_LOG` sets levels, also per module: `warn,taxiway::engine=trace`.
