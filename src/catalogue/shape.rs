@@ -192,7 +192,7 @@ impl Shape {
     }
 
     /// What is allowed, for people: "a whole number from 2 to 10".
-    pub(super) fn describe(&self) -> String {
+    pub fn describe(&self) -> String {
         match self {
             Shape::String { allowed, .. } if !allowed.is_empty() => {
                 or(allowed.iter().map(|text| quote(text)))

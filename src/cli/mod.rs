@@ -10,6 +10,7 @@ mod credits;
 mod demo;
 mod error;
 mod init;
+mod models;
 mod output;
 mod run;
 mod schema;
@@ -75,6 +76,7 @@ commands! {
     Resolve(act::Resolve),
     Credits(credits::Credits),
     Spend(spend::Spend),
+    Models(models::Models),
     Schema(schema::Schema),
     Simulate(simulate::Simulate),
     Completions(completions::Completions),

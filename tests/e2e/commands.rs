@@ -816,6 +816,64 @@ fn simulate_prints_its_url_on_the_first_line() {
 }
 
 #[test]
+fn models_lists_what_the_catalogue_knows_and_shows_the_fields_of_one() {
+    let studio = Studio::builder().open();
+    let list = studio.cli_ok(&["models"]);
+    let row = list
+        .lines()
+        .find(|line| line.starts_with("image_to_video") && line.contains("gen4_turbo "));
+    assert!(
+        row.is_some_and(|row| row.ends_with("5 per second")),
+        "{list}"
+    );
+    let fields = studio.cli_ok(&["models", "gen4_turbo"]);
+    for word in [
+        "promptImage, required",
+        "\"1280:720\"",
+        "5 credits per second",
+    ] {
+        assert!(fields.contains(word), "{word}: {fields}");
+    }
+    // Each line of the JSON is a model at an endpoint; an endpoint's name shows all its models.
+    let lines = |name: &str| -> Vec<Value> {
+        let all = studio.cli_ok(&["models", name, "--json"]);
+        all.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    };
+    let one = lines("upscale_v1");
+    assert_eq!(one.len(), 1);
+    assert_eq!(one[0]["endpoint"], "video_upscale");
+    assert!(
+        one[0]["successor"].is_string() && one[0]["price"].is_null(),
+        "{}",
+        one[0]
+    );
+    let all = lines("text_to_image");
+    let image = all
+        .iter()
+        .find(|line| line["model"] == "gen4_image")
+        .unwrap();
+    let ratio = image["fields"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|field| field["name"] == "ratio")
+        .unwrap();
+    assert!(
+        ratio["allowed"]
+            .as_array()
+            .unwrap()
+            .contains(&json!("1920:1080")),
+        "{ratio}"
+    );
+    assert_eq!(image["price"]["rules"][1]["credits"], 8.0);
+    let unknown = studio.cli(&["models", "gen4_trubo"]);
+    assert_eq!(code(&unknown), 1);
+    assert!(refusal(&unknown).contains("did you mean `gen4_turbo`?"));
+}
+
+#[test]
 fn schema_describes_the_keys_of_sidecars() {
     let studio = Studio::builder().open();
     let schema: Value = serde_json::from_str(&studio.cli_ok(&["schema"])).unwrap();
