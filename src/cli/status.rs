@@ -121,6 +121,32 @@ async fn print_all(config: &Config) -> Result<(), CommandError> {
     output::json_lines(&rest.collect::<Vec<_>>())
 }
 
+/// Says what came out of a job, or why it does not continue.
+fn describe(line: &Line) -> String {
+    match line.state {
+        StateName::Done => line
+            .outputs
+            .first()
+            .and_then(|output| Path::new(output).file_name())
+            .map(|name| format!("→ {}", name.to_string_lossy()))
+            .unwrap_or_default(),
+        StateName::Running => String::new(),
+        StateName::Waiting
+        | StateName::Queued
+        | StateName::Uploading
+        | StateName::Submitting
+        | StateName::Downloading
+        | StateName::Delivering
+        | StateName::Failed
+        | StateName::Cancelled
+        | StateName::InDoubt => line
+            .reason
+            .as_deref()
+            .map(output::plain)
+            .unwrap_or_default(),
+    }
+}
+
 /// The table for people, within 80 columns where names allow it.
 fn overview(config: &Config, lines: &[Line], running: bool) -> String {
     let mut text = String::new();
@@ -157,35 +183,13 @@ fn overview(config: &Config, lines: &[Line], running: bool) -> String {
                 None => String::new(),
             },
         };
-        let note = match line.state {
-            StateName::Done => line
-                .outputs
-                .first()
-                .and_then(|output| Path::new(output).file_name())
-                .map(|name| format!("→ {}", name.to_string_lossy()))
-                .unwrap_or_default(),
-            StateName::Running => String::new(),
-            StateName::Waiting
-            | StateName::Queued
-            | StateName::Uploading
-            | StateName::Submitting
-            | StateName::Downloading
-            | StateName::Delivering
-            | StateName::Failed
-            | StateName::Cancelled
-            | StateName::InDoubt => line
-                .reason
-                .as_deref()
-                .map(output::plain)
-                .unwrap_or_default(),
-        };
         rows.push(vec![
             line.id.clone(),
             state,
             credits,
             output::fit(&line.input, 28),
         ]);
-        notes.push(note);
+        notes.push(describe(line));
     }
     // A note that does not fit next to the rest is below it.
     let table = output::table(&rows);
