@@ -375,12 +375,12 @@ impl Screen {
             let lines = SAMPLES.iter().filter_map(|sample| lines.get(sample.input));
             return output::json_lines(&lines.collect::<Vec<_>>());
         }
-        let mut rows = vec![output::row(["INPUT", "SHOWS", "BECAME", "LIES IN"])];
+        let mut rows = vec![output::row(["INPUT", "SHOWS", "BECAME", "FILE"])];
         for sample in SAMPLES {
             let Some(line) = lines.get(sample.input) else {
                 continue;
             };
-            let lies = match line.state {
+            let file = match line.state {
                 StateName::Done => line
                     .outputs
                     .iter()
@@ -407,15 +407,15 @@ impl Screen {
                 line.input.clone(),
                 sample.shows.to_owned(),
                 line.state.to_string(),
-                lies,
+                file,
             ]);
         }
         let failed = self.dir.join("failed").join("runway.png.error.txt");
         output::text(&format!(
-            "\n{}\nEach output has a record beside it that tells how it was made, such as\n  {}\n\
-             The finished inputs lie in\n  {}\n\
-             What was wrong with the sidecar is told in\n  {}\n\n\
-             To begin with your own folder: taxiway init DIR\n",
+            "\n{}\nA record next to each output says how it was made, such as\n  {}\n\
+             The finished inputs are in\n  {}\n\
+             The problem with the sidecar is described in\n  {}\n\n\
+             To start with your own folder: taxiway init DIR\n",
             output::table(&rows),
             self.shown(&outbox.join("harbour.mp4.yaml")),
             self.dir.join("originals").display(),
