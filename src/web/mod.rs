@@ -14,7 +14,7 @@ mod app;
 mod events;
 mod files;
 mod guard;
-mod line;
+mod listener;
 mod metrics;
 mod page;
 mod prometheus;
@@ -40,7 +40,7 @@ use tokio::sync::Semaphore;
 
 use self::app::{App, Events, Pictures, page, trouble};
 use self::guard::{Refusal, Rules, Token};
-use self::line::{Door, Peer};
+use self::listener::{Door, Peer};
 use crate::config::{TokenError, Web, environment, load_web_token};
 use crate::control::Hub;
 
