@@ -5,7 +5,6 @@
 //! not one of ours. A page elsewhere lets the visitor's browser send a request (CSRF): then what browsers say of a request's
 //! origin tells it, and changes need a header that no form can send.
 
-use std::hint::black_box;
 use std::net::IpAddr;
 
 use axum::http::header::{
@@ -15,6 +14,7 @@ use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
 
 /// The header that changes need: a form cannot send it, and a script elsewhere may not.
 const OURS: HeaderName = HeaderName::from_static("x-taxiway");
@@ -49,7 +49,7 @@ impl Token {
 
     /// Whether this is the token. Takes the same time wherever the two differ.
     pub(super) fn is(&self, text: &str) -> bool {
-        same(&self.sent, &digest("token", text))
+        self.sent.ct_eq(&digest("token", text)).into()
     }
 
     /// What a browser keeps in the token's place. Over https it never goes over anything else.
@@ -73,15 +73,6 @@ fn digest(what: &str, text: &str) -> [u8; 32] {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Whether two are the same, in a time that does not tell where they differ.
-fn same(a: &[u8], b: &[u8]) -> bool {
-    let differences = a
-        .iter()
-        .zip(b)
-        .fold(0_u8, |all, (a, b)| black_box(all | (a ^ b)));
-    a.len() == b.len() && differences == 0
 }
 
 /// Why a request is not answered.
@@ -129,25 +120,25 @@ impl Refusal {
     }
 }
 
-/// What a path needs.
+/// Who may request a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Door {
-    /// Nothing that anybody could learn from.
+enum Access {
+    /// Everybody: it reveals nothing.
     Open,
     /// The form that takes the token.
     Login,
     /// The page itself, to which others may link.
     Page,
-    /// Everything else.
+    /// Requests with the token only.
     Closed,
 }
 
-fn door(path: &str) -> Door {
+fn find_access(path: &str) -> Access {
     match path {
-        "/healthz" | "/readyz" | "/page.css" | "/icon.svg" => Door::Open,
-        "/login" => Door::Login,
-        "/" => Door::Page,
-        _ => Door::Closed,
+        "/healthz" | "/readyz" | "/page.css" | "/icon.svg" => Access::Open,
+        "/login" => Access::Login,
+        "/" => Access::Page,
+        _ => Access::Closed,
     }
 }
 
@@ -157,7 +148,7 @@ pub(super) fn judge(rules: &Rules, head: &Parts, local: IpAddr) -> Result<(), Re
     if !is_ours(rules, host, local) {
         return Err(Refusal::Host);
     }
-    let door = door(head.uri.path());
+    let access = find_access(head.uri.path());
     let changes = !matches!(head.method, Method::GET | Method::HEAD);
     let site = only(&head.headers, &FETCH_SITE);
     let foreign = match site {
@@ -165,10 +156,10 @@ pub(super) fn judge(rules: &Rules, head: &Parts, local: IpAddr) -> Result<(), Re
         One::Value("same-origin" | "none") => false,
         One::Value(_) | One::Unclear => true,
     };
-    if !changes && foreign && door != Door::Page {
+    if !changes && foreign && access != Access::Page {
         return Err(Refusal::Site);
     }
-    if door != Door::Open && door != Door::Login && !is_known(rules, &head.headers) {
+    if access != Access::Open && access != Access::Login && !is_known(rules, &head.headers) {
         return Err(Refusal::Token);
     }
     if !changes {
@@ -177,9 +168,9 @@ pub(super) fn judge(rules: &Rules, head: &Parts, local: IpAddr) -> Result<(), Re
     if !comes_from_here(&head.headers, host) {
         return Err(Refusal::Proof);
     }
-    let (kind, needs_ours) = match door {
-        Door::Login => ("application/x-www-form-urlencoded", false),
-        Door::Open | Door::Page | Door::Closed => ("application/json", true),
+    let (kind, needs_ours) = match access {
+        Access::Login => ("application/x-www-form-urlencoded", false),
+        Access::Open | Access::Page | Access::Closed => ("application/json", true),
     };
     if needs_ours && only(&head.headers, &OURS) != One::Value("1") {
         return Err(Refusal::Proof);
@@ -207,7 +198,9 @@ pub(super) fn is_known(rules: &Rules, headers: &HeaderMap) -> bool {
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(';'))
             .filter_map(|pair| pair.trim().split_once('='))
-            .any(|(name, value)| name == NAME && same(value.as_bytes(), token.cookie.as_bytes())),
+            .any(|(name, value)| {
+                name == NAME && bool::from(value.as_bytes().ct_eq(token.cookie.as_bytes()))
+            }),
     }
 }
 

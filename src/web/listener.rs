@@ -1,4 +1,4 @@
-//! Connections: only so many at once, and none that is kept open by saying nothing, or by reading nothing.
+//! Limits connections: how many there are at once, and how long one may send or read nothing.
 
 use std::future::Future as _;
 use std::io;
@@ -16,45 +16,44 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep};
 
-/// At most so many connections; further ones wait in the system's queue.
+/// The maximum number of connections; further ones wait in the system's queue.
 const CONNECTIONS: usize = 256;
 /// How long a request's head may take, and how long a connection may wait for the next one.
-const SAYS_NOTHING: Duration = Duration::from_secs(20);
-/// How long whoever asked may take no byte of the answer. A film that somebody pauses is asked for again by the browser.
-const READS_NOTHING: Duration = Duration::from_secs(300);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a client may read nothing of the response. If a video is paused for longer, the browser requests the rest again.
+const STALLED_WRITE_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// The listening socket.
-pub(super) struct Door {
+/// A listening socket with a limit on connections.
+pub(super) struct LimitedListener {
     pub(super) listener: TcpListener,
-    room: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
 }
 
-impl Door {
-    pub(super) fn new(listener: TcpListener) -> Door {
-        Door {
+impl LimitedListener {
+    pub(super) fn new(listener: TcpListener) -> LimitedListener {
+        LimitedListener {
             listener,
-            room: Arc::new(Semaphore::new(CONNECTIONS)),
+            slots: Arc::new(Semaphore::new(CONNECTIONS)),
         }
     }
 }
 
-/// What a request knows of its connection.
+/// The connection of a request.
 #[derive(Debug, Clone)]
-pub(super) struct Peer {
-    /// The address at which it came in.
+pub(super) struct Connection {
+    /// The local address that the client connected to.
     pub(super) local: IpAddr,
     busy: Arc<AtomicBool>,
 }
 
-impl Peer {
-    /// Until this is dropped it is us whom the other end waits for.
+impl Connection {
+    /// Suspends the idle timeout while the client waits for a response, until the guard is dropped.
     pub(super) fn busy(&self) -> Busy {
         self.busy.store(true, Ordering::Relaxed);
         Busy(self.busy.clone())
     }
 }
 
-/// See [`Peer::busy`].
 pub(super) struct Busy(Arc<AtomicBool>);
 
 impl Drop for Busy {
@@ -63,44 +62,44 @@ impl Drop for Busy {
     }
 }
 
-impl Connected<IncomingStream<'_, Door>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, Door>) -> Peer {
-        Peer {
+impl Connected<IncomingStream<'_, LimitedListener>> for Connection {
+    fn connect_info(stream: IncomingStream<'_, LimitedListener>) -> Connection {
+        Connection {
             local: stream.io().local,
             busy: stream.io().busy.clone(),
         }
     }
 }
 
-impl Listener for Door {
-    type Io = Line;
+impl Listener for LimitedListener {
+    type Io = TimedStream;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Line, SocketAddr) {
+    async fn accept(&mut self) -> (TimedStream, SocketAddr) {
         loop {
             // The semaphore is never closed.
-            let place = self.room.clone().acquire_owned().await.ok();
+            let slot = self.slots.clone().acquire_owned().await.ok();
             // axum's own listener knows which errors of accept(2) to wait out.
             let (socket, address) = <TcpListener as Listener>::accept(&mut self.listener).await;
             let local = match socket.local_addr() {
                 Ok(local) => local.ip(),
                 Err(error) => {
-                    tracing::debug!(%error, "a connection to the status page was gone at once");
+                    tracing::debug!(%error, "a connection to the status page was closed at once");
                     continue;
                 }
             };
             if let Err(error) = socket.set_nodelay(true) {
                 tracing::debug!(%error, "the connection keeps Nagle's algorithm");
             }
-            let line = Line {
+            let stream = TimedStream {
                 socket,
                 local,
                 busy: Arc::default(),
                 writing: false,
-                patience: Box::pin(tokio::time::sleep(SAYS_NOTHING)),
-                _place: place,
+                timeout: Box::pin(tokio::time::sleep(IDLE_TIMEOUT)),
+                _slot: slot,
             };
-            return (line, address);
+            return (stream, address);
         }
     }
 
@@ -109,46 +108,46 @@ impl Listener for Door {
     }
 }
 
-/// One connection. Its patience begins anew with each byte that it could write, and not with what it reads: a head that comes
-/// byte by byte has no longer than one that does not come.
-pub(super) struct Line {
+/// A connection with a timeout, which each write restarts and a read does not: a request's head that comes byte by byte has no
+/// more time than one that does not come.
+pub(super) struct TimedStream {
     socket: TcpStream,
     local: IpAddr,
     busy: Arc<AtomicBool>,
     writing: bool,
-    patience: Pin<Box<Sleep>>,
-    _place: Option<OwnedSemaphorePermit>,
+    timeout: Pin<Box<Sleep>>,
+    _slot: Option<OwnedSemaphorePermit>,
 }
 
-impl Line {
-    fn wait(&mut self, time: Duration) {
+impl TimedStream {
+    fn restart_timeout(&mut self, time: Duration) {
         let now = Instant::now();
-        self.patience
+        self.timeout
             .as_mut()
             .reset(now.checked_add(time).unwrap_or(now));
     }
 
-    /// After an attempt to write.
-    fn wrote<T>(
+    /// Restarts or checks the timeout after an attempt to write.
+    fn check_write<T>(
         &mut self,
         cx: &mut Context<'_>,
         outcome: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
             self.writing = false;
-            self.wait(SAYS_NOTHING);
+            self.restart_timeout(IDLE_TIMEOUT);
             return outcome;
         }
         if !self.writing {
             self.writing = true;
-            self.wait(READS_NOTHING);
+            self.restart_timeout(STALLED_WRITE_TIMEOUT);
         }
-        ready!(self.patience.as_mut().poll(cx));
+        ready!(self.timeout.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
-impl AsyncRead for Line {
+impl AsyncRead for TimedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -158,24 +157,24 @@ impl AsyncRead for Line {
             return Poll::Ready(outcome);
         }
         while !self.writing {
-            ready!(self.patience.as_mut().poll(cx));
+            ready!(self.timeout.as_mut().poll(cx));
             if !self.busy.load(Ordering::Relaxed) {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
-            self.wait(SAYS_NOTHING);
+            self.restart_timeout(IDLE_TIMEOUT);
         }
         Poll::Pending
     }
 }
 
-impl AsyncWrite for Line {
+impl AsyncWrite for TimedStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.socket).poll_write(cx, bytes);
-        self.wrote(cx, outcome)
+        self.check_write(cx, outcome)
     }
 
     fn poll_write_vectored(
@@ -184,7 +183,7 @@ impl AsyncWrite for Line {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.socket).poll_write_vectored(cx, slices);
-        self.wrote(cx, outcome)
+        self.check_write(cx, outcome)
     }
 
     fn is_write_vectored(&self) -> bool {

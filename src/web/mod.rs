@@ -40,7 +40,7 @@ use tokio::sync::Semaphore;
 
 use self::app::{App, Events, Pictures, page, trouble};
 use self::guard::{Refusal, Rules, Token};
-use self::listener::{Door, Peer};
+use self::listener::{Connection, LimitedListener};
 use crate::config::{TokenError, Web, environment, load_web_token};
 use crate::control::Hub;
 
@@ -143,9 +143,9 @@ pub(crate) fn serve(bound: Bound, hub: Arc<Hub>) -> String {
         long_questions: Semaphore::new(LONG_QUESTIONS),
     });
     let url = format!("http://{}/", bound.address);
-    let service = router(app).into_make_service_with_connect_info::<Peer>();
+    let service = router(app).into_make_service_with_connect_info::<Connection>();
     let stop = engine.stop.clone();
-    let server = axum::serve(Door::new(bound.listener), service)
+    let server = axum::serve(LimitedListener::new(bound.listener), service)
         .with_graceful_shutdown(stop.clone().cancelled_owned());
     engine.tasks.spawn("the status page", async move {
         let over = async {
@@ -201,13 +201,13 @@ fn router(app: Arc<App>) -> Router {
 /// Judges a request, reads its body, and puts the headers on the answer that every answer has.
 async fn admit(
     State(app): State<Arc<App>>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
+    ConnectInfo(connection): ConnectInfo<Connection>,
     request: Request,
     next: Next,
 ) -> Response {
     let (head, body) = request.into_parts();
     let path = head.uri.path().to_owned();
-    let mut answer = match guard::judge(&app.rules, &head, peer.local) {
+    let mut answer = match guard::judge(&app.rules, &head, connection.local) {
         Err(refusal) => {
             let sent = head.headers.contains_key(axum::http::header::AUTHORIZATION);
             if refusal == Refusal::Token && sent {
@@ -219,7 +219,7 @@ async fn admit(
             // The body is read here, so that whoever sends it slowly is never waited for by what follows.
             match tokio::time::timeout(BODY_WITHIN, to_bytes(body, BODY_MAX)).await {
                 Ok(Ok(bytes)) => {
-                    let _busy = peer.busy();
+                    let _busy = connection.busy();
                     next.run(Request::from_parts(head, Body::from(bytes))).await
                 }
                 Ok(Err(_)) => trouble(
