@@ -32,13 +32,13 @@ use crate::notify::{self, Receivers};
 use crate::status::notice::Rules;
 use crate::web;
 
-/// How long everything may take to stop. What is not over then is left as it is: the journal knows where it stood.
+/// How long everything may take to stop. What has not ended then is abandoned: the journal knows its state.
 pub const STOP_WITHIN: Duration = Duration::from_secs(8);
 
-/// How long the work waits at the start for the first look at all folders.
+/// How long work waits at the start for the first check of all folders.
 const BEGINS_WITHIN: Duration = Duration::from_secs(2);
 
-/// How often it is checked whether an inbox responds at all while it is waited for.
+/// How often a wait for an inbox checks whether its thread still responds.
 const CHECK_AGAIN: Duration = Duration::from_millis(250);
 
 /// A running daemon.
@@ -72,12 +72,11 @@ fn settings(config: &Config) -> Settings {
 }
 
 impl Daemon {
-    /// Starts everything: lock, journal, engine, inboxes, control socket. With `accept_folders` an inbox may lie on another
-    /// filesystem than when it was last used. Inboxes may not have had their first look when this
-    /// answers; see [`Daemon::ready`].
+    /// Starts everything: lock, journal, engine, inboxes, control socket. With `accept_folders`, an inbox may be on another
+    /// filesystem than when it was last used. The first scans may not have finished when this returns; see [`Daemon::ready`].
     ///
     /// # Errors
-    /// Nothing runs then.
+    /// It cannot start; nothing runs then.
     pub async fn start(
         mut config: Config,
         key: Result<ApiKey, KeyError>,
@@ -92,7 +91,7 @@ impl Daemon {
         let unconfigured = unconfigured::remembered(&ledger, &config).await?;
         if accept_folders {
             journal.forget_folders().await?;
-            // What is accepted is where the configuration's inboxes lie.
+            // This accepts the folders of inboxes in the configuration. Those of other inboxes stay as they were.
             for (name, remembered) in &unconfigured {
                 remembered.write(journal.as_ref(), name).await?;
             }
@@ -149,7 +148,7 @@ impl Daemon {
         self.engine.stop.run_until_cancelled(ready).await.is_some()
     }
 
-    /// The inboxes whose threads hang in their folders.
+    /// The inboxes whose folders do not respond.
     pub fn hanging(&self) -> BTreeSet<String> {
         let inboxes = self.shared.hub.inboxes();
         let hanging = inboxes.iter().filter(|handle| handle.is_stalled());
@@ -205,18 +204,18 @@ impl Daemon {
         text
     }
 
-    /// What answers need of it.
+    /// What the answers to requests need.
     pub(crate) fn hub(&self) -> &Arc<Hub> {
         &self.shared.hub
     }
 
-    /// Waits until a task without which nothing can work has ended unexpectedly, and answers with its name.
+    /// Waits until a vital task has ended unexpectedly, and returns its name.
     pub async fn fails(&self) -> &'static str {
         self.engine.stop.cancelled().await;
         self.engine.tasks.failed().unwrap_or("the daemon")
     }
 
-    /// Stops everything within [`STOP_WITHIN`]. Answers with the names of what was not over by then.
+    /// Stops everything within [`STOP_WITHIN`]. Returns the names of what had not ended by then.
     pub async fn stop(self) -> Vec<String> {
         let deadline = tokio::time::Instant::now() + STOP_WITHIN;
         self.engine.stop.cancel();
@@ -306,8 +305,8 @@ fn spawn_helpers(shared: &Arc<Shared>) {
     });
 }
 
-/// Lets the work begin once every inbox knows whether its folders can be used. One that hangs keeps the others waiting for a
-/// moment only, and counts as frozen then.
+/// Starts the work once every inbox has checked whether its folders can be used. One that does not respond delays the others only
+/// briefly, and counts as frozen then.
 async fn begin(hub: Arc<Hub>) {
     let checked = wait_for_inboxes(&hub, |view| view.checked);
     let engine = hub.engine.clone();
@@ -337,8 +336,8 @@ async fn wait_for_inboxes(hub: &Hub, is: fn(&InboxView) -> bool) {
     }
 }
 
-/// The folders of an inbox that is a mount point lie inside it. Where it is not mounted yet, only the journal knows that it is
-/// one; answers with the paths of those.
+/// Puts the folders of each inbox that is a mount point inside it. While it is not mounted, only the journal knows that it is a
+/// mount point; returns the paths of those inboxes.
 async fn place_on_mounts(
     journal: &dyn Journal,
     config: &mut Config,
@@ -353,7 +352,7 @@ async fn place_on_mounts(
     Ok(found)
 }
 
-/// Sends notices as a configuration says.
+/// Sets who gets which notices.
 fn set_receivers(
     ledger: &Ledger,
     receivers: &Mutex<Arc<Receivers>>,

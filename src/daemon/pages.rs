@@ -1,5 +1,5 @@
-//! Gathers what `STATUS.html` tells, and writes it: one page for each folder in which inboxes lie, when something changed and
-//! at most every few seconds. Trouble with a page never holds work up.
+//! Gathers the content of `STATUS.html` and writes it: one page for each folder that contains inboxes, when something has
+//! changed and at most every few seconds. A problem with a page never delays work.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -20,22 +20,22 @@ use crate::journal::Filter;
 use crate::status::Line;
 use crate::status::{Done, Inbox, Link, Page, ROWS, Running, Trouble, Waiting, picture, way};
 
-/// A page is written at most once in this time.
+/// How often a page is written at most.
 const EVERY: Duration = Duration::from_secs(3);
-/// How many ended jobs are looked at.
+/// How many ended jobs are read.
 const ENDED: u32 = 200;
-/// How many open jobs of an inbox are looked at: more than are shown.
+/// How many open jobs of an inbox are read: more than are shown.
 const LINES: usize = 300;
 /// How many of each kind are shown.
 const SHOWN: usize = 12;
 
-/// Small pictures by job; `None` where there is none to be had.
+/// Small pictures by job; `None` where none can be made.
 type Pictures = HashMap<JobId, Option<String>>;
 
 /// What is known of one page.
 #[derive(Default)]
 struct Written {
-    /// What it said last.
+    /// Its last content.
     page: Option<Page>,
     /// Its filesystem when all its inboxes could last be used.
     mount: Option<Mount>,
@@ -91,7 +91,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             if known.page.as_ref() == Some(&page) || (going_on && known.is_busy()) {
                 continue;
             }
-            // Where a share is offline, its bare mount point is not the place for a page.
+            // While a share is offline, no page is written to its bare mount point.
             let mount = path.parent().and_then(find_mount);
             if page.inboxes.iter().all(|inbox| inbox.frozen.is_none()) {
                 known.mount = mount;
@@ -114,7 +114,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
 }
 
 fn write(path: &Path, page: &Page) {
-    // A folder that is not there may be a share that is offline: nothing is made in its place.
+    // A missing folder may be a share that is offline: it is not created.
     if !path.parent().is_some_and(Path::is_dir) {
         return;
     }
@@ -124,13 +124,13 @@ fn write(path: &Path, page: &Page) {
     }
 }
 
-/// A moment by the machine's own clock and zone.
+/// Formats a time in the machine's time zone.
 fn moment(at: Timestamp) -> String {
     let zoned = at.to_zoned_datetime(TimeZone::system());
     zoned.strftime("%Y-%m-%d %H:%M %Z").to_string()
 }
 
-/// The jobs that ended last; `None` if the journal cannot be read now.
+/// Reads the jobs that ended last; `None` if the journal cannot be read now.
 async fn ended(shared: &Shared) -> Option<Vec<Job>> {
     let journal = shared.hub.engine.ledger.journal();
     match journal.ended_jobs(&Filter::default(), None, ENDED).await {
@@ -188,7 +188,7 @@ async fn gather(
         };
         let own = jobs.iter().filter(|job| serves(job));
         for (index, job) in own.enumerate() {
-            // A doubt waits for a person's word, however many jobs stand before it.
+            // A job in doubt needs a decision: it is shown however many jobs are before it.
             if index < LINES || matches!(job.state, State::InDoubt { .. }) {
                 add_open(&mut inbox, &line(&shared.hub, job));
             } else if names.name(job) == StateName::Waiting {
@@ -219,14 +219,14 @@ fn frozen(shared: &Shared, name: &str) -> Option<String> {
         .frozen()
 }
 
-/// What cannot be done in which of its folders.
+/// Returns the problems with an inbox's folders.
 fn problems(shared: &Shared, name: &str) -> Vec<String> {
     let inboxes = shared.hub.inboxes();
     let handle = inboxes.iter().find(|inbox| inbox.name == name);
     handle.map_or_else(Vec::new, InboxHandle::unusable)
 }
 
-/// What lies in the inbox and waits: as much as is shown, and how much there is.
+/// Adds the files that wait in the inbox, as many as are shown, and counts the rest.
 fn add_waiting(shared: &Shared, inbox: &mut Inbox) {
     let inboxes = shared.hub.inboxes();
     let Some(handle) = inboxes.iter().find(|handle| handle.name == inbox.name) else {
@@ -254,7 +254,7 @@ fn add_open(inbox: &mut Inbox, line: &Line) {
         }),
         StateName::InDoubt => inbox.doubts.push(Trouble {
             input: line.input.clone(),
-            what: vec!["It is not known whether Runway took it on.".to_owned()],
+            what: vec!["It is not known whether Runway accepted this job.".to_owned()],
             advice: reason,
             at: moment(line.updated_at),
         }),
@@ -334,14 +334,14 @@ async fn add_ended(
     }
 }
 
-/// The way from a page to a file at or below the page's folder.
+/// Returns the link from a page to a file below the page's folder.
 fn way_to(page: &Path, file: &Path) -> Option<String> {
     let below = file.strip_prefix(page.parent()?).ok()?;
     let parts: Vec<_> = below.components().map(|part| part.as_os_str()).collect();
     Some(way(&parts))
 }
 
-/// A small picture of a job's first image, looked at once.
+/// Returns a small picture of a job's first input, which is made once.
 async fn picture_of(shared: &Arc<Shared>, job: &Job, pictures: &mut Pictures) -> Option<String> {
     if let Some(known) = pictures.get(&job.id) {
         return known.clone();
@@ -359,7 +359,7 @@ async fn picture_of(shared: &Arc<Shared>, job: &Job, pictures: &mut Pictures) ->
     let made = tokio::task::spawn_blocking(move || {
         open_beneath(&folder, at.path.as_path()).and_then(picture)
     });
-    // A share that hangs, or a picture that takes for ever, has none.
+    // If the share does not respond, or the picture takes too long, there is none.
     let made = match tokio::time::timeout(Duration::from_secs(5), made).await {
         Ok(Ok(Ok(uri))) => Some(uri),
         Ok(Ok(Err(error))) => {

@@ -1,10 +1,10 @@
-//! Telling systemd how the service is: ready, stopping, status, alive. Without systemd all of this is nothing.
+//! Notifies systemd: ready, reloading, stopping, status, alive. Without systemd, all of this does nothing.
 
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// Talks to the service manager.
+/// Notifies the service manager.
 #[derive(Debug, Default)]
 pub struct Notifier {
     last_status: String,
@@ -17,17 +17,17 @@ impl Notifier {
         }
     }
 
-    /// Whether there is a service manager that wants to know.
+    /// Whether a service manager listens.
     pub fn has_listener() -> bool {
         std::env::var_os("NOTIFY_SOCKET").is_some()
     }
 
-    /// Every inbox is watched.
+    /// Reports that every inbox has been scanned, or that a reload has finished.
     pub fn ready(&self) {
         Self::send(&[NotifyState::Ready]);
     }
 
-    /// The configuration is being read again.
+    /// Reports that the configuration is being read again.
     pub fn reloading(&self) {
         match NotifyState::monotonic_usec_now() {
             Ok(now) => Self::send(&[NotifyState::Reloading, now]),
@@ -35,12 +35,12 @@ impl Notifier {
         }
     }
 
-    /// The daemon stops.
+    /// Reports that the daemon is stopping.
     pub fn stopping(&self) {
         Self::send(&[NotifyState::Stopping]);
     }
 
-    /// What is going on, in one line; sent when it changes.
+    /// Reports a status of one line, if it has changed.
     pub fn status(&mut self, status: String) {
         if status != self.last_status {
             Self::send(&[NotifyState::Status(&status)]);
@@ -48,7 +48,7 @@ impl Notifier {
         }
     }
 
-    /// The daemon is alive.
+    /// Reports that the daemon is alive.
     pub fn alive(&self) {
         Self::send(&[NotifyState::Watchdog]);
     }

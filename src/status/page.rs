@@ -1,55 +1,56 @@
-//! `STATUS.html`: what people see who see nothing but the folders. One file that any browser shows without a network: text,
-//! small pictures of the inputs, links to what lies beside it. Pure; the daemon gathers what it tells and writes it.
+//! `STATUS.html`, for people who see only the folders. It is one file that any browser shows without a network: text, small
+//! pictures of the inputs, and links to the outputs next to it. This module only makes the HTML; the daemon gathers the content
+//! and writes the file.
 
 use std::fmt::Write as _;
 
-/// At most so many rows of a table are shown; the rest is counted.
+/// The maximum number of rows in a table; the rest is counted.
 pub const ROWS: usize = 100;
 
-/// All that a page tells.
+/// The content of a page.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Page {
-    /// The inboxes beside which it lies.
+    /// The inboxes that the page is about.
     pub inboxes: Vec<Inbox>,
-    /// Why nothing is submitted now, if nothing is.
+    /// Why nothing is submitted now, if that is so.
     pub stopped: Option<String>,
     /// Whether the daemon has ended.
     pub ended: bool,
 }
 
-/// What a page tells of one inbox.
+/// One inbox on a page.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Inbox {
     /// Its name.
     pub name: String,
-    /// Where it lies, for people.
+    /// Its folder, for people.
     pub folder: String,
     /// Why it cannot be used now, if it cannot.
     pub frozen: Option<String>,
     /// What cannot be done in which of its folders, a sentence each.
     pub problems: Vec<String>,
-    /// What lies there and waits.
+    /// Files that wait.
     pub waiting: Vec<Waiting>,
-    /// How much more waits than is told.
+    /// How many more files wait than are listed.
     pub more_waiting: usize,
     /// Jobs in progress.
     pub running: Vec<Running>,
-    /// How many more are in progress than are told.
+    /// How many more are in progress than are listed.
     pub more_running: usize,
-    /// Jobs that need a person's word.
+    /// Jobs that need a decision.
     pub doubts: Vec<Trouble>,
-    /// Jobs that failed or were cancelled lately, the latest first.
+    /// Jobs that failed or were cancelled recently, the latest first.
     pub failed: Vec<Trouble>,
-    /// Jobs that were delivered lately, the latest first.
+    /// Jobs that were delivered recently, the latest first.
     pub done: Vec<Done>,
 }
 
-/// Something that waits.
+/// A file that waits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Waiting {
     /// The file, below the inbox.
     pub input: String,
-    /// For what.
+    /// What it waits for.
     pub reason: String,
 }
 
@@ -58,13 +59,13 @@ pub struct Waiting {
 pub struct Running {
     /// The file, below the inbox.
     pub input: String,
-    /// Where it stands.
+    /// Its state.
     pub state: String,
     /// From 0 to 1.
     pub progress: Option<f64>,
 }
 
-/// A job that needs somebody.
+/// A job that somebody should look at.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trouble {
     /// The file, below the inbox.
@@ -97,25 +98,25 @@ pub struct Done {
 pub struct Link {
     /// Its name.
     pub name: String,
-    /// The way from the page to it, where there is one that holds on another computer, too.
+    /// The relative link from the page to it, if it is below the page's folder, so that it also works on another computer.
     pub way: Option<String>,
 }
 
 impl Page {
-    /// The page as HTML. `told_at` is when this was so, for people.
+    /// Returns the page as HTML. `told_at` is the time of the content, for people.
     pub fn html(&self, told_at: &str) -> String {
         let mut html = String::with_capacity(16 * 1024);
         html.push_str(HEAD);
         html.push_str("<h1>taxiway</h1>\n");
         let state = if self.ended {
-            "<strong>taxiway is not running.</strong> What is dropped now waits until it is started again."
+            "<strong>taxiway is not running.</strong> Files dropped now wait until it is started again."
         } else {
             "taxiway is running."
         };
         push(
             &mut html,
             format_args!(
-                "<p>{state} This was so on <time>{}</time>; the page is written anew when something changes.</p>\n",
+                "<p>{state} Last updated: <time>{}</time>. The page is updated when something changes.</p>\n",
                 escape(told_at)
             ),
         );
@@ -124,7 +125,7 @@ impl Page {
             push(
                 &mut html,
                 format_args!(
-                    "<p class=\"alert\"><strong>Nothing is submitted at the moment.</strong> It waits {}.</p>\n",
+                    "<p class=\"alert\"><strong>Nothing is submitted at the moment.</strong> Work waits {}.</p>\n",
                     escape(why)
                 ),
             );
@@ -162,7 +163,7 @@ impl Inbox {
                 format_args!("<p class=\"alert\">{}</p>\n", escape(what)),
             );
         }
-        write_troubles(html, "Needs your word", &self.doubts);
+        write_troubles(html, "Needs your decision", &self.doubts);
         table(
             html,
             "In progress",
@@ -174,15 +175,15 @@ impl Inbox {
         table(
             html,
             "Waiting",
-            &["File", "For what"],
+            &["File", "Waits for"],
             &self.waiting,
             self.more_waiting,
             |one| vec![escape(&one.input), escape(&one.reason)],
         );
-        write_troubles(html, "Failed or cancelled lately", &self.failed);
+        write_troubles(html, "Failed or cancelled recently", &self.failed);
         table(
             html,
-            "Delivered lately",
+            "Delivered recently",
             &["", "File", "Output", "Credits", "When"],
             &self.done,
             0,
@@ -255,7 +256,8 @@ fn write_troubles(html: &mut String, title: &str, troubles: &[Trouble]) {
     });
 }
 
-/// A table with a heading, if there is anything to show; `more` rows are counted and not there. The first column names the row; a cell is HTML.
+/// Writes a table with a heading, if there is anything to show. `more` rows are counted and not listed. The file names the row; a
+/// cell is HTML.
 fn table<T>(
     html: &mut String,
     title: &str,
@@ -313,7 +315,7 @@ fn push(html: &mut String, text: std::fmt::Arguments<'_>) {
     }
 }
 
-/// Text as HTML: names of files are anybody's.
+/// Escapes text for HTML: anybody can name a file.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -329,7 +331,7 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-/// A path below the page's folder as a link: each part encoded, so that any name is found.
+/// Returns a path below the page's folder as a link. Each part is encoded, so that any name works.
 pub fn way(parts: &[&std::ffi::OsStr]) -> String {
     let mut way = String::from(".");
     for part in parts {
@@ -385,8 +387,8 @@ a { color: inherit; }
 <main>
 "#;
 
-/// Nobody is interrupted who reads, selects or has the page in the background.
-const UPDATE: &str = r#"<p><label><input type="checkbox" id="update" checked> Update by itself</label></p>
+/// Reloads the page, but not while text is selected or the page is in the background.
+const UPDATE: &str = r#"<p><label><input type="checkbox" id="update" checked> Update automatically</label></p>
 <script>
 setInterval(function () {
   var box = document.getElementById("update");

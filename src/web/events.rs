@@ -151,7 +151,7 @@ pub(super) async fn stream(State(app): State<Arc<App>>) -> Response {
     let Ok(place) = app.events.room.clone().try_acquire_owned() else {
         return trouble(
             StatusCode::SERVICE_UNAVAILABLE,
-            "too many pages are open: close some, and this one goes on by itself",
+            "too many pages are open: close some, and this one continues automatically",
         );
     };
     let listener = Listener {

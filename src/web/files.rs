@@ -1,9 +1,9 @@
-//! Inputs and outputs of jobs, to look at: whole, in part, or as a small picture.
+//! Serves inputs and outputs of jobs: whole, in part, or as a small picture.
 //!
-//! A file is named by its job and its number there, never by a path. The path is the journal's; it is opened below its folder
-//! without following a link, and what lies there has to have the size that the journal knows, so that a file that somebody put
-//! in its place is not told. Reading is done where the inbox's own work with files is done, a piece at a time: a share that
-//! hangs holds up nobody but its own.
+//! A request names a file by its job and its number there, never by a path. The path comes from the journal. The file is opened
+//! below its folder without following links, and its size must be the one in the journal, so that a file that has replaced it is
+//! not shown. Files are read a piece at a time on the threads for the inbox's own file work: a share that does not respond delays
+//! only its own jobs.
 
 use std::fs::File;
 use std::io;
@@ -33,14 +33,14 @@ use crate::journal::JournalError;
 use crate::media::{Format, HEAD_BYTES, sniff};
 use crate::status::small_picture;
 
-/// Read at once, in bytes.
+/// How many bytes are read at a time.
 const PIECE: u64 = 256 * 1024;
-/// How long opening a file may take before whoever asked is told that its folder does not answer.
+/// How long opening a file may take before the request fails.
 const OPENS_WITHIN: Duration = Duration::from_secs(10);
-/// Small pictures that are kept.
+/// How many small pictures are kept.
 const PICTURES: usize = 500;
 
-/// Where a file of a job lies, and what is known of it.
+/// The path of a job's file, and what the journal knows of its content.
 struct Known {
     folder: PathBuf,
     below: PathBuf,
@@ -59,11 +59,11 @@ struct Opened {
 fn gone() -> Response {
     trouble(
         StatusCode::NOT_FOUND,
-        "there is no such file: it was taken away, or another lies in its place",
+        "there is no such file: it was moved, deleted or replaced",
     )
 }
 
-/// A file, or a part of it.
+/// Serves a file, or a part of it.
 pub(super) async fn file(
     State(app): State<Arc<App>>,
     Path((id, which, index)): Path<(String, String, String)>,
@@ -84,7 +84,7 @@ pub(super) async fn file(
         Err(_) => {
             return trouble(
                 StatusCode::GATEWAY_TIMEOUT,
-                "the folder that the file lies in does not answer: is its disk or share in order?",
+                "the file's folder does not respond: check its disk or share",
             );
         }
     };
@@ -104,7 +104,10 @@ pub(super) async fn file(
         ),
         Part::None => {
             let range = [(CONTENT_RANGE, format!("bytes */{}", opened.length))];
-            let words = trouble(StatusCode::RANGE_NOT_SATISFIABLE, "the file is shorter");
+            let words = trouble(
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                "the requested range is beyond the end of the file",
+            );
             return (range, words).into_response();
         }
     };
@@ -135,7 +138,7 @@ pub(super) async fn file(
     answer
 }
 
-/// What browsers show in place, and what can do nothing there. SVG, HTML and all the rest are for saving.
+/// Whether browsers show the format and it cannot run scripts. SVG, HTML and all others are offered as downloads.
 fn is_shown(format: Format) -> bool {
     matches!(
         format,
@@ -157,13 +160,13 @@ fn is_shown(format: Format) -> bool {
     )
 }
 
-/// A file's number, as the address of the page has it. Digits alone: `parse` takes a plus, too.
+/// Parses a file's number in a URL. Only digits: `parse` would also accept a plus.
 fn number(index: &str) -> Option<usize> {
     let is_number = index.bytes().all(|byte| byte.is_ascii_digit());
     index.parse().ok().filter(|_| is_number)
 }
 
-/// Finds a file by its job and its number there; nothing if there is none.
+/// Finds a file by its job and its number there.
 ///
 /// # Errors
 /// The journal cannot be read.
@@ -213,7 +216,7 @@ async fn locate(
     Ok(known.map(|known| (job, known)))
 }
 
-/// Where a picture or film that was dropped lies now.
+/// Returns the current path of an input image or video.
 fn input(job: &Job, index: usize, places: &Places) -> Option<Known> {
     let file = job.files.get(index)?;
     if !matches!(file.role, Role::Main | Role::Reference) {
@@ -228,7 +231,7 @@ fn input(job: &Job, index: usize, places: &Places) -> Option<Known> {
     })
 }
 
-/// The name of an output that is delivered.
+/// Returns the path of a delivered output.
 fn output(job: &Job, index: usize) -> Option<&RelPath> {
     match &job.state {
         Standing::Done { outputs, .. }
@@ -263,7 +266,7 @@ async fn open(engine: &Engine, job: &Job, known: Known) -> Option<Opened> {
         let mut head = vec![0; HEAD_BYTES];
         let read = file.read_at(&mut head, 0)?;
         head.truncate(read);
-        // The content by its digest, and what would tell another file of the same size from it.
+        // The digest of the content, and what distinguishes another file of the same size.
         let content = known.sha256.unwrap_or_default();
         let etag = format!(
             "\"{}-{}-{}-{}\"",

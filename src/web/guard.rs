@@ -1,9 +1,9 @@
-//! Who may ask what: decisions on the head of a request, and on nothing else.
+//! Decides which requests are answered, by the head of the request alone.
 //!
-//! Three things can go wrong with a page on somebody's own machine. A stranger on the network asks: then there is a token. A
-//! page elsewhere gives this machine a name of its own (DNS rebinding): then the name that it was asked for by, in `Host`, is
-//! not one of ours. A page elsewhere lets the visitor's browser send a request (CSRF): then what browsers say of a request's
-//! origin tells it, and changes need a header that no form can send.
+//! There are three threats to a page on somebody's own machine. Strangers on the network send requests: a token stops them. A
+//! foreign page gives this machine a name of its own (DNS rebinding): the name in `Host` is then not one of this machine's. A
+//! foreign page has the visitor's browser send a request (CSRF): the headers on a request's origin reveal it, and changes need a
+//! header that no form can send.
 
 use std::net::IpAddr;
 
@@ -16,23 +16,23 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-/// The header that changes need: a form cannot send it, and a script elsewhere may not.
+/// The header that changes need: a form cannot send it, and a script of a foreign page may not.
 const OURS: HeaderName = HeaderName::from_static("x-taxiway");
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-/// The cookie of the page's form.
+/// The cookie that the login form sets.
 const NAME: &str = "taxiway";
 
-/// Whom the page answers.
+/// Which requests the page answers.
 pub(super) struct Rules {
-    /// Names of this machine, in lower case, beside `localhost` and addresses.
+    /// Names of this machine, in lower case, in addition to `localhost` and addresses.
     pub(super) hosts: Vec<String>,
     /// The address that was configured.
     pub(super) listen: IpAddr,
-    /// What whoever asks has to know.
+    /// The token that requests need, if any.
     pub(super) token: Option<Token>,
 }
 
-/// A token, of which only digests are kept.
+/// The digests of a token, which itself is not kept.
 pub(super) struct Token {
     sent: [u8; 32],
     cookie: String,
@@ -47,12 +47,12 @@ impl Token {
         }
     }
 
-    /// Whether this is the token. Takes the same time wherever the two differ.
+    /// Whether this is the token, in constant time.
     pub(super) fn is(&self, text: &str) -> bool {
         self.sent.ct_eq(&digest("token", text)).into()
     }
 
-    /// What a browser keeps in the token's place. Over https it never goes over anything else.
+    /// Returns the cookie that a browser keeps instead of the token. A cookie that is set over https is only sent over https.
     pub(super) fn cookie(&self, over_https: bool) -> String {
         let secure = if over_https { "; Secure" } else { "" };
         format!(
@@ -78,15 +78,15 @@ fn hex(bytes: &[u8]) -> String {
 /// Why a request is not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// It was sent to another name than this machine's.
+    /// `Host` is not a name of this machine.
     Host,
-    /// It does not come with the token.
+    /// The token is missing or wrong.
     Token,
-    /// Another site had a hand in it.
+    /// It comes from another site.
     Site,
-    /// A change without proof that it comes from the page itself.
+    /// It is a change without proof that it comes from the page itself.
     Proof,
-    /// A change whose body is of another type.
+    /// It is a change whose body has the wrong type.
     Type,
 }
 
@@ -99,23 +99,25 @@ impl Refusal {
         }
     }
 
-    /// For people: what is wrong, and what to do.
+    /// Returns the problem and what to do, for people.
     pub(super) fn words(self) -> &'static str {
         match self {
             Refusal::Host => {
-                "this machine is not known by the name that was asked for: use localhost or the address itself, or add the name \
+                "this machine does not have the name in the URL: use localhost or the address itself, or add the name \
                  to `web.hosts` in the configuration"
             }
             Refusal::Token => {
-                "a token is needed: send the one in `web.token_file` as `Authorization: Bearer`, or sign in on the page. It is \
-                 not taken from an address, which would end up in logs and histories"
+                "a token is needed: send the one in `web.token_file` as `Authorization: Bearer`, or sign in on the page. A \
+                 token in the URL is not accepted, since URLs end up in logs and histories"
             }
-            Refusal::Site => "another site asked for this, and only taxiway's own page may",
+            Refusal::Site => {
+                "the request comes from another site; only taxiway's own page may send it"
+            }
             Refusal::Proof => {
                 "a change needs proof that it does not come from another site: the header `X-Taxiway: 1`, and an `Origin` or \
-                 `Sec-Fetch-Site` that says it comes from here"
+                 `Sec-Fetch-Site` that names this page"
             }
-            Refusal::Type => "a change has a body in JSON, with `Content-Type: application/json`",
+            Refusal::Type => "a change needs a JSON body with `Content-Type: application/json`",
         }
     }
 }
@@ -142,7 +144,7 @@ fn find_access(path: &str) -> Access {
     }
 }
 
-/// Whether a request is answered. `local` is the address at which its connection came in.
+/// Decides whether a request is answered. `local` is the local address of its connection.
 pub(super) fn judge(rules: &Rules, head: &Parts, local: IpAddr) -> Result<(), Refusal> {
     let host = host(head).ok_or(Refusal::Host)?;
     if !is_ours(rules, host, local) {
@@ -181,7 +183,7 @@ pub(super) fn judge(rules: &Rules, head: &Parts, local: IpAddr) -> Result<(), Re
     }
 }
 
-/// Whether whoever asks knows the token, or there is none.
+/// Whether the request has the token, or none is needed.
 pub(super) fn is_known(rules: &Rules, headers: &HeaderMap) -> bool {
     let Some(token) = &rules.token else {
         return true;
@@ -204,12 +206,12 @@ pub(super) fn is_known(rules: &Rules, headers: &HeaderMap) -> bool {
     }
 }
 
-/// A header that may come once.
+/// The value of a header that may appear once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum One<'a> {
     None,
     Value(&'a str),
-    /// Several times, or with bytes that are no text.
+    /// The header appears several times, or is not text.
     Unclear,
 }
 
@@ -222,7 +224,7 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> One<'a> {
     }
 }
 
-/// What the request was sent to, with its port: of the target where that names one, and `Host` says the same then.
+/// Returns `Host`, with its port. If the request's target names a host too, it must be the same.
 fn host(head: &Parts) -> Option<&str> {
     let One::Value(host) = only(&head.headers, &HOST) else {
         return None;
@@ -233,7 +235,7 @@ fn host(head: &Parts) -> Option<&str> {
     }
 }
 
-/// Whether a name with or without a port is one of this machine's. The port is nobody's name: tunnels change it.
+/// Whether a host, with or without a port, is this machine. Any port is accepted: tunnels change it.
 fn is_ours(rules: &Rules, host: &str, local: IpAddr) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
@@ -262,7 +264,7 @@ fn is_port(text: &str) -> bool {
         .is_some_and(|digits| digits.parse::<u16>().is_ok())
 }
 
-/// Whether a browser, or whoever claims to be one, says that the request comes from a page of ours.
+/// Whether the headers that browsers send say that the request comes from our own page.
 fn comes_from_here(headers: &HeaderMap, host: &str) -> bool {
     let origin = match only(headers, &ORIGIN) {
         One::None => None,
@@ -279,7 +281,7 @@ fn comes_from_here(headers: &HeaderMap, host: &str) -> bool {
         One::Unclear => Some(false),
         One::Value(value) => Some(value == "same-origin"),
     };
-    // Each that is there has to say so, and one has to be there.
+    // At least one of the headers must be there, and each that is there must say so.
     origin.or(site).is_some() && origin != Some(false) && site != Some(false)
 }
 

@@ -121,7 +121,7 @@ fn text(snapshot: &Snapshot) -> String {
         &mut text,
         "taxiway_build_info",
         "gauge",
-        "The version that runs.",
+        "Version of taxiway.",
     );
     build.add(&[("version", snapshot.version)], 1);
     write_jobs(&mut text, &snapshot.jobs);
@@ -137,7 +137,7 @@ fn write_jobs(text: &mut String, counts: &Counts) {
         text,
         "taxiway_jobs",
         "gauge",
-        "Jobs by inbox and state, ended ones too; from the journal, so that a restart changes nothing.",
+        "Jobs by inbox and state, including ended ones. Read from the journal, so it survives restarts.",
     );
     for (inbox, states) in counts {
         for (state, count) in states {
@@ -148,7 +148,7 @@ fn write_jobs(text: &mut String, counts: &Counts) {
         text,
         "taxiway_in_doubt",
         "gauge",
-        "Jobs whose request may or may not have started a task: somebody has to settle them.",
+        "Jobs whose request may or may not have started a task. Each needs a decision.",
     );
     for (inbox, states) in counts {
         let count = states.get(&StateName::InDoubt).copied();
@@ -168,7 +168,7 @@ fn write_inboxes(text: &mut String, inboxes: &[Root]) {
     let flag = |is: bool| Some(u8::from(is).to_string());
     of_roots(
         "taxiway_oldest_waiting_seconds",
-        "Age of the oldest that waits in an inbox or in its queue.",
+        "Age of the oldest file or job that waits in an inbox or in its queue.",
         &|root| Some(root.oldest.to_string()),
     );
     of_roots(
@@ -183,12 +183,12 @@ fn write_inboxes(text: &mut String, inboxes: &[Root]) {
     );
     of_roots(
         "taxiway_folder_problems",
-        "What cannot be done in the folders of an inbox.",
+        "Problems with the folders of an inbox.",
         &|root| Some(root.problems.to_string()),
     );
     of_roots(
         "taxiway_scan_seconds",
-        "How long the last full scan of an inbox took.",
+        "Duration of the last full scan of an inbox.",
         &|root| root.scan_seconds.map(|seconds| seconds.to_string()),
     );
     let mut watched = Family::new(
@@ -219,7 +219,7 @@ fn write_limits(text: &mut String, snapshot: &Snapshot) {
         text,
         "taxiway_balance_credits",
         "gauge",
-        "Credits of the organization as Runway last told them; absent until then.",
+        "Credits of the organization as last reported by Runway. Absent until the first report.",
     );
     if let Some(credits) = snapshot.balance {
         balance.add(&[], credits);
@@ -228,7 +228,7 @@ fn write_limits(text: &mut String, snapshot: &Snapshot) {
         text,
         "taxiway_credits_per_day_limit",
         "gauge",
-        "limits.credits_per_day; absent where there is none.",
+        "Value of limits.credits_per_day. Absent if there is no limit.",
     );
     if let Some(credits) = snapshot.limit {
         limit.add(&[], credits);
@@ -240,7 +240,7 @@ fn write_spending(text: &mut String, figures: &Figures) {
         text,
         "taxiway_jobs_ended_total",
         "counter",
-        "Jobs that ended since the start.",
+        "Jobs that have ended since the start.",
     );
     for ((inbox, state), count) in &figures.ended {
         ended.add(&[("inbox", inbox), ("state", state)], count);
@@ -253,19 +253,19 @@ fn write_spending(text: &mut String, figures: &Figures) {
     };
     of_inboxes(
         "taxiway_credits_estimated_total",
-        "Credits that tasks were expected to cost when they started, since the start.",
+        "Estimated credits of the tasks started since the start.",
         &figures.estimated,
     );
     of_inboxes(
         "taxiway_credits_charged_total",
-        "Credits that Runway charged, since the start.",
+        "Credits charged by Runway since the start.",
         &figures.charged,
     );
     let mut unknown = Family::new(
         text,
         "taxiway_tasks_of_unknown_price_total",
         "counter",
-        "Tasks that started at a price nobody knows, since the start.",
+        "Tasks of unknown price started since the start.",
     );
     for (inbox, tasks) in &figures.unknown {
         unknown.add(&[("inbox", inbox)], tasks);
@@ -276,17 +276,17 @@ fn write_traffic(text: &mut String, figures: &Figures) {
     for (name, help, value) in [
         (
             "taxiway_polls_total",
-            "Questions about tasks, since the start.",
+            "Status requests for tasks since the start.",
             figures.polls,
         ),
         (
             "taxiway_uploaded_bytes_total",
-            "Bytes of uploads that got through, since the start.",
+            "Bytes uploaded successfully since the start.",
             figures.uploaded,
         ),
         (
             "taxiway_downloaded_bytes_total",
-            "Bytes of outputs that were fetched, since the start.",
+            "Bytes of outputs downloaded since the start.",
             figures.downloaded,
         ),
     ] {
@@ -296,7 +296,7 @@ fn write_traffic(text: &mut String, figures: &Figures) {
         text,
         "taxiway_api_errors_total",
         "counter",
-        "What went wrong with Runway, by what was asked and how, since the start.",
+        "Failed requests to Runway since the start, by call and kind of error.",
     );
     for ((call, kind), count) in &figures.errors {
         errors.add(&[("call", call), ("kind", kind)], count);
@@ -305,14 +305,14 @@ fn write_traffic(text: &mut String, figures: &Figures) {
         text,
         "taxiway_queue_seconds",
         "histogram",
-        "How long jobs stood in the queue before they went on.",
+        "Time that jobs spent in the queue.",
     )
     .histograms(&figures.queue, &QUEUE_BOUNDS);
     Family::new(
         text,
         "taxiway_task_seconds",
         "histogram",
-        "From a task's acceptance to its success.",
+        "Time from a task's acceptance to its success.",
     )
     .histograms(&figures.tasks, &TASK_BOUNDS);
 }
