@@ -1,4 +1,4 @@
-//! What people are told of, and by which rules. Pure.
+//! Notices: what is reported to the configured command and webhook, and by which rules. Pure.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Line;
 use crate::job::{Event, Job, State, StateName};
 
-/// What people can be told of.
+/// What a notice can report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// A job was delivered.
@@ -20,12 +20,12 @@ pub enum Kind {
     InDoubt,
     /// The organization's balance fell below what the configuration calls low.
     LowBalance,
-    /// An inbox's folder cannot be used, or does not answer.
+    /// An inbox's folder cannot be used, or does not respond.
     Frozen,
 }
 
 impl Kind {
-    /// All kinds with their words in the configuration.
+    /// All kinds with their names in the configuration.
     pub const ALL: [(&'static str, Kind); 5] = [
         ("done", Kind::Done),
         ("failed", Kind::Failed),
@@ -45,7 +45,7 @@ impl Kind {
         }
     }
 
-    /// What an event tells people of the job that it leads to, if anything.
+    /// What an event reports about the job after it, if anything.
     pub fn of(event: &Event, job: &Job) -> Option<Kind> {
         match event {
             Event::Doubtful { .. } => Some(Kind::InDoubt),
@@ -90,7 +90,7 @@ impl Kind {
     }
 }
 
-/// Who is told.
+/// Where a notice is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Target {
     /// The configured command.
@@ -100,7 +100,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// Its word in the journal.
+    /// Its name in the journal.
     pub fn word(self) -> &'static str {
         match self {
             Target::Command => "command",
@@ -109,34 +109,34 @@ impl Target {
     }
 }
 
-/// Something to be told to somebody.
+/// A notice to one target.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Notice {
-    /// The same for all who are told of it, and each time.
+    /// The same for all targets, and for each attempt.
     pub id: String,
-    /// Who is told.
+    /// Where a notice is sent.
     pub target: Target,
     /// When it happened.
     pub at: Timestamp,
     /// The text: JSON with `type`, `timestamp` and `data`.
     pub body: String,
-    /// How often it was told in vain.
+    /// How often sending it has failed.
     pub attempts: u32,
 }
 
-/// What is told to whom, by the configuration.
+/// What the configuration reports, and where.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
-    /// Of what.
+    /// The kinds that are reported.
     pub kinds: Vec<Kind>,
-    /// Whom.
+    /// Where they are sent.
     pub targets: Vec<Target>,
-    /// Where the inboxes' outputs lie.
+    /// The inboxes' outboxes.
     pub outboxes: HashMap<String, PathBuf>,
 }
 
 impl Rules {
-    /// What is to be told when an event led to this job.
+    /// The notices about an event that led to this job.
     pub fn of_job(&self, event: &Event, job: &Job) -> Vec<Notice> {
         let Some(kind) = Kind::of(event, job) else {
             return Vec::new();
@@ -152,7 +152,7 @@ impl Rules {
             }
             State::InDoubt { .. } => {
                 data["advice"] = json!(format!(
-                    "`taxiway status {}` tells what is known, and how to settle it",
+                    "`taxiway status {}` shows what is known, and how to settle it",
                     job.id
                 ));
             }
@@ -170,7 +170,7 @@ impl Rules {
         self.of(kind, job.updated_at, &data)
     }
 
-    /// What is to be told of something else that happened.
+    /// The notices about something else that happened.
     pub fn of(&self, kind: Kind, at: Timestamp, data: &Value) -> Vec<Notice> {
         if !self.kinds.contains(&kind) || self.targets.is_empty() {
             return Vec::new();
