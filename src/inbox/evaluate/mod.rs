@@ -364,9 +364,10 @@ impl Pass<'_, '_> {
                 }
             }
         };
-        let (name, stem) = (shown(main.name()), shown(stem(main.name())));
+        // Without the file's name, since all media of this kind in the folder share the text.
         Err(format!(
-            "for a sidecar, such as {name}.yaml or {stem}.yaml for {name} (the defaults alone do not make a request: {why})"
+            "for a sidecar: the same name with .yaml added, or with .yaml instead of the extension (the defaults alone do not make a \
+             request: {why})"
         )
         .into())
     }
