@@ -49,7 +49,11 @@ impl Global {
         };
         let targets = std::env::var("TAXIWAY_LOG")
             .ok()
-            .and_then(|levels| levels.parse::<Targets>().ok())
+            .and_then(|levels| {
+                // An empty part would mean "errors only".
+                let parts: Vec<&str> = levels.split(',').filter(|part| !part.is_empty()).collect();
+                parts.join(",").parse::<Targets>().ok()
+            })
             .unwrap_or_else(|| {
                 Targets::new()
                     .with_default(LevelFilter::WARN)

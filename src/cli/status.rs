@@ -216,7 +216,8 @@ async fn one(global: &Global, config: &Config, job: &str) -> Result<String, Comm
     let job = job.to_owned();
     let values = Client::new(config).ask(Request::Job { job }).await?;
     let mut values = values.into_iter();
-    let line = values.next().unwrap_or_default();
+    let empty = || CommandError::Failed("the daemon's answer is empty: ask again".to_owned());
+    let line = values.next().ok_or_else(empty)?;
     if global.json {
         return Ok(format!("{line}\n"));
     }

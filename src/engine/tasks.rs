@@ -16,8 +16,9 @@ use tokio_util::task::TaskTracker;
 const LATE_AFTER: Duration = Duration::from_secs(2);
 /// At most this many late tasks are named.
 const NAMED: usize = 8;
-/// The pause before a long-lived task is started again.
+/// The pause before a long-lived task is started again: the first, and the longest after it ended again and again.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
+const RESTART_AFTER_MOST: Duration = Duration::from_secs(300);
 
 type Name = Cow<'static, str>;
 
@@ -80,16 +81,22 @@ impl Tasks {
     ) {
         let stop = self.stop.clone();
         self.spawn(name, async move {
+            let mut pause = RESTART_AFTER;
             loop {
+                let begun = Instant::now();
                 let ended = tokio::spawn(start()).await;
                 if stop.is_cancelled() {
                     return;
                 }
+                if begun.elapsed() > RESTART_AFTER_MOST {
+                    pause = RESTART_AFTER;
+                }
                 tracing::error!("{name} {}: it is started again", describe_end(&ended));
                 tokio::select! {
-                    () = sleep(RESTART_AFTER) => {}
+                    () = sleep(pause) => {}
                     () = stop.cancelled() => return,
                 }
+                pause = pause.saturating_mul(2).min(RESTART_AFTER_MOST);
             }
         });
     }

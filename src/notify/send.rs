@@ -4,10 +4,11 @@ use std::collections::HashSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
@@ -302,18 +303,21 @@ async fn post(client: &reqwest::Client, url: &Url, secret: &Secret, notice: &Not
     }
 }
 
-/// Runs the command with the notice on its standard input, and waits for its end.
+/// Runs the command with the notice on its standard input, and waits for its end. Starting it may block, too: its file may be
+/// on a share that does not respond.
 async fn run_command(program: &str, arguments: &[String], body: &str) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("the command {program} cannot be run: {error}");
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(failed)?;
-    let (id, body) = (Pid::from_child(&child), body.to_owned());
+        .stderr(Stdio::null());
+    let (body, started) = (body.to_owned(), Arc::new(OnceLock::new()));
+    let begun = started.clone();
     let mut running = spawn_blocking(move || {
+        let mut child = command.spawn()?;
+        begun.get_or_init(|| Pid::from_child(&child));
         // A notice is smaller than a pipe's buffer, and the command need not read it.
         if let Some(mut input) = child.stdin.take()
             && let Err(error) = input.write_all(body.as_bytes())
@@ -322,26 +326,27 @@ async fn run_command(program: &str, arguments: &[String], body: &str) -> Result<
         }
         child.wait()
     });
-    let ended = match timeout(COMMAND_PATIENCE, &mut running).await {
-        Ok(ended) => ended,
+    let (ended, is_late) = match timeout(COMMAND_PATIENCE, &mut running).await {
+        Ok(ended) => (ended, false),
         Err(_) => {
-            // The wait has not ended, so no other process has its id.
-            kill_process(id, Signal::KILL).map_err(|error| failed(error.into()))?;
-            let seconds = COMMAND_PATIENCE.as_secs();
-            running
-                .await
-                .map_err(|error| failed(error.into()))?
-                .map_err(failed)?;
-            return Err(format!(
-                "the command {program} took longer than {seconds} s and was killed"
-            ));
+            // Its wait has not ended, or ends at this moment: then no other process has its id yet.
+            let killed = started.get().map(|id| kill_process(*id, Signal::KILL));
+            match killed {
+                None | Some(Ok(()) | Err(Errno::SRCH)) => {}
+                Some(Err(error)) => return Err(failed(error.into())),
+            }
+            (running.await, true)
         }
     };
-    match ended
+    let status = ended
         .map_err(|error| failed(error.into()))?
-        .map_err(failed)?
-    {
-        status if status.success() => Ok(()),
-        status => Err(format!("the command {program} ended with {status}")),
+        .map_err(failed)?;
+    match status.success() {
+        true => Ok(()),
+        false if is_late => Err(format!(
+            "the command {program} took longer than {} s and was killed",
+            COMMAND_PATIENCE.as_secs()
+        )),
+        false => Err(format!("the command {program} ended with {status}")),
     }
 }

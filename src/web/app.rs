@@ -84,7 +84,8 @@ impl IntoResponse for control::Refusal {
             control::Refusal::NotFound(_) => StatusCode::NOT_FOUND,
             control::Refusal::Conflict(_) => StatusCode::CONFLICT,
             control::Refusal::Unavailable(_) => {
-                tracing::warn!("the page cannot answer: {words}");
+                // Not a warning: the page asks again and again, and whoever has the trouble logs it.
+                tracing::debug!("the page cannot answer: {words}");
                 StatusCode::SERVICE_UNAVAILABLE
             }
         };
