@@ -590,7 +590,7 @@ fn a_refusal_of_the_request_fails_with_the_apis_words() {
         (
             "page",
             status_with(403, page()),
-            vec!["a proxy on the way may have answered"],
+            vec!["perhaps from a proxy"],
         ),
     ];
     let number = cases.len();
