@@ -166,7 +166,7 @@ impl Daemon {
                     handle.name
                 ));
             } else if handle.is_stalled() {
-                frozen.push(format!("{} (the folder does not answer)", handle.name));
+                frozen.push(format!("{} (the folder does not respond)", handle.name));
             } else if handle.frozen().is_some() {
                 frozen.push(handle.name.clone());
             }

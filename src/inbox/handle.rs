@@ -67,7 +67,7 @@ impl InboxHandle {
         let view = self.peek();
         if view.is_stalled_at(Instant::now()) {
             let why =
-                "the folder does not answer: check its share's server. Other inboxes continue";
+                "the folder does not respond: check its share's server. Other inboxes continue";
             return Some(why.to_owned());
         }
         view.frozen.clone()
@@ -102,7 +102,7 @@ impl InboxHandle {
             .collect()
     }
 
-    /// Whether the thread hangs in its folder, as on a share whose server does not answer.
+    /// Whether the thread hangs in its folder, as on a share whose server does not respond.
     pub fn is_stalled(&self) -> bool {
         self.peek().is_stalled_at(Instant::now())
     }

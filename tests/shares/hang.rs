@@ -65,11 +65,11 @@ fn row_12_a_share_that_hangs_keeps_only_its_own_inbox_waiting() {
     assert!(took < USUAL, "{took:?}\n{}", studio.report());
 
     studio.patience = 3 * PATIENCE;
-    studio.wait_until("it says that the inbox does not answer", |studio| {
-        unwrapped(&studio.cli_ok(&["status"])).contains("does not answer")
+    studio.wait_until("it says that the inbox does not respond", |studio| {
+        unwrapped(&studio.cli_ok(&["status"])).contains("does not respond")
     });
     studio.wait_until("the log says so, too", |studio| {
-        studio.log().contains("does not answer")
+        studio.log().contains("does not respond")
     });
     let ended = |job: &&crate::support::Job| job.inbox() == "nas" && job.has_ended();
     assert!(
@@ -85,10 +85,10 @@ fn row_12_a_share_that_hangs_keeps_only_its_own_inbox_waiting() {
     drop(hung);
     until_ended(&studio, "nas", 20 + MANY);
     studio.wait_until("it says nothing of it any more", |studio| {
-        !unwrapped(&studio.cli_ok(&["status"])).contains("does not answer")
+        !unwrapped(&studio.cli_ok(&["status"])).contains("does not respond")
     });
     studio.wait_until("and the log that it answers", |studio| {
-        studio.log().contains("answers again")
+        studio.log().contains("responds again")
     });
     assert_eq!(studio.submissions().len(), 20 + MANY + MANY + 1);
     let outputs = fs::read_dir(share.data("outbox")).unwrap().count();
