@@ -74,6 +74,8 @@ impl Events {
         };
         let setup = self.setup.clone();
         self.watch_folder(&setup.places.working);
+        // Before anybody is told that the inbox can be used: a file that is finished from then on has its events.
+        self.watch_folder(&setup.places.inbox);
     }
 
     /// Whether there are events of all folders.
