@@ -250,7 +250,7 @@ impl Shared {
         if batch.entries.iter().any(|entry| !entry.notices.is_empty()) {
             self.notices.send_replace(());
         }
-        // Before the jobs: whoever sees one that runs finds what it costs in here.
+        // Before the jobs, so that the cost of a job that is seen running is already in here.
         let mut spent = self.spent.lock();
         for (inbox, rise) in batch.rises {
             *spent.entry(inbox).or_default() += rise;
@@ -310,7 +310,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Two jobs for one file would be two requests for it: whoever scanned the folder, this decides.
+    /// Two jobs for one file would be two requests for it. This decides, no matter who scanned the folder.
     fn refuse_claimed(&self, new: &[Job]) -> Result<(), LedgerError> {
         let jobs = self.shared.jobs.read();
         let open = jobs

@@ -124,7 +124,7 @@ const CANCELLED: &str = "endless.yaml";
 /// Starts the simulator and a daemon over a folder with sample inputs, and shows what becomes of them. Ends by itself.
 #[derive(Debug, clap::Args)]
 pub(super) struct Demo {
-    /// Where the sample folders are made; default: taxiway-demo, or the next free number behind it
+    /// Where the sample folders are made; default: taxiway-demo, or taxiway-demo-2 and so on if it exists
     dir: Option<PathBuf>,
 }
 

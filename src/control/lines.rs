@@ -97,7 +97,7 @@ pub(super) fn prompt<'a>(hub: &Hub, job: &'a Job) -> Option<&'a str> {
 }
 
 /// The names of open jobs' states: a queued job that cannot continue now is waiting. What stands in the way is looked up once
-/// for each inbox and model, since thousands of jobs may be behind it.
+/// for each inbox and model, since thousands of jobs may wait for the same reason.
 pub(crate) struct StateNames<'a> {
     engine: &'a Engine,
     stopped: HashMap<(String, String), bool>,

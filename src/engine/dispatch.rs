@@ -177,7 +177,7 @@ impl Dispatcher {
         (found, pause)
     }
 
-    /// The inboxes of which no job can be started: their folder cannot be used, or too much of their file work hangs.
+    /// The inboxes whose jobs cannot start: their folder cannot be used, or too much of their file work hangs.
     fn find_unusable(&self, jobs: &[Arc<Job>], slow: &HashMap<JobId, String>) -> HashSet<String> {
         let mut hanging: HashMap<&str, usize> = HashMap::new();
         for inbox in slow.values() {

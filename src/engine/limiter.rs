@@ -95,7 +95,7 @@ mod tests {
                     .await;
             })
         };
-        // More work than there are permits, none of which ends.
+        // More work than there are permits, and no work ends.
         let hanging: Vec<_> = (0..5)
             .map(|_| hang("hung"))
             .chain([hang("hung, too")])

@@ -63,7 +63,7 @@ pub fn finish_taking(job: &Job, places: &Places) -> io::Result<Taking> {
 }
 
 /// Creates the folder for jobs in progress, unless files of `jobs`, which are its own, should be in it. An empty new folder would
-/// mean that the user deleted those files, which cancels their jobs; whoever removed the whole folder did not mean that.
+/// mean that the user deleted those files, which cancels their jobs. Removing the whole folder does not mean that.
 pub fn create_working<'a>(working: &Path, jobs: impl Iterator<Item = &'a Job>) -> io::Result<()> {
     if exists(working)? {
         return create_folders(working);

@@ -8,7 +8,7 @@ use crate::media::frames;
 /// How many bytes from the start of a file [`sniff`] uses.
 pub const HEAD_BYTES: usize = 4096;
 
-/// Recognizes the format of a file by its first bytes, of which up to [`HEAD_BYTES`] are used.
+/// Recognizes the format of a file by its first bytes; at most [`HEAD_BYTES`] are used.
 ///
 /// An MP4 that holds only sound but does not say so in its brand counts as [`Format::Mp4`]; [`super::probe`] checks its tracks.
 pub fn sniff(head: &[u8]) -> Option<Format> {

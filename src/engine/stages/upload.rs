@@ -285,7 +285,7 @@ impl Preparation<'_> {
     async fn upload(&self, content: Content) -> Result<String, NotReady> {
         let (engine, job) = (self.engine, self.job);
         let journal = engine.ledger.journal();
-        // Whoever else wants the same content waits here, and then finds it uploaded.
+        // Another job with the same content waits here, and then finds it uploaded.
         let waiting = engine.locks.lock_for(&content.digest);
         let _lock = match tokio::time::timeout(SENDING_HANGS_AFTER, waiting).await {
             Ok(lock) => Some(lock),

@@ -28,7 +28,7 @@ pub(crate) fn is_deleted(setup: &Setup, job: &Job) -> bool {
     })
 }
 
-/// A job in progress of which a file is not in `working`.
+/// A job in progress with a file that is not in `working`.
 pub(crate) fn find_hidden_job(setup: &Setup) -> Option<JobId> {
     let hidden = setup.own_jobs().find(|job| is_deleted(setup, job));
     hidden.map(|job| job.id.clone())

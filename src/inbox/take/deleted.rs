@@ -5,7 +5,7 @@ use crate::inbox::root::working::is_deleted;
 use crate::inbox::setup::Setup;
 use crate::job::{Event, State};
 
-/// Cancels the jobs of which a file was deleted from `working/`.
+/// Cancels the jobs that had a file deleted from `working/`.
 ///
 /// # Errors
 /// Why nothing can be done with the inbox: then nothing counts as deleted.

@@ -20,7 +20,7 @@ pub(crate) struct Taker {
     setup: Arc<Setup>,
     /// Why files could not be taken, which is logged once.
     trouble: Option<String>,
-    /// Taken files of which the journal does not know yet.
+    /// Taken files that the journal does not know of yet.
     moves: Vec<JoinHandle<Result<Arc<Job>, LedgerError>>>,
 }
 

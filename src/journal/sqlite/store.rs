@@ -25,7 +25,7 @@ pub struct SqliteJournal {
     pub(super) path: PathBuf,
     options: SqliteConnectOptions,
     /// SQLite has one writer at a time anyway. A connection that had an error is dropped: it may still have an open
-    /// transaction, of which a later commit would become a part.
+    /// transaction, and a later commit would become part of it.
     pub(super) writer: Mutex<Option<SqliteConnection>>,
     pub(super) readers: SqlitePool,
 }

@@ -64,7 +64,7 @@ export async function askResolve(job) {
     choice('resubmit', 'Send it again', `${resubmit}. If Runway did take the first one, that costs twice.`),
     choice('abandon', 'Give it up', abandon));
   task.addEventListener('input', () => { form.querySelector('#way-adopt').checked = true; });
-  return sheet(`Settle ${job.shown}`, ['A request went out, and nobody knows whether Runway took it. Look in Runway’s portal whether there is a task for it.', doubt.evidence],
+  return sheet(`Settle ${job.shown}`, ['A request was sent, and it is unknown whether Runway accepted it. Look in Runway’s portal whether there is a task for it.', doubt.evidence],
     'Settle it', 'main', async () => {
       const way = form.querySelector('input[name=way]:checked').value;
       if (way === 'adopt' && !task.value.trim()) throw new Error('Write the task’s ID: Runway’s portal shows it.');

@@ -13,7 +13,7 @@ export const GROUPS = [
   { key: 'cancelled', title: 'Cancelled', states: ['cancelled'] },
 ];
 const STATE_WORDS = { in_doubt: 'in doubt' };
-const DOUBT = 'A request went out, and nobody knows whether Runway took it. It is not sent again by itself: you decide.';
+const DOUBT = 'A request was sent, and it is unknown whether Runway accepted it. It is not sent again by itself: you decide.';
 
 const isJob = (job) => job.endpoint !== null || job.attempts > 0 || !['waiting'].includes(job.state);
 const isOpen = (job) => !['done', 'failed', 'cancelled'].includes(job.state);
